@@ -1,0 +1,42 @@
+"""A submitted mask: a stored, numbered, never overwritten version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.core.mask import Segment
+
+FINAL = "final"
+"""The tag of labels that a person approved: they count as completed and are trained on."""
+
+ORIGINAL = "original"
+"""The tag of labels that a model made."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """One version of the label of a case under a tag.
+
+    `number` counts from 1 per `(case_id, tag)`. `sha256` is the digest of the stored file `path` (relative to the
+    label store), a DICOM SEG for series and a NIfTI for volume files. `submitted_sha256` is the digest of what the
+    client sent: a retry of the same bytes by the same author answers with the same version.
+    `model` is what the label was made with, `model_version` which weights. `created` is UTC.
+    """
+
+    id: int
+    case_id: str
+    tag: str
+    number: int
+    path: str
+    sha256: str
+    submitted_sha256: str
+    sop_instance_uid: str
+    segments: tuple[Segment, ...]
+    author: str
+    client: str
+    model: str
+    model_version: str
+    comment: str
+    created: datetime
+    deleted: bool = False

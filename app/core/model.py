@@ -1,0 +1,100 @@
+"""What segments: contracts between models and the services that run them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.mask import Mask
+from app.core.progress import Progress
+from app.core.prompt import Prompt, Region
+from app.core.volume import Volume
+
+ModelKind = Literal["interactive", "deepedit", "scribbles", "automatic"]
+"""`interactive`: prompts about one structure, mask 0/1. `deepedit`: automatic, and takes points per label.
+`scribbles`: painted strokes about one structure. `automatic`: takes no prompts."""
+
+Option = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What people are told about a model.
+
+    `labels` are the structures it knows, numbered 1..N by position; empty for a model that segments anything.
+    `options` are what a caller may set per call, with their defaults (a tuple of strings is a choice, the first is the
+    default). `version` names the weights in use, "" while there are none. `licence` is the weights' licence line.
+    """
+
+    name: str
+    kind: ModelKind
+    description: str
+    labels: tuple[str, ...] = ()
+    dimension: Literal[2, 3] = 3
+    version: str = ""
+    licence: str = ""
+    ready: bool = True
+    options: Mapping[str, Option | tuple[str, ...]] = field(default_factory=dict)
+
+
+class InteractiveSession(Protocol):
+    """One person, one volume, one mask in progress.
+
+    Not thread-safe: the services hold a lock, the device thread runs it. `mask` is uint8 `(k, j, i)`, updated in
+    place; 0/1 for models about one structure.
+    """
+
+    @property
+    def mask(self) -> NDArray[np.uint8]: ...
+
+    def add(self, prompt: Prompt, *, predict: bool = True) -> Region | None:
+        """Take a prompt; returns the changed region, None if nothing changed. With `predict=False` the prompt is only
+        noted and takes part in the next prediction. Raises `BadPrompt`; then nothing has changed."""
+
+    def undo(self) -> Region | None:
+        """Take the last prompt back (one level); returns the changed region."""
+
+    def reset(self) -> Region | None:
+        """Forget all prompts and empty the mask."""
+
+    def close(self) -> None:
+        """Give memory back. The session can't be used afterwards."""
+
+
+class InteractiveModel(Protocol):
+    """Shares one set of weights between all sessions."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    @property
+    def accepts(self) -> frozenset[type[Prompt]]: ...
+
+    def open(self, volume: Volume, options: Mapping[str, Option]) -> InteractiveSession:
+        """A session on a volume. Raises `BadInput` for volumes the model can't take (NaN, constant, 4D)."""
+
+    def session_bytes(self, volume: Volume) -> int:
+        """About how much memory a session on this volume takes, for admission."""
+
+
+class AutomaticModel(Protocol):
+    """Takes no prompts. Labels are numbered 1..N without gaps, in the card's order."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    def segment(self, volume: Volume, progress: Progress, options: Mapping[str, Option]) -> Mask: ...
+
+
+class ProbabilisticModel(AutomaticModel, Protocol):
+    """An automatic model that scorers can look into."""
+
+    def probabilities(self, volume: Volume, progress: Progress) -> NDArray[np.float32]:
+        """Softmax over classes, `(class, k, j, i)` with background first, on the model's own (resampled) grid."""
+
+    def snapshots(self) -> list[ProbabilisticModel]:
+        """The same network with earlier weights of the same training run, newest first, for epistemic scores."""

@@ -1,0 +1,113 @@
+"""What an annotator did. All indices are voxel indices `(k, j, i)`; regions are half-open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.volume import Index
+
+
+@dataclass(frozen=True)
+class Region:
+    """The voxels from `low` (included) to `high` (not included)."""
+
+    low: Index
+    high: Index
+
+    def __post_init__(self) -> None:
+        if any(b <= a for a, b in zip(self.low, self.high, strict=True)):
+            raise ValueError(f"a region goes from low to high, not from {self.low} to {self.high}")
+
+    @classmethod
+    def whole(cls, shape: Index) -> Region:
+        return cls((0, 0, 0), shape)
+
+    @classmethod
+    def around(cls, mask: NDArray[np.generic]) -> Region | None:
+        """The smallest region that holds every non-zero voxel of `mask` `(k, j, i)`; None if there is none."""
+        low, high = [], []
+        for axis in range(3):
+            others = tuple(a for a in range(3) if a != axis)
+            filled = np.flatnonzero(mask.any(axis=others))
+            if filled.size == 0:
+                return None
+            low.append(int(filled[0]))
+            high.append(int(filled[-1]) + 1)
+        return cls((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        (a, b, c), (d, e, f) = self.low, self.high
+        return slice(a, d), slice(b, e), slice(c, f)
+
+    @property
+    def shape(self) -> Index:
+        (a, b, c), (d, e, f) = self.low, self.high
+        return d - a, e - b, f - c
+
+    def join(self, other: Region) -> Region:
+        """The smallest region that holds both."""
+        a, b, c = (min(x, y) for x, y in zip(self.low, other.low, strict=True))
+        d, e, f = (max(x, y) for x, y in zip(self.high, other.high, strict=True))
+        return Region((a, b, c), (d, e, f))
+
+    def within(self, shape: Index) -> bool:
+        return min(self.low) >= 0 and all(b <= n for b, n in zip(self.high, shape, strict=True))
+
+
+@dataclass(frozen=True)
+class Point:
+    """A click on one voxel: part of the structure if `include`, else not part of it."""
+
+    at: Index
+    include: bool = True
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box around the structure (or, with `include=False`, around what isn't part of it)."""
+
+    region: Region
+    include: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Scribble:
+    """Voxels someone painted over. `voxels` is a bool array of `region.shape`."""
+
+    region: Region
+    voxels: NDArray[np.bool_]
+    include: bool = True
+
+    def __post_init__(self) -> None:
+        _check_drawn(self.region, self.voxels)
+
+
+@dataclass(frozen=True, eq=False)
+class Lasso:
+    """A closed contour, filled. `voxels` is a bool array of `region.shape`, one voxel thick along one axis."""
+
+    region: Region
+    voxels: NDArray[np.bool_]
+    include: bool = True
+
+    def __post_init__(self) -> None:
+        _check_drawn(self.region, self.voxels)
+
+
+@dataclass(frozen=True, eq=False)
+class InitialMask:
+    """A mask to start from, bool `(k, j, i)` over the whole volume. Forgets every earlier prompt."""
+
+    voxels: NDArray[np.bool_]
+
+
+Prompt = Point | Box | Scribble | Lasso | InitialMask
+
+
+def _check_drawn(region: Region, voxels: NDArray[np.bool_]) -> None:
+    if voxels.shape != region.shape:
+        raise ValueError(f"drawn voxels are {voxels.shape}, their region is {region.shape}")

@@ -1,0 +1,86 @@
+"""How models are made from labels. A trainer is a loop that yields; the host stops it by not asking for the next epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that is needed, besides weights, to run a model; stored as `model.json` beside them.
+
+    `network` names a class of `monai.networks.nets` and `arguments` are its constructor's. `labels` are 1..N by
+    position. `spacing` is the model's grid in mm along `(k, j, i)` (0: keep the image's); `patch` is `(k, j, i)`
+    (`(1, j, i)` for 2D models). `intensity` is `zscore`, or `window:LOW:HIGH` for a clip to that window scaled to 0..1.
+    """
+
+    kind: str
+    network: str
+    arguments: Mapping[str, Any]
+    labels: tuple[str, ...]
+    spacing: tuple[float, float, float]
+    patch: tuple[int, int, int]
+    intensity: str = "zscore"
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One labelled case on the model's grid: `image` float32 and `label` uint8, both `(k, j, i)`.
+
+    Label values are positions in the spec's labels; 255 means unknown (a structure the annotator was not asked for).
+    """
+
+    case_id: str
+    patient: str
+    image: NDArray[np.float32]
+    label: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRun:
+    """What a trainer is given. The network is built, holds the parent version's weights (or fresh ones), and is on
+    `device`. `train` and `validate` load lazily: index them one at a time. `resume` is the `state` of the last epoch
+    that was kept, when an interrupted run goes on. `pause` is called before each step: it waits while someone
+    interacts with the same device, and raises `Cancelled` when the job was stopped."""
+
+    spec: ModelSpec
+    network: torch.nn.Module
+    device: str
+    train: Sequence[Sample]
+    validate: Sequence[Sample]
+    epochs: int
+    seed: int
+    pause: Callable[[], None]
+    resume: Mapping[str, Any] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Epoch:
+    """What one pass over the data came to. `metrics` has at least `loss` and, with validation cases, `dice` (0..1,
+    higher is better). `state` is everything needed to go on after this epoch (optimizer, schedule, random state);
+    the host saves it next to the network's weights."""
+
+    number: int
+    total: int
+    metrics: Mapping[str, float]
+    state: Mapping[str, Any]
+
+
+class Trainer(Protocol):
+    """One small file in `trainers/`; the file's stem is its public name, its class a frozen dataclass of options with
+    defaults. The class docstring's first line is what viewers show."""
+
+    def spec(self, labels: Sequence[str], parent: ModelSpec | None) -> ModelSpec:
+        """What to train for these labels: the parent's spec where its labels still fit, else a new one."""
+
+    def train(self, run: TrainingRun) -> Iterator[Epoch]:
+        """Train, one epoch per step of the iterator, updating `run.network` in place."""
