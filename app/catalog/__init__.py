@@ -1,0 +1,55 @@
+"""What this server knows: cases, label versions, scores, jobs, model versions, leases, audit. One SQL schema.
+
+`schema` holds the tables, `database` how they are opened, and each other module the questions asked of one of them.
+`Catalog` bundles these modules' classes over one database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.catalog.audit import Audit
+from app.catalog.cases import Cases
+from app.catalog.database import Database
+from app.catalog.jobs import Jobs
+from app.catalog.labels import Labels
+from app.catalog.leases import Leases
+from app.catalog.outbox import Outbox
+from app.catalog.scores import Scores
+from app.catalog.versions import Versions
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The whole catalog over one database."""
+
+    database: Database
+    cases: Cases
+    labels: Labels
+    outbox: Outbox
+    leases: Leases
+    scores: Scores
+    jobs: Jobs
+    versions: Versions
+    audit: Audit
+
+    @classmethod
+    def open(cls, file: Path) -> Catalog:
+        """Open the SQLite catalog at `file`, made if it isn't there. Several processes may have it open."""
+        database = Database.sqlite(file)
+        audit = Audit(database)
+        return cls(
+            database=database,
+            cases=Cases(database),
+            labels=Labels(database, audit),
+            outbox=Outbox(database),
+            leases=Leases(database),
+            scores=Scores(database),
+            jobs=Jobs(database),
+            versions=Versions(database, audit),
+            audit=audit,
+        )
+
+    def close(self) -> None:
+        self.database.close()

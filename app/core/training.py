@@ -1,4 +1,4 @@
-"""How models are made from labels. A trainer is a loop that yields; the host stops it by not asking for the next epoch."""
+"""How models are made from labels. A trainer is a loop that yields; to stop it, the host asks for no further epoch."""
 
 from __future__ import annotations
 

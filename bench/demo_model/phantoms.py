@@ -90,7 +90,7 @@ def _torus(rng: Rng, u: FloatArray, radius: float) -> BoolArray:
 def _long_tube(rng: Rng, u: FloatArray, radius: float) -> BoolArray:
     """A tube along a bent curve of about 2 ``radius`` end to end; ``u`` spans a cube of at least that size."""
     bend = rng.uniform(0.3, 0.8, 2) * radius
-    t = np.linspace(-1, 1, 200, dtype=np.float32)
+    t = np.linspace(-1, 1, 72, dtype=np.float32)
     curve = np.stack([radius * t, bend[0] * (1 - t**2), bend[1] * np.sin(2.2 * t)])
     thickness = rng.uniform(3.5, 6.0)
     near = np.zeros(u.shape[1:], bool)
@@ -169,12 +169,12 @@ def _scatter(
     """
     labels = np.zeros(free.shape, np.uint8)
     names: list[str] = []
-    for attempt in range(count * 4 + (60 if first else 0)):
+    for _ in range(count * 4 + (60 if first else 0)):
         if len(names) == count:
             break
         if first and not names:
             shape, (low, high) = first
-            radius = rng.uniform(low, high * 1.6) if attempt else high
+            radius = rng.uniform(low, 1.4 * high) if shape != "long_tube" else rng.uniform(22, 34)
         else:
             shape = str(rng.choice(shapes))
             radius = draw_radius(rng, shape)

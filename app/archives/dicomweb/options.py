@@ -1,0 +1,85 @@
+"""What there is to say about a DICOMweb service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from app.errors import ConfigurationError
+
+IMAGE_MODALITIES = ("CT", "MR", "PT")
+"""Modalities whose series are cases. SEG, SR, PR, KO, RTSTRUCT and the like are about images, they are none."""
+
+
+@dataclass(frozen=True)
+class DicomwebOptions:
+    """Where a DICOMweb service is and how to talk to it.
+
+    `url` is the root under which `/studies` lies. Log in with `user` and `password` (HTTP Basic) or with `token`
+    (Bearer). `filter` is a QIDO match on series (keyword or tag to value) that every case has to meet, beside
+    `modalities`. `orthanc_url` is the root of Orthanc's own interface: None asks at the parent of `url` whether this
+    is an Orthanc, the empty string never asks. Times are in seconds.
+
+    Raises `ConfigurationError` where the values can't work.
+    """
+
+    url: str
+    qido_prefix: str = ""
+    wado_prefix: str = ""
+    stow_prefix: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    connect_timeout: float = 5.0
+    read_timeout: float = 60.0
+    slowest_rate: float = 16_000.0
+    """Bytes a second below which an answer counts as stuck (seen over `read_timeout`)."""
+    filter: Mapping[str, str] = field(default_factory=dict)
+    modalities: tuple[str, ...] = IMAGE_MODALITIES
+    page_size: int = 200
+    verify: bool | str = True
+    """Check the service's certificate: yes, no, or against the authorities in this file."""
+    max_retries: int = 3
+    longest_wait: float = 30.0
+    """A longer Retry-After than this is handed to the caller instead of slept through."""
+    orthanc_url: str | None = None
+
+    def __post_init__(self) -> None:
+        for url in (self.url, self.orthanc_url):
+            if url:
+                _check_url(url)
+        if self.token and self.user:
+            raise ConfigurationError("give the DICOMweb service a user and password or a token, not both")
+        if self.page_size < 1 or self.max_retries < 0:
+            raise ConfigurationError("page_size is at least 1 and max_retries at least 0")
+        object.__setattr__(self, "url", self.url.rstrip("/"))
+
+    @property
+    def qido_root(self) -> str:
+        return _joined(self.url, self.qido_prefix)
+
+    @property
+    def wado_root(self) -> str:
+        return _joined(self.url, self.wado_prefix)
+
+    @property
+    def stow_root(self) -> str:
+        return _joined(self.url, self.stow_prefix)
+
+
+def _check_url(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError("the address of a DICOMweb service starts with http:// or https:// and names a host")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError(
+            f"take the user and password out of the DICOMweb address of {parts.hostname} and set them as user and"
+            " password: addresses are logged"
+        )
+    if parts.query or parts.fragment:
+        raise ConfigurationError("the address of a DICOMweb service has no query and no fragment")
+
+
+def _joined(url: str, prefix: str) -> str:
+    return f"{url}/{prefix.strip('/')}" if prefix.strip("/") else url

@@ -1,0 +1,149 @@
+"""Listing the series of an Orthanc through its own interface: its database instead of a file opened per series.
+
+`/changes` costs a millisecond when nothing changed, `/tools/find` a twentieth of the QIDO of everything. Works from
+Orthanc 1.9.4 (`/tools/bulk-content`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.archives.dicomweb.options import DicomwebOptions
+from app.archives.dicomweb.session import ArchiveSession, answers_wanted, refusal
+from app.core.case import Case
+from app.errors import ArchiveUnavailable, BadInput
+
+CHANGES_A_CALL = 2000
+MANY_CHANGES = 20_000
+"""With more changes than this to read, listing everything is cheaper."""
+IDS_A_CALL = 1000
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What happened since a cursor. `everything` asks for a full listing, because something is gone."""
+
+    since: int
+    series: frozenset[str] = frozenset()
+    instances: frozenset[str] = frozenset()
+    everything: bool = False
+
+
+class Orthanc:
+    """Orthanc's own interface at `url`."""
+
+    def __init__(self, url: str, session: ArchiveSession, options: DicomwebOptions) -> None:
+        self._url, self._session, self._options = url.rstrip("/"), session, options
+
+    def version(self) -> str | None:
+        """Its version, or None if what answers at the address is no Orthanc (or not one for us)."""
+        try:
+            with answers_wanted(self._url):
+                answer = self._session.get(f"{self._url}/system")
+                system = answer.json() if answer.status_code == 200 else None
+        except ArchiveUnavailable:
+            return None
+        if not isinstance(system, dict) or "ApiVersion" not in system or "DatabaseVersion" not in system:
+            return None
+        return str(system.get("Version", "unknown"))
+
+    def last_change(self) -> int:
+        return int(self._get("/changes?last").get("Last", 0))
+
+    def changed(self, since: int) -> Changed:
+        """What changed after the change number `since`."""
+        if self.last_change() - since not in range(MANY_CHANGES):
+            return Changed(since, everything=True)
+        series, instances = set(), set()
+        done = False
+        while not done:
+            page = self._get(f"/changes?since={since}&limit={CHANGES_A_CALL}")
+            for change in page.get("Changes", []):
+                kind, level = change.get("ChangeType"), change.get("ResourceType")
+                if kind == "Deleted":
+                    # The change names Orthanc's own id of something that is no longer there to be looked up.
+                    return Changed(since, everything=True)
+                if level == "Series":
+                    series.add(str(change["ID"]))
+                elif kind == "NewInstance":
+                    instances.add(str(change["ID"]))
+            done = bool(page.get("Done", True)) or int(page["Last"]) <= since
+            since = int(page["Last"])
+        return Changed(since, frozenset(series), frozenset(instances))
+
+    def series_uids(self, changed: Changed) -> list[str]:
+        """The SeriesInstanceUIDs of what changed, as far as it is still there."""
+        found = [*self._bulk(sorted(changed.series), "Series"), *self._bulk(sorted(changed.instances), "Series")]
+        uids = {str(item.get("MainDicomTags", {}).get("SeriesInstanceUID", "")) for item in found}
+        return sorted(uids - {""})
+
+    def cases(self, series_uids: Sequence[str] | None = None) -> list[Case]:
+        """The series that are cases: all, or those among `series_uids`."""
+        query = {**self._options.filter, "Modality": "\\".join(self._options.modalities)}
+        if series_uids is None:
+            found = self._find(query)
+        else:
+            found = []
+            for some in _batches(series_uids, 100):
+                found += self._find({**query, "SeriesInstanceUID": "\\".join(some)})
+        studies = {item["ID"]: item for item in self._bulk(sorted({str(s["ParentStudy"]) for s in found}), "Study")}
+        cases = (_case_of(series, studies.get(series["ParentStudy"], {})) for series in found)
+        return [case for case in cases if case is not None]
+
+    def _find(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        return list(self._post("/tools/find", {"Level": "Series", "Expand": True, "Query": dict(query)}))
+
+    def _bulk(self, ids: Sequence[str], level: str) -> Iterator[dict[str, Any]]:
+        """The resources at `level` above or at the resources `ids`; those that are gone are left out."""
+        for some in _batches(ids, IDS_A_CALL):
+            body = {"Resources": list(some), "Level": level, "Metadata": False}
+            yield from (item for item in self._post("/tools/bulk-content", body) if isinstance(item, dict))
+
+    def _get(self, path: str) -> Any:
+        with answers_wanted(self._url):
+            answer = self._session.get(self._url + path)
+            if answer.status_code != 200:
+                raise refusal(answer.url, answer.status_code)
+            return answer.json()
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        with answers_wanted(self._url):
+            answer = self._session.post(self._url + path, json=body)
+            if answer.status_code != 200:
+                raise refusal(answer.url, answer.status_code)
+            return answer.json()
+
+
+def _case_of(series: Mapping[str, Any], study: Mapping[str, Any]) -> Case | None:
+    """The frame of reference stays empty: Orthanc's database doesn't keep it by default."""
+    from app.dicom.series import check_uid
+
+    tags, above = series.get("MainDicomTags", {}), study.get("MainDicomTags", {})
+    try:
+        uid = check_uid(str(tags.get("SeriesInstanceUID", "")))
+        study_uid = check_uid(str(above.get("StudyInstanceUID", "")))
+    except BadInput:
+        return None
+    count = len(series.get("Instances", ()))
+    return Case(
+        id=uid,
+        kind="series",
+        stamp=f"{count}-{series.get('LastUpdate', '')}",
+        patient_id=str(study.get("PatientMainDicomTags", {}).get("PatientID", "")).strip(),
+        study_uid=study_uid,
+        series_uid=uid,
+        modality=str(tags.get("Modality", "")),
+        description=str(tags.get("SeriesDescription", "")),
+        body_part=str(tags.get("BodyPartExamined", "")),
+        manufacturer=str(tags.get("Manufacturer", "")),
+        study_date=str(above.get("StudyDate", "")),
+        study_time=str(above.get("StudyTime", "")),
+        instances=count,
+    )
+
+
+def _batches(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

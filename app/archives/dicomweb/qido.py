@@ -1,0 +1,92 @@
+"""Listing the series of any DICOMweb service, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from app.archives.dicom_json import CASE_FIELDS, Entry, case_of_entry, text
+from app.archives.dicomweb.options import DicomwebOptions
+from app.archives.dicomweb.session import answers_wanted
+from app.core.case import Case
+
+REPEATS = 3
+
+Search = Callable[[int, int], Sequence[Entry]]
+"""One page: `(offset, limit)` to search results."""
+
+
+class _Shifted(Exception):
+    """Series were added or removed between two pages, so that some were passed over."""
+
+
+def list_series(client: Any, options: DicomwebOptions) -> tuple[list[Case], bool]:
+    """All series that are cases, and whether that is certainly all of them.
+
+    Asks for one modality at a time: services open an instance of every series that they answer with, and label series
+    can be large. `client` is a `dicomweb_client.DICOMwebClient`. Raises `ArchiveUnavailable`.
+    """
+    cases: dict[str, Case] = {}
+    complete = True
+    for modality in options.modalities:
+        search = _searcher(client, options, modality)
+        entries, all_of_them = read_pages(search, options.page_size)
+        complete = complete and all_of_them
+        for entry in entries:
+            # Not every service knows every filter, and one that doesn't may answer with everything.
+            if text(entry, "Modality") != modality:
+                continue
+            case = case_of_entry(entry)
+            if case is not None:
+                cases[case.id] = case
+    return list(cases.values()), complete
+
+
+def _searcher(client: Any, options: DicomwebOptions, modality: str) -> Search:
+    def search(offset: int, limit: int) -> Sequence[Entry]:
+        with answers_wanted(options.url):
+            found = client.search_for_series(
+                limit=limit,
+                offset=offset,
+                fields=CASE_FIELDS,
+                search_filters={**options.filter, "Modality": modality},
+            )
+        return [entry for entry in found if isinstance(entry, dict)]
+
+    return search
+
+
+def read_pages(search: Search, page_size: int) -> tuple[list[Entry], bool]:
+    """All results of a paged search, and whether none was passed over.
+
+    QIDO has no order that a client could ask for, and pages move when series come and go in between. So each page but
+    the first begins with the last result of the page before; where it doesn't, everything is read again.
+    """
+    entries: list[Entry] = []
+    for _ in range(REPEATS):
+        entries = []
+        try:
+            _read_all(search, page_size, entries)
+        except _Shifted:
+            continue
+        return entries, True
+    return entries, False
+
+
+def _read_all(search: Search, page_size: int, entries: list[Entry]) -> None:
+    page = list(search(0, page_size))
+    entries.extend(page)
+    # More than was asked for: the service doesn't page, this is everything. Fewer says nothing: it may have a limit
+    # of its own.
+    while page and len(page) <= page_size:
+        overlapping = search(len(entries) - 1, page_size + 1)
+        if not overlapping or _uid(overlapping[0]) != _uid(entries[-1]):
+            raise _Shifted
+        page = list(overlapping[1:])
+        if {_uid(entry) for entry in page} & {_uid(entry) for entry in entries}:
+            raise _Shifted
+        entries.extend(page)
+
+
+def _uid(entry: Entry) -> str:
+    return text(entry, "SeriesInstanceUID")

@@ -1,0 +1,211 @@
+"""HTTP to one archive: time limits, retries and redirects in one place, whoever makes the call."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from app.archives.dicomweb.options import DicomwebOptions
+from app.errors import ArchiveUnavailable
+
+BUSY = (429, 503)
+REDIRECTS = (301, 302, 303, 307, 308)
+REDIRECTS_THAT_KEEP_THE_METHOD = (307, 308)
+CONNECTIONS = 8
+
+
+class ArchiveSession(requests.Session):
+    """A `requests.Session` that only ever talks to the archive's own origin, with the archive's credentials.
+
+    dicomweb-client and our own calls go through the same `request`: every call has time limits; 429 and 503 are tried
+    again after the time the archive asks for (the request was not carried out, so any method may be repeated); lost
+    connections are tried again for GET alone; a redirect is followed within the origin and refused elsewhere.
+    Answers with other status codes are returned as they are. Raises `ArchiveUnavailable`.
+
+    Several threads may use it: its state is set up here and not changed afterwards.
+    """
+
+    def __init__(self, options: DicomwebOptions) -> None:
+        super().__init__()
+        self._options = options
+        self._closed = threading.Event()
+        # No proxies and no ~/.netrc from the environment: what is sent to the archive is what the settings say.
+        self.trust_env = False
+        self.verify = options.verify
+        # Orthanc deflates each instance on the fly for whoever accepts it: five to ten times slower.
+        self.headers["Accept-Encoding"] = "identity"
+        self.auth = _Credentials(options)
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, HTTPAdapter(pool_connections=2, pool_maxsize=CONNECTIONS, max_retries=0))
+
+    def close(self) -> None:
+        self._closed.set()
+        super().close()
+
+    def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
+        """Like `requests.Session.request`, see the class."""
+        verb, address = str(method).upper(), str(url)
+        kwargs["timeout"] = (self._options.connect_timeout, self._options.read_timeout)
+        kwargs["allow_redirects"] = False
+        # dicomweb-client sends a Host without the port, which sends the redirects of some services elsewhere.
+        kwargs["headers"] = {k: v for k, v in (kwargs.get("headers") or {}).items() if k.lower() != "host"}
+        for attempt in range(self._options.max_retries + 1):
+            last = attempt == self._options.max_retries
+            try:
+                answer = self._follow(verb, address, *args, **kwargs)
+            except requests.RequestException as error:
+                if last or verb != "GET" or not _is_transient(error):
+                    raise unavailable(address, error) from error
+                self._pause(_backoff(attempt))
+                continue
+            if answer.status_code not in BUSY:
+                return answer
+            asked = _retry_after(answer)
+            answer.close()
+            if last or (asked or 0.0) > self._options.longest_wait:
+                raise ArchiveUnavailable(
+                    f"the archive at {origin(address)} is busy (status {answer.status_code}); try again later",
+                    retry_after=asked or 30.0,
+                )
+            self._pause(_backoff(attempt) if asked is None else asked)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _follow(self, verb: str, address: str, *args: Any, **kwargs: Any) -> requests.Response:
+        for _ in range(5):
+            answer = super().request(verb, address, *args, **kwargs)
+            target = answer.headers.get("Location", "")
+            if answer.status_code not in REDIRECTS or not target:
+                return answer
+            answer.close()
+            target = urljoin(address, target)
+            if origin(target) != origin(address):
+                raise ArchiveUnavailable(
+                    f"the archive at {origin(address)} redirects to {origin(target)}, which is not followed; if that is"
+                    " where the archive is now, set its address to that",
+                    retry_after=300.0,
+                )
+            if verb != "GET" and answer.status_code not in REDIRECTS_THAT_KEEP_THE_METHOD:
+                raise ArchiveUnavailable(f"the archive at {origin(address)} redirects a {verb}, so it stored nothing")
+            address = target
+            kwargs.pop("params", None)
+        raise ArchiveUnavailable(f"the archive at {origin(address)} redirects in circles")
+
+    def _pause(self, seconds: float) -> None:
+        if self._closed.wait(seconds):
+            raise ArchiveUnavailable("the server is shutting down")
+
+
+class _Credentials(AuthBase):
+    """Sets the Authorization header. As `auth`, because a header set on a session outlives a change of host."""
+
+    def __init__(self, options: DicomwebOptions) -> None:
+        self._options = options
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if origin(request.url or "") != origin(self._options.url):
+            return request
+        if self._options.token:
+            request.headers["Authorization"] = f"Bearer {self._options.token}"
+        elif self._options.user:
+            requests.auth.HTTPBasicAuth(self._options.user.encode(), self._options.password.encode())(request)
+        return request
+
+
+@contextmanager
+def answers_wanted(url: str) -> Iterator[None]:
+    """Turn what goes wrong in an exchange, dicomweb-client's errors included, into `ArchiveUnavailable`."""
+    try:
+        yield
+    except requests.HTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        raise refusal(url, status) from error
+    except (requests.RequestException, OSError) as error:
+        raise unavailable(url, error) from error
+    except ValueError as error:
+        raise ArchiveUnavailable(f"the archive at {origin(url)} answers with something that is not DICOM") from error
+
+
+def refusal(url: str, status: int) -> ArchiveUnavailable:
+    """The error for an answer with `status`."""
+    if status in (401, 403):
+        return ArchiveUnavailable(
+            f"the archive at {origin(url)} refuses the user, password or token it was given (status {status})",
+            retry_after=60.0,
+        )
+    return ArchiveUnavailable(f"the archive at {origin(url)} answers with status {status} to {urlsplit(url).path}")
+
+
+def unavailable(url: str, error: Exception) -> ArchiveUnavailable:
+    """The error for an exchange that broke off. Names the kind of failure only: requests puts whole URLs into its."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return ArchiveUnavailable(f"the archive at {origin(url)} has a certificate that can't be verified")
+    if isinstance(error, (requests.Timeout, TimeoutError)):
+        return ArchiveUnavailable(f"the archive at {origin(url)} doesn't answer in time")
+    return ArchiveUnavailable(f"the archive at {origin(url)} can't be reached or broke off ({type(error).__name__})")
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL, without user, path or query: what may be shown and compared."""
+    parts = urlsplit(url)
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    try:
+        port = parts.port or default
+    except ValueError:
+        port = None
+    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{port}" if port != default else "")
+
+
+def _is_transient(error: requests.RequestException) -> bool:
+    return isinstance(error, (requests.ConnectionError, requests.Timeout)) and not isinstance(
+        error, requests.exceptions.SSLError
+    )
+
+
+def _backoff(attempt: int) -> float:
+    return float(min(0.25 * 2**attempt, 8.0) * random.uniform(0.5, 1.5))
+
+
+def _retry_after(answer: requests.Response) -> float | None:
+    """Seconds that the archive asks to wait (RFC 9110 section 10.2.3: seconds or a date); None if it doesn't say."""
+    text = answer.headers.get("Retry-After", "").strip()
+    if text.isdigit():
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
+class StallGuard:
+    """Says when an answer trickles in so slowly that it counts as stuck; time limits per read never would."""
+
+    def __init__(self, url: str, options: DicomwebOptions) -> None:
+        self._url, self._options = url, options
+        self._since, self._bytes = time.monotonic(), 0
+
+    def saw(self, count: int) -> None:
+        """Count bytes. Raises `ArchiveUnavailable` below `options.slowest_rate` over `options.read_timeout`."""
+        self._bytes += count
+        elapsed = time.monotonic() - self._since
+        if elapsed < self._options.read_timeout:
+            return
+        if self._bytes < elapsed * self._options.slowest_rate:
+            raise ArchiveUnavailable(
+                f"the archive at {origin(self._url)} sends only {self._bytes / elapsed:.0f} bytes a second"
+            )
+        self._since, self._bytes = time.monotonic(), 0

@@ -1,0 +1,189 @@
+"""The cases this server knows of, from the archive and from uploads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from app.catalog.database import Database
+from app.catalog.schema import case, label, note
+from app.core.archive import Listing
+from app.core.case import Case
+from app.core.pool import Candidate
+from app.errors import UnknownCase
+
+Origin = Literal["archive", "upload"]
+
+_FIELDS = [c for c in case.c if c.name in Case.__dataclass_fields__]
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """A case with what this server keeps about it."""
+
+    case: Case
+    origin: Origin
+    problem: str
+    first_seen: float
+    served_by: Mapping[str, Mapping[str, Any]]
+    info: Mapping[str, Any]
+    completed: bool
+    offered: bool
+    expires: float | None
+
+
+class Cases:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, case_id: str) -> CaseRow:
+        """Raises `UnknownCase`."""
+        query = sa.select(case).where(case.c.id == case_id, case.c.gone.is_(False))
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise UnknownCase(f"no image {case_id!r} here; the archive may not have been read again since it came")
+        return _row(row)
+
+    def all(self) -> list[CaseRow]:
+        """Every case that is there and is a case to label (session uploads are not), in the archive's order."""
+        query = sa.select(case).where(case.c.gone.is_(False), case.c.expires.is_(None)).order_by(case.c.position)
+        with self._database.read() as connection:
+            return [_row(row) for row in connection.execute(query)]
+
+    def counts(self) -> tuple[int, int]:
+        """`(total, completed)` of the cases to label."""
+        here = sa.and_(case.c.gone.is_(False), case.c.expires.is_(None), case.c.offered.is_(True))
+        query = sa.select(sa.func.count(), sa.func.count().filter(case.c.completed.is_(True))).where(here)
+        with self._database.read() as connection:
+            total, completed = connection.execute(query).one()
+        return int(total), int(completed)
+
+    def candidates(self) -> list[Candidate]:
+        """Cases to label without a final label, in the archive's order."""
+        # Raw rows straight into named tuples: this is asked at every "next case", over up to ten thousand rows.
+        query = (
+            "SELECT id, patient_key, position, served FROM case_ "
+            "WHERE completed = 0 AND gone = 0 AND offered = 1 AND problem = '' AND expires IS NULL ORDER BY position"
+        )
+        with self._database.read() as connection:
+            rows = connection.exec_driver_sql(query).cursor
+            return [] if rows is None else [Candidate._make(row) for row in rows.fetchall()]
+
+    def labelled_patients(self) -> frozenset[str]:
+        query = sa.select(case.c.patient_key).where(case.c.completed.is_(True)).distinct()
+        with self._database.read() as connection:
+            return frozenset(connection.scalars(query))
+
+    def apply(self, listing: Listing, cursor_key: str) -> None:
+        """Take over what the archive says, with its cursor, in one transaction.
+
+        What is gone there is only marked here: its labels and scores stay, and it is back if the archive lists it.
+        """
+        with self._database.write() as connection:
+            for one in listing.cases:
+                _upsert(connection, one, "archive", expires=None, offered=True)
+            gone = list(listing.gone)
+            if listing.complete:
+                listed = {one.id for one in listing.cases}
+                known = connection.scalars(sa.select(case.c.id).where(case.c.origin == "archive"))
+                gone += [known_id for known_id in known if known_id not in listed]
+            for some in _chunks(gone, 500):
+                connection.execute(
+                    sa.update(case).where(case.c.id.in_(some), case.c.origin == "archive").values(gone=True)
+                )
+            connection.execute(sa.delete(note).where(note.c.key == cursor_key))
+            connection.execute(sa.insert(note).values(key=cursor_key, value=listing.cursor))
+
+    def add_upload(self, one: Case, expires: float | None, offered: bool) -> None:
+        """An image that a client sent. One with an expiry is a session's image, never a case to label."""
+        with self._database.write() as connection:
+            _upsert(connection, one, "upload", expires=expires, offered=offered and expires is None)
+
+    def cursor(self, key: str) -> str | None:
+        with self._database.read() as connection:
+            return connection.scalar(sa.select(note.c.value).where(note.c.key == key))
+
+    def mark_served(self, case_id: str, strategy: str, client: str) -> None:
+        """Note that a strategy offered the case to a client just now."""
+        now = time.time()
+        with self._database.write() as connection:
+            served_by = dict(connection.scalar(sa.select(case.c.served_by).where(case.c.id == case_id)) or {})
+            served_by[strategy] = {"ts": int(now), "client_id": client}
+            connection.execute(sa.update(case).where(case.c.id == case_id).values(served=now, served_by=served_by))
+
+    def mark_problem(self, case_id: str, problem: str) -> None:
+        """The case can't be opened, for this reason; it is no longer offered until its images change."""
+        self._set(case_id, problem=problem)
+
+    def mark_warnings(self, case_id: str, warnings: Iterable[str]) -> None:
+        self._set(case_id, warnings=list(warnings))
+
+    def set_info(self, case_id: str, info: Mapping[str, Any]) -> None:
+        self._set(case_id, info=dict(info))
+
+    def set_expiry(self, case_id: str, expires: float) -> None:
+        self._set(case_id, expires=expires)
+
+    def expired(self, now: float) -> list[Case]:
+        query = sa.select(case).where(case.c.expires <= now, case.c.gone.is_(False))
+        with self._database.read() as connection:
+            return [_row(row).case for row in connection.execute(query)]
+
+    def remove(self, case_id: str) -> None:
+        """Mark a case as gone; labels of it stay."""
+        self._set(case_id, gone=True)
+
+    def _set(self, case_id: str, **values: object) -> None:
+        with self._database.write() as connection:
+            done = connection.execute(sa.update(case).where(case.c.id == case_id).values(**values))
+            if done.rowcount == 0:
+                raise UnknownCase(f"no image {case_id!r} here")
+
+
+def refresh_completed(connection: sa.Connection, case_id: str, final_tag: str) -> None:
+    """Set a case's `completed` from its labels, within the transaction that changed them."""
+    finals = sa.select(label.c.id).where(
+        label.c.case_id == case_id, label.c.tag == final_tag, label.c.deleted.is_(False)
+    )
+    connection.execute(sa.update(case).where(case.c.id == case_id).values(completed=sa.exists(finals)))
+
+
+def _upsert(connection: sa.Connection, one: Case, origin: Origin, expires: float | None, offered: bool) -> None:
+    values = {**asdict(one), "warnings": list(one.warnings), "patient_key": one.patient_key}
+    values |= {"origin": origin, "gone": False, "expires": expires, "offered": offered}
+    known = connection.execute(sa.select(case.c.stamp).where(case.c.id == one.id)).one_or_none()
+    if known is None:
+        values |= {"first_seen": time.time(), "served_by": {}, "info": {}}
+        connection.execute(sa.insert(case).values(**values))
+        return
+    if known.stamp == one.stamp:
+        del values["warnings"]  # found when the images were read; they haven't changed
+    else:
+        values["problem"] = ""
+    connection.execute(sa.update(case).where(case.c.id == one.id).values(**values))
+
+
+def _row(row: sa.Row[Any]) -> CaseRow:
+    values = row._mapping
+    fields = {column.name: values[column.name] for column in _FIELDS}
+    fields["warnings"] = tuple(fields["warnings"])
+    return CaseRow(
+        case=Case(**fields),
+        origin=values["origin"],
+        problem=values["problem"],
+        first_seen=values["first_seen"],
+        served_by=values["served_by"],
+        info=values["info"],
+        completed=values["completed"],
+        offered=values["offered"],
+        expires=values["expires"],
+    )
+
+
+def _chunks(items: list[str], size: int) -> Iterable[list[str]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,0 +1,200 @@
+"""Label versions: append only. A delete is a tombstone; the file and the row stay."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.catalog.audit import Audit
+from app.catalog.cases import refresh_completed
+from app.catalog.database import Database
+from app.catalog.schema import label, outbox
+from app.core.label import FINAL, Label
+from app.core.mask import Code, Segment
+from app.errors import Conflict, UnknownLabel
+
+RETRY_WINDOW = 24 * 3600.0
+"""Seconds in which the same bytes from the same author are taken for a retry of a lost answer."""
+
+
+@dataclass(frozen=True)
+class NewLabel:
+    """A label about to become a version; the fields are those of `Label`."""
+
+    case_id: str
+    tag: str
+    submitted_sha256: str
+    segments: tuple[Segment, ...]
+    author: str
+    client: str
+    model: str
+    model_version: str
+    comment: str
+    info: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """The file of a new version, already durable. `path` is relative to the label store."""
+
+    path: str
+    sha256: str
+    sop_instance_uid: str
+
+
+class Labels:
+    def __init__(self, database: Database, audit: Audit) -> None:
+        self._database = database
+        self._audit = audit
+
+    def retried(self, new: NewLabel) -> Label | None:
+        """The version that a retry of these bytes stands for; None if this is news."""
+        with self._database.read() as connection:
+            return _retried(connection, new)
+
+    def next_number(self, case_id: str, tag: str) -> int:
+        """The number the next version will probably get (another writer may be faster)."""
+        with self._database.read() as connection:
+            return _next_number(connection, case_id, tag)
+
+    def append(self, new: NewLabel, number: int, stored: StoredFile, deliver: bool) -> Label:
+        """Add a version: row, audit row, outbox row and the case's state in one transaction.
+
+        The file is durable before this is called; if the transaction fails, it is an orphan that nothing points to.
+        Retried bytes answer with the version there is. Raises `Conflict` if another writer took the number: make the
+        file again with the next one.
+        """
+        with self._database.write() as connection:
+            known = _retried(connection, new)
+            if known is not None:
+                return known
+            if _next_number(connection, new.case_id, new.tag) != number:
+                raise Conflict(f"version {number} of this label was just taken by someone else")
+            created = time.time()
+            values: dict[str, Any] = {**vars(new), **vars(stored), "number": number, "created": created}
+            values |= {"segments": [asdict(s) for s in new.segments], "info": dict(new.info)}
+            inserted = connection.execute(sa.insert(label).values(**values).returning(label)).one()
+            if deliver:
+                connection.execute(sa.insert(outbox).values(label_id=inserted.id, state="waiting", next_try=created))
+            refresh_completed(connection, new.case_id, FINAL)
+            detail = {"tag": new.tag, "number": number, "sha256": stored.sha256, "model": new.model}
+            self._audit.record(connection, new.author, "label.submit", new.case_id, detail)
+            return _label(inserted)
+
+    def by_id(self, label_id: int) -> Label:
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(label).where(label.c.id == label_id)).one_or_none()
+        if row is None:
+            raise UnknownLabel(f"no label number {label_id}")
+        return _label(row)
+
+    def newest(self, case_id: str, tag: str) -> Label:
+        """The newest version under a tag. Raises `UnknownLabel`."""
+        query = (
+            sa.select(label)
+            .where(label.c.case_id == case_id, label.c.tag == tag, label.c.deleted.is_(False))
+            .order_by(label.c.number.desc())
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise UnknownLabel(f"image {case_id!r} has no label tagged {tag!r}")
+        return _label(row)
+
+    def history(self, case_id: str) -> list[Label]:
+        """All versions of a case, tombstones too, oldest first."""
+        query = sa.select(label).where(label.c.case_id == case_id).order_by(label.c.id)
+        with self._database.read() as connection:
+            return [_label(row) for row in connection.execute(query)]
+
+    def newest_of_all(self, tag: str | None = None) -> list[tuple[Label, Mapping[str, Any]]]:
+        """The newest version per case and tag, with what clients noted about it."""
+        newest = (
+            sa.select(sa.func.max(label.c.id)).where(label.c.deleted.is_(False)).group_by(label.c.case_id, label.c.tag)
+        )
+        query = sa.select(label).where(label.c.id.in_(newest)).order_by(label.c.id)
+        if tag is not None:
+            query = query.where(label.c.tag == tag)
+        with self._database.read() as connection:
+            return [(_label(row), row.info) for row in connection.execute(query)]
+
+    def counts(self) -> dict[str, int]:
+        """How many cases have a label, by tag."""
+        query = (
+            sa.select(label.c.tag, sa.func.count(label.c.case_id.distinct()))
+            .where(label.c.deleted.is_(False))
+            .group_by(label.c.tag)
+        )
+        with self._database.read() as connection:
+            return dict(connection.execute(query).tuples().all())
+
+    def structures(self) -> list[str]:
+        """Every segment name in a final label so far, in the order in which they first came up."""
+        query = sa.select(label.c.segments).where(label.c.tag == FINAL, label.c.deleted.is_(False)).order_by(label.c.id)
+        names: dict[str, None] = {}
+        with self._database.read() as connection:
+            for segments in connection.scalars(query):
+                names |= {segment["name"]: None for segment in segments}
+        return list(names)
+
+    def info(self, label_id: int) -> dict[str, Any]:
+        with self._database.read() as connection:
+            return dict(connection.scalar(sa.select(label.c.info).where(label.c.id == label_id)) or {})
+
+    def set_info(self, label_id: int, info: Mapping[str, Any], who: str) -> None:
+        with self._database.write() as connection:
+            connection.execute(sa.update(label).where(label.c.id == label_id).values(info=dict(info)))
+            self._audit.record(connection, who, "label.note", str(label_id), dict(info))
+
+    def delete(self, case_id: str, tag: str, who: str) -> int:
+        """Put a tombstone on every version under a tag; returns how many. Files and rows stay."""
+        condition = sa.and_(label.c.case_id == case_id, label.c.tag == tag, label.c.deleted.is_(False))
+        with self._database.write() as connection:
+            count = connection.execute(sa.update(label).where(condition).values(deleted=True)).rowcount
+            if count:
+                refresh_completed(connection, case_id, FINAL)
+                self._audit.record(connection, who, "label.delete", case_id, {"tag": tag, "versions": count})
+        return int(count)
+
+
+def _retried(connection: sa.Connection, new: NewLabel) -> Label | None:
+    query = (
+        sa.select(label)
+        .where(
+            label.c.case_id == new.case_id,
+            label.c.tag == new.tag,
+            label.c.deleted.is_(False),
+        )
+        .order_by(label.c.number.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    # Only the newest version can be what a retry meant: after someone else's version the same bytes are a new opinion.
+    if row is None or row.author != new.author or row.submitted_sha256 != new.submitted_sha256:
+        return None
+    same_names = [s["name"] for s in row.segments] == [s.name for s in new.segments]
+    return _label(row) if same_names and time.time() - row.created < RETRY_WINDOW else None
+
+
+def _next_number(connection: sa.Connection, case_id: str, tag: str) -> int:
+    query = sa.select(sa.func.max(label.c.number)).where(label.c.case_id == case_id, label.c.tag == tag)
+    return int(connection.scalar(query) or 0) + 1
+
+
+def _label(row: sa.Row[Any]) -> Label:
+    values = {name: row._mapping[name] for name in Label.__dataclass_fields__}
+    values["segments"] = tuple(_segment(s) for s in values["segments"])
+    values["created"] = datetime.fromtimestamp(values["created"], UTC)
+    return Label(**values)
+
+
+def _segment(values: dict[str, Any]) -> Segment:
+    codes = {key: Code(**values[key]) if values[key] else None for key in ("category", "type")}
+    color = tuple(values["color"]) if values["color"] else None
+    return Segment(**{**values, **codes, "color": color})

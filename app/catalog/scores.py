@@ -1,0 +1,52 @@
+"""The numbers scorers gave cases. One row per case, scorer and model version; the newest counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.catalog.database import Database
+from app.catalog.schema import case, score
+from app.core.pool import Score
+
+
+class Scores:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(
+        self, case_id: str, scorer: str, model_version: str, value: float, seconds: float, detail: Mapping[str, Any]
+    ) -> None:
+        """Keep a score; one made again replaces the one before."""
+        key = {"case_id": case_id, "scorer": scorer, "model_version": model_version}
+        with self._database.write() as connection:
+            connection.execute(sa.delete(score).filter_by(**key))
+            row = {"value": value, "seconds": seconds, "detail": dict(detail), "created": time.time()}
+            connection.execute(sa.insert(score).values(**key, **row))
+
+    def newest(self, scorer: str) -> dict[str, Score]:
+        """The newest score of every open case that has one, by case id."""
+        query = (
+            sa.select(score.c.case_id, score.c.value, score.c.model_version)
+            .join(case, case.c.id == score.c.case_id)
+            .where(score.c.scorer == scorer, case.c.completed.is_(False), case.c.gone.is_(False))
+            .order_by(score.c.created)  # a later row of the same case overwrites an earlier one in the dict
+        )
+        with self._database.read() as connection:
+            return {row.case_id: Score(row.value, row.model_version) for row in connection.execute(query)}
+
+    def scorers(self) -> list[str]:
+        with self._database.read() as connection:
+            return list(connection.scalars(sa.select(score.c.scorer).distinct().order_by(score.c.scorer)))
+
+    def detail(self, case_id: str) -> dict[str, dict[str, Any]]:
+        """Everything scorers noted about one case, newest per scorer."""
+        query = sa.select(score).where(score.c.case_id == case_id).order_by(score.c.created)
+        with self._database.read() as connection:
+            return {
+                r.scorer: {"value": r.value, "model_version": r.model_version, **r.detail}
+                for r in connection.execute(query)
+            }

@@ -1,0 +1,81 @@
+"""Bytes from outside -> a pydicom Dataset, with what pydicom lets through refused."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import pydicom
+from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from app.errors import BadFile
+
+PARSER_ERRORS: tuple[type[Exception], ...] = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    InvalidDicomError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,  # RecursionError (sequences nested too deeply) is one
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What pydicom and its decoders raise on hostile or damaged bytes."""
+
+PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+
+_META_START = 132
+_LONG_VRS = {b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV"}
+_DEFLATED = {str(DeflatedExplicitVRLittleEndian), "1.2.840.10008.1.2.4.95"}  # the second: JPIP Referenced Deflate
+
+
+def parse(data: bytes) -> Dataset:
+    """Read one Part 10 file (DICOM PS3.10 7).
+
+    Deflated transfer syntaxes are refused before pydicom sees them: it inflates them without a limit, even when it
+    stops before the pixels (a megabyte becomes a gigabyte). Raises `BadFile`.
+    """
+    if len(data) < _META_START or data[128:_META_START] != b"DICM":
+        raise BadFile("not a DICOM file: it doesn't begin with 128 bytes and DICM")
+    try:
+        syntaxes = _transfer_syntaxes(data)
+        if syntaxes & _DEFLATED:
+            raise BadFile("the file uses a deflated transfer syntax; send it uncompressed or with compressed frames")
+        return pydicom.dcmread(io.BytesIO(data))
+    except PARSER_ERRORS as error:
+        raise BadFile(f"not a readable DICOM file ({_reason(error)})") from error
+
+
+def _transfer_syntaxes(data: bytes) -> set[str]:
+    """Every value of TransferSyntaxUID in the file meta information (explicit little endian, group 0002)."""
+    found = set()
+    at = _META_START
+    while at + 8 <= len(data):
+        group, element, vr = struct.unpack_from("<HH2s", data, at)
+        if group != 0x0002:
+            break
+        if vr in _LONG_VRS:
+            (length,) = struct.unpack_from("<L", data, at + 8)
+            at += 12
+        else:
+            (length,) = struct.unpack_from("<H", data, at + 6)
+            at += 8
+        if element == 0x0010:
+            found.add(data[at : at + min(length, 64)].rstrip(b"\0 ").decode("ascii"))
+        at += length
+    return found
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "its sequences are nested too deeply"
+    if isinstance(error, MemoryError):
+        return "it declares more than memory holds"
+    # Only the kind of error: messages of the parser may quote what the file holds, a patient's name for example.
+    return type(error).__name__

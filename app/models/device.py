@@ -1,0 +1,258 @@
+"""One long-lived thread per device that runs every interactive forward and every automatic inference.
+
+One thread, because cuDNN keeps its autotuned convolutions per thread and because two forwards at once are slower than
+one after the other. Work waits in line by priority, and within a priority the owners (sessions, users) take turns, so
+that one eager client can't starve the others. Long work calls `breathe()` between its steps: clicks that wait are then
+run in between, on the same thread.
+
+Locks: `_lock` guards the queues and is never held while work runs. A caller of `run` holds its session's lock and waits
+for the device; nothing that runs on the device takes a session's lock.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from app.errors import Cancelled, ConfigurationError, NoRoom
+from app.models.precision import Precision, PrecisionChoice, choose
+
+T = TypeVar("T")
+
+
+class Priority(IntEnum):
+    """Lower goes first."""
+
+    PROMPT = 0
+    AUTOMATIC = 1
+    BACKGROUND = 2
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    work: Callable[[], Any]
+    future: Future[Any]
+    priority: Priority
+    owner: str
+
+
+class Device:
+    """A processor or graphics card and the thread that computes on it.
+
+    `name` is `auto` (the first CUDA card, else the processor), `cpu`, `cuda` or `cuda:N`. `threads` is how many
+    threads torch uses on the processor (None: torch's own choice). `touched` is a file whose time of change is set
+    whenever someone prompts, so that training processes see it (`interacting`).
+    """
+
+    def __init__(
+        self,
+        name: str = "auto",
+        *,
+        threads: int | None = None,
+        touched: Path | None = None,
+        precision: PrecisionChoice = "auto",
+    ) -> None:
+        if name not in {"auto", "cpu", "cuda"} and not (name.startswith("cuda:") and name[5:].isdigit()):
+            raise ConfigurationError(f"a device is auto, cpu, cuda or cuda:N, not {name!r}")
+        self._name = name
+        self._threads = threads
+        self._touched = touched
+        self._precision_choice: PrecisionChoice = precision
+        self._resolved: tuple[str, Precision] | None = None
+        self._resolving = threading.Lock()
+        self._lock = threading.Lock()
+        self._arrived = threading.Condition(self._lock)
+        self._queues: dict[Priority, OrderedDict[str, deque[_Task]]] = {p: OrderedDict() for p in Priority}
+        self._thread: threading.Thread | None = None
+        self._running: list[Priority] = []  # what runs now, outermost first; touched by the device thread only
+        self._stopping = False
+
+    def run(self, work: Callable[[], T], priority: Priority = Priority.PROMPT, owner: str = "") -> T:
+        """Run `work` on the device thread and wait for it; its exceptions are raised here.
+
+        Raises:
+            Cancelled: the work was still in line when `cancel(owner)` or `shutdown()` was called.
+            NoRoom: the device ran out of memory, twice.
+        """
+        if threading.current_thread() is self._thread:
+            return work()
+        future: Future[T] = Future()
+        with self._lock:
+            if self._stopping:
+                raise Cancelled("the server is stopping")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name=f"device-{self._name}", daemon=True)
+                self._thread.start()
+            self._queues[priority].setdefault(owner, deque()).append(_Task(work, future, priority, owner))
+            self._arrived.notify()
+        return future.result()
+
+    def breathe(self) -> None:
+        """Run what waits with a higher priority than the work that calls this. Does nothing on any other thread, so
+        that the same model code runs in a job's own process."""
+        if threading.current_thread() is not self._thread or not self._running:
+            return
+        current = self._running[-1]
+        while current > Priority.PROMPT:
+            with self._lock:
+                task = self._next(below=current)
+            if task is None:
+                return
+            self._perform(task)
+
+    def cancel(self, owner: str) -> int:
+        """Drop what `owner` has in line (what runs already goes on); returns how many pieces of work that were."""
+        with self._lock:
+            dropped = [task for queue in self._queues.values() for task in queue.pop(owner, ())]
+        for task in dropped:
+            task.future.set_exception(Cancelled("the request was taken back before its turn came"))
+        return len(dropped)
+
+    @property
+    def waiting(self) -> int:
+        """How many pieces of work are in line."""
+        with self._lock:
+            return sum(len(tasks) for queue in self._queues.values() for tasks in queue.values())
+
+    def shutdown(self) -> None:
+        """Finish what runs, drop what waits (its callers get `Cancelled`), and end the thread."""
+        with self._lock:
+            self._stopping = True
+            dropped = [task for queue in self._queues.values() for tasks in queue.values() for task in tasks]
+            for queue in self._queues.values():
+                queue.clear()
+            self._arrived.notify()
+        for task in dropped:
+            task.future.set_exception(Cancelled("the server is stopping"))
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    @property
+    def torch_name(self) -> str:
+        """The device as torch names it, `cpu` or `cuda:N`. Imports torch. Raises `ConfigurationError` if there is no
+        such card."""
+        return self._resolve()[0]
+
+    @property
+    def precision(self) -> Precision:
+        """What networks compute in here. The first call may time a small convolution."""
+        return self._resolve()[1]
+
+    def _resolve(self) -> tuple[str, Precision]:
+        with self._resolving:
+            if self._resolved is None:
+                import torch
+
+                name = self._name
+                if name == "auto":
+                    name = "cuda:0" if torch.cuda.is_available() else "cpu"
+                elif name.startswith("cuda"):
+                    name = name if ":" in name else "cuda:0"
+                    if int(name[5:]) >= torch.cuda.device_count():
+                        raise ConfigurationError(f"there is no {name} here; set the device to cpu or auto")
+                self._set_threads()
+                self._resolved = name, choose(self._precision_choice, name)
+            return self._resolved
+
+    def _set_threads(self) -> None:
+        """OpenMP keeps the number per thread, so this is called on the device thread as well as where models load."""
+        torch = sys.modules.get("torch")
+        if torch is not None and self._threads is not None and torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
+
+    def _serve(self) -> None:
+        while True:
+            with self._lock:
+                task = self._next()
+                while task is None:
+                    if self._stopping:
+                        return
+                    self._arrived.wait()
+                    task = self._next()
+            self._perform(task)
+
+    def _next(self, below: Priority | None = None) -> _Task | None:
+        """Take the next task out of line (of a higher priority than `below`). Call with the lock held."""
+        for priority, owners in self._queues.items():
+            if below is not None and priority >= below:
+                return None
+            if owners:
+                owner, tasks = owners.popitem(last=False)
+                task = tasks.popleft()
+                if tasks:
+                    owners[owner] = tasks  # to the end: the other owners have their turn first
+                return task
+        return None
+
+    def _perform(self, task: _Task) -> None:
+        self._set_threads()
+        if task.priority is Priority.PROMPT:
+            self._touch()
+        self._running.append(task.priority)
+        try:
+            result = self._with_one_retry(task.work)
+        except BaseException as error:
+            task.future.set_exception(error)
+        else:
+            task.future.set_result(result)
+        finally:
+            self._running.pop()
+            if task.priority is Priority.PROMPT:
+                self._touch()
+
+    def _with_one_retry(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except Exception as error:
+            if not _out_of_memory(error):
+                raise
+        # Outside the except block, so that the failed attempt's tensors, held by its traceback, are gone.
+        _empty_cache()
+        try:
+            return work()
+        except Exception as error:
+            if not _out_of_memory(error):
+                raise
+        _empty_cache()
+        raise NoRoom("the device ran out of memory; close a session or wait for other work to end", retry_after=10.0)
+
+    def _touch(self) -> None:
+        if self._touched is not None:
+            try:
+                os.utime(self._touched)
+            except FileNotFoundError:
+                self._touched.parent.mkdir(parents=True, exist_ok=True)
+                self._touched.touch()
+
+
+def interacting(touched: Path, within_seconds: float) -> bool:
+    """Has someone prompted within the last `within_seconds`? `touched` is the file the server's device touches."""
+    try:
+        return abs(time.time() - touched.stat().st_mtime) < within_seconds
+    except FileNotFoundError:
+        return False
+
+
+def _out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    # Torch reports an exhausted main memory as a plain RuntimeError with this text.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _empty_cache() -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

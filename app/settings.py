@@ -1,0 +1,237 @@
+"""Everything an operator can set: one frozen tree. Unknown keys are errors.
+
+Values come, the later winning, from the defaults here, a YAML file (`--config`), the environment (`SEGLOOP_PORT`,
+`SEGLOOP_ARCHIVE__USERNAME`) and the command line. `load` also says where each value came from, for `segloop doctor`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+from app.errors import ConfigurationError
+
+MIB = 2**20
+GIB = 2**30
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ArchiveSettings(_Part):
+    """How to talk to a DICOMweb archive, or where a folder archive puts labels."""
+
+    filter: dict[str, str] = Field(default_factory=dict, description="QIDO-RS matches; only these series are cases")
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    password_file: Path | None = Field(None, description="read the password from this file")
+    token: SecretStr = Field(SecretStr(""), description="bearer token, instead of a user name")
+    token_file: Path | None = None
+    ca_file: Path | None = Field(None, description="certificates to trust; the system's if empty")
+    connect_timeout: float = Field(10.0, gt=0, description="seconds")
+    read_timeout: float = Field(60.0, gt=0, description="seconds without a byte")
+    page_size: int = Field(200, ge=1, description="series per QIDO-RS page")
+    orthanc_url: str = Field("", description="the Orthanc behind the service, if it isn't its parent address")
+    labels_dir: Path | None = Field(None, description="where a folder archive writes labels; `labels/` in it if empty")
+    sync_seconds: float = Field(60.0, gt=0, description="how often the archive is asked what is new")
+
+
+class CacheSettings(_Part):
+    max_bytes: int = Field(20 * GIB, ge=64 * MIB, description="disk used for fetched volumes at most")
+
+
+class LabelSettings(_Part):
+    structures: list[str] = Field(
+        default_factory=lambda: ["structure"], description="what is labelled; viewers show one segment for each"
+    )
+    seg_type: Literal["auto", "binary", "labelmap"] = Field(
+        "auto", description="auto writes BINARY up to 10 segments, which every viewer reads, and LABELMAP above"
+    )
+    max_upload_bytes: int = Field(2 * GIB, ge=MIB, description="a larger upload is refused")
+
+
+class ModelSettings(_Part):
+    """One model, served to every viewer under its key."""
+
+    type: Literal["nninteractive", "deepgrow", "deepedit", "segmentation", "scribbles", "bundle", "fake"]
+    path: str = Field("", description="nninteractive: demo, an official id or a folder; bundle: its folder")
+    trainer: str = Field("", description="which trainer makes new versions; none if empty")
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict, description="for the model and trainer")
+
+
+def _default_models() -> dict[str, ModelSettings]:
+    return {
+        "nninteractive": ModelSettings(type="nninteractive", path="demo"),
+        "deepgrow_2d": ModelSettings(type="deepgrow", trainer="deepgrow", options={"dimension": 2}),
+        "deepgrow_3d": ModelSettings(type="deepgrow", trainer="deepgrow", options={"dimension": 3}),
+        "deepedit": ModelSettings(type="deepedit", trainer="deepedit"),
+        "segmentation": ModelSettings(type="segmentation", trainer="segmentation"),
+        "Histogram+GraphCut": ModelSettings(type="scribbles", options={"likelihood": "histogram"}),
+        "GMM+GraphCut": ModelSettings(type="scribbles", options={"likelihood": "gmm"}),
+    }
+
+
+class LearningSettings(_Part):
+    epochs: int = Field(50, ge=1)
+    train_after: int = Field(3, ge=0, description="train when this many new labels have come; 0: only by hand")
+    train_fraction: float = Field(0.1, ge=0, description="... or this share of all labels, whichever is more")
+    validation_fold: int = Field(5, ge=2, description="one patient in this many is for validation, for ever")
+    tolerance: float = Field(0.005, ge=0, description="a candidate may have this much less mean Dice and be published")
+    class_tolerance: float = Field(0.03, ge=0, description="... and no structure may lose more than this")
+    score_seconds: float = Field(600.0, gt=0, description="time budget of one scoring job")
+    score_cases: int = Field(200, ge=1, description="cases scored at most by one job")
+    snapshots: int = Field(3, ge=1, description="weights of earlier epochs kept for epistemic scores")
+    pause_seconds: float = Field(2.0, ge=0, description="jobs wait until nobody has clicked for so long")
+
+
+class SessionSettings(_Part):
+    lease_seconds: float = Field(3600.0, gt=0, description="how long a case stays someone's after their last action")
+    idle_seconds: float = Field(1800.0, gt=0, description="an idle prompt session is closed after this")
+    max_bytes: int = Field(8 * GIB, ge=64 * MIB, description="memory for all prompt sessions together")
+    upload_seconds: float = Field(3600.0, gt=0, description="a session upload is forgotten after this")
+
+
+class Settings(BaseSettings):
+    """The whole tree."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="SEGLOOP_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    name: str = "Segloop"
+    description: str = "One server behind every viewer"
+    studies: str = Field("studies", description="address of a DICOMweb service, or a folder")
+    workspace: Path = Field(Path("workspace"), description="where this server keeps what it knows")
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    token: SecretStr = Field(SecretStr(""), description="what clients must show; needed for any host but loopback")
+    token_file: Path | None = Field(None, description="read the token from this file")
+    pod: bool = Field(False, description="running on a rented pod: a missing token is made and printed once")
+    origins: list[str] = Field(default_factory=list, description="web origins whose pages may use this server")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    threads: int = Field(0, ge=0, description="CPU threads for models; 0: as many as there are cores")
+    archive: ArchiveSettings = ArchiveSettings()
+    cache: CacheSettings = CacheSettings()
+    labels: LabelSettings = LabelSettings()
+    models: dict[str, ModelSettings] = Field(default_factory=_default_models)
+    learning: LearningSettings = LearningSettings()
+    sessions: SessionSettings = SessionSettings()
+
+    @model_validator(mode="after")
+    def _names(self) -> Settings:
+        for name in [*self.models, *self.labels.structures]:
+            if not name.strip() or name != name.strip():
+                raise ValueError(f"{name!r} is no name")
+        if any(" " in name or "/" in name for name in self.models):
+            raise ValueError("names of models have no spaces or slashes: viewers put them into addresses")
+        if "background" in self.labels.structures:
+            raise ValueError('"background" is what is left over; it is not a structure')
+        return self
+
+    @property
+    def studies_url(self) -> str | None:
+        """The DICOMweb address, or None if the studies are a folder."""
+        return self.studies if urlsplit(self.studies).scheme in ("http", "https") else None
+
+    @property
+    def secret_token(self) -> str:
+        """The token clients must show; "" if none is set. Raises `ConfigurationError` if its file can't be read."""
+        return _secret(self.token, self.token_file, "token_file")
+
+    def archive_secrets(self) -> tuple[str, str]:
+        """`(password, bearer token)` for the archive."""
+        archive = self.archive
+        return (
+            _secret(archive.password, archive.password_file, "archive.password_file"),
+            _secret(archive.token, archive.token_file, "archive.token_file"),
+        )
+
+
+def _secret(value: SecretStr, file: Path | None, name: str) -> str:
+    if value.get_secret_value() or file is None:
+        return value.get_secret_value()
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise ConfigurationError(f"{name}: {file} can't be read: {error.strerror}") from error
+
+
+def load(config: Path | None, given: Mapping[str, Any]) -> tuple[Settings, dict[str, str]]:
+    """The settings in force, and for each top-level or nested key that isn't a default, where it came from.
+
+    `given` are the command line's values, by dotted key. Raises `ConfigurationError`.
+    """
+    sources: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    for origin, layer in (
+        (str(config), _yaml(config) if config else {}),
+        ("environment", _environment()),
+        ("command line", _nested(given)),
+    ):
+        values = _merge(values, layer)
+        sources |= dict.fromkeys(_keys(layer), origin)
+    try:
+        # The environment is already merged in, below the command line; __init__ values win over it anyway.
+        return Settings(**values), sources
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f"the settings don't work: {problems}") from error
+
+
+def _yaml(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{file} can't be read as YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{file} should hold keys and values")
+    return content
+
+
+def _environment() -> dict[str, Any]:
+    known = set(Settings.model_fields)
+    for name in os.environ:
+        if name.upper().startswith("SEGLOOP_") and name[8:].split("__")[0].lower() not in known:
+            raise ConfigurationError(f"the environment variable {name} is none that segloop knows")
+    return dict(EnvSettingsSource(Settings)())
+
+
+def _nested(given: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for dotted, value in given.items():
+        *path, leaf = dotted.split(".")
+        node = tree
+        for key in path:
+            node = node.setdefault(key, {})
+        node[leaf] = value
+    return tree
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for key, value in high.items():
+        below = merged.get(key)
+        # The models of a file replace the default ones as a whole, but a single key of a part doesn't reset the part.
+        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _keys(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
+    keys = []
+    for key, value in tree.items():
+        keys += _keys(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else [prefix + key]
+    return keys
