@@ -6,6 +6,7 @@ Values come, the later winning, from the defaults here, a YAML file (`--config`)
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,21 +62,32 @@ class LabelSettings(_Part):
 class ModelSettings(_Part):
     """One model, served to every viewer under its key."""
 
-    type: Literal["nninteractive", "deepgrow", "deepedit", "segmentation", "scribbles", "bundle", "fake"]
-    path: str = Field("", description="nninteractive: demo, an official id or a folder; bundle: its folder")
+    type: Literal[
+        "nninteractive",
+        "deepgrow_2d",
+        "deepgrow_3d",
+        "deepedit",
+        "segmentation",
+        "histogram_graphcut",
+        "gmm_graphcut",
+        "bundle",
+        "fake",
+        "fake_automatic",
+    ]
+    source: str = Field("", description="nninteractive: demo, an official id or a folder; bundle: its folder")
     trainer: str = Field("", description="which trainer makes new versions; none if empty")
-    options: dict[str, bool | int | float | str] = Field(default_factory=dict, description="for the model and trainer")
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict, description="for the trainer")
 
 
 def _default_models() -> dict[str, ModelSettings]:
     return {
-        "nninteractive": ModelSettings(type="nninteractive", path="demo"),
-        "deepgrow_2d": ModelSettings(type="deepgrow", trainer="deepgrow", options={"dimension": 2}),
-        "deepgrow_3d": ModelSettings(type="deepgrow", trainer="deepgrow", options={"dimension": 3}),
+        "nninteractive": ModelSettings(type="nninteractive", source="demo"),
+        "deepgrow_2d": ModelSettings(type="deepgrow_2d", trainer="deepgrow", options={"dimension": 2}),
+        "deepgrow_3d": ModelSettings(type="deepgrow_3d", trainer="deepgrow", options={"dimension": 3}),
         "deepedit": ModelSettings(type="deepedit", trainer="deepedit"),
         "segmentation": ModelSettings(type="segmentation", trainer="segmentation"),
-        "Histogram+GraphCut": ModelSettings(type="scribbles", options={"likelihood": "histogram"}),
-        "GMM+GraphCut": ModelSettings(type="scribbles", options={"likelihood": "gmm"}),
+        "Histogram+GraphCut": ModelSettings(type="histogram_graphcut"),
+        "GMM+GraphCut": ModelSettings(type="gmm_graphcut"),
     }
 
 
@@ -149,6 +161,21 @@ class Settings(BaseSettings):
     def secret_token(self) -> str:
         """The token clients must show; "" if none is set. Raises `ConfigurationError` if its file can't be read."""
         return _secret(self.token, self.token_file, "token_file")
+
+    def save_private(self, file: Path) -> None:
+        """Write all settings, secrets too, to a file that only this user can read: for this server's job processes."""
+        values = self.model_dump(mode="json")
+        values["token"] = self.token.get_secret_value()
+        values["archive"]["password"] = self.archive.password.get_secret_value()
+        values["archive"]["token"] = self.archive.token.get_secret_value()
+        file.unlink(missing_ok=True)
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+            json.dump(values, stream)
+
+    @classmethod
+    def read_private(cls, file: Path) -> Settings:
+        """What `save_private` wrote."""
+        return cls(**json.loads(file.read_text()))
 
     def archive_secrets(self) -> tuple[str, str]:
         """`(password, bearer token)` for the archive."""

@@ -142,6 +142,19 @@ class Jobs:
             )
             return state
 
+    def interrupted(self, job_id: str) -> None:
+        """Its server stops, and stopped it: queue it again, without counting the attempt."""
+        with self._database.write() as connection:
+            running = sa.and_(job.c.id == job_id, job.c.state == "running")
+            connection.execute(
+                sa.update(job)
+                .where(running, job.c.stop_requested.is_(True))
+                .values(state="stopped", pid=None, ended=time.time())
+            )
+            connection.execute(
+                sa.update(job).where(running).values(state="queued", pid=None, attempt=job.c.attempt - 1)
+            )
+
     def request_stop(self, job_id: str) -> Job:
         """Ask a job to stop: a queued one stops at once, a running one at its next step."""
         with self._database.write() as connection:

@@ -113,6 +113,11 @@ class Labels:
         with self._database.read() as connection:
             return [_label(row) for row in connection.execute(query)]
 
+    def everything(self) -> list[Label]:
+        """Every version of every case, tombstones too, oldest first."""
+        with self._database.read() as connection:
+            return [_label(row) for row in connection.execute(sa.select(label).order_by(label.c.id))]
+
     def newest_of_all(self, tag: str | None = None) -> list[tuple[Label, Mapping[str, Any]]]:
         """The newest version per case and tag, with what clients noted about it."""
         newest = (

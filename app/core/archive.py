@@ -59,7 +59,9 @@ class Receipt:
 class Archive(Protocol):
     """Thread-safe. Every method may raise `ArchiveUnavailable`; the archive being away never loses anything here."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What kind of archive it is, for people."""
 
     def list(self, cursor: str | None) -> Listing:
         """The cases that are new or changed since `cursor` (None: everything)."""

@@ -28,7 +28,7 @@ def point_signal(shape: Index, points: Iterable[Index], sigma: float) -> NDArray
     kernel = _kernel(sigma)
     reach = len(kernel) // 2
     signal = np.zeros(shape, np.float32)
-    for point in points:
+    for point in dict.fromkeys(points):  # a voxel clicked twice counts once
         if not all(0 <= x < n for x, n in zip(point, shape, strict=True)):
             continue
         low = [max(0, x - reach) for x in point]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import get_decoder
+from pydicom.tag import Tag
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -29,10 +31,17 @@ from pydicom.uid import (
 
 from app.dicom.codestream import check_size
 from app.dicom.parsing import PARSER_ERRORS
+from app.dicom.values import integer, text
 from app.errors import BadFile, UnusableSeries
 
 DEFAULT_MAX_BYTES = 4 << 30
 """How many bytes one instance may decode to."""
+
+_PIXEL_DATA = Tag("PixelData")
+_SAMPLES, _PHOTOMETRIC = Tag("SamplesPerPixel"), Tag("PhotometricInterpretation")
+_FRAMES, _ROWS, _COLUMNS = Tag("NumberOfFrames"), Tag("Rows"), Tag("Columns")
+_ALLOCATED, _STORED, _HIGH = Tag("BitsAllocated"), Tag("BitsStored"), Tag("HighBit")
+_REPRESENTATION = Tag("PixelRepresentation")
 
 _NATIVE = {ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian}
 
@@ -53,87 +62,111 @@ _PLUGINS = {
 }
 
 
-def stored_values(dataset: Dataset, max_bytes: int = DEFAULT_MAX_BYTES) -> NDArray[np.integer]:
-    """The stored values `(frames, rows, columns)` of an instance, before rescale (DICOM PS3.3 C.7.6.3).
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """The stored values of an instance, `(frames, rows, columns)`, all within `limits` (least, greatest)."""
+
+    stored: NDArray[np.integer]
+    limits: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Format:
+    """What the header says about the pixels (DICOM PS3.3 C.7.6.3)."""
+
+    shape: tuple[int, int, int]
+    allocated: int
+    stored: int
+    high: int
+    signed: bool
+
+    @property
+    def dtype(self) -> np.dtype[np.integer]:
+        return np.dtype(f"{'i' if self.signed else 'u'}{self.allocated // 8}")
+
+    @property
+    def nbytes(self) -> int:
+        frames, rows, columns = self.shape
+        return frames * rows * columns * self.allocated // 8
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        if self.signed:
+            return -(1 << (self.stored - 1)), (1 << (self.stored - 1)) - 1
+        return 0, (1 << self.stored) - 1
+
+
+def decode(dataset: Dataset, max_bytes: int = DEFAULT_MAX_BYTES, *, palette: bool = False) -> Pixels:
+    """The stored values of an instance, before rescale.
 
     8, 16 or 32 bits, signed or not; bits above BitsStored are masked or sign-extended. Uncompressed little endian
-    pixels are a view on the dataset's bytes where nothing had to be changed. Raises `BadFile` if what is declared
-    and what is there differ or exceed `max_bytes`, `UnusableSeries` for colour and for syntaxes that can't be decoded.
+    pixels are a view on the dataset's bytes where nothing had to be changed. `palette` takes
+    indices into a colour table (labelmaps) as they are. Raises `BadFile` if what is declared and what is there differ
+    or exceed `max_bytes`, `UnusableSeries` for colour and for syntaxes that can't be decoded.
     """
     try:
-        frames, rows, columns = _declared_shape(dataset)
-        dtype = _declared_dtype(dataset)
-        if frames * rows * columns * dtype.itemsize > max_bytes:
-            raise BadFile(f"an image declares {frames} x {rows} x {columns} pixels, more than this server takes")
+        form = _declared(dataset, palette)
+        if form.nbytes > max_bytes:
+            raise BadFile(f"an image declares {_size(form.shape)} pixels, more than this server takes")
         syntax = UID(dataset.file_meta.TransferSyntaxUID)
         if syntax in _NATIVE:
-            return _native(dataset, syntax, (frames, rows, columns), dtype)
+            return _significant(_native(dataset, syntax, form), form)
         if syntax not in _PLUGINS:
             raise UnusableSeries(f"the images use the transfer syntax {syntax.name}, which can't be decoded here")
-        return _compressed(dataset, syntax, (frames, rows, columns), dtype)
+        return _significant(_compressed(dataset, syntax, form), form)
     except PARSER_ERRORS as error:
         raise BadFile(f"an image's pixels can't be decoded ({type(error).__name__})") from error
 
 
-def _declared_shape(dataset: Dataset) -> tuple[int, int, int]:
-    if "PixelData" not in dataset:
+def _declared(dataset: Dataset, palette: bool) -> _Format:
+    if _PIXEL_DATA not in dataset:
         raise UnusableSeries("an instance has no pixel data: it is no image that can be shown as a volume")
-    if int(dataset.get("SamplesPerPixel") or 1) != 1:
-        raise UnusableSeries("the images are in colour (SamplesPerPixel 3); only grey images make a volume")
-    if str(dataset.get("PhotometricInterpretation", "")) == "PALETTE COLOR":
-        raise UnusableSeries("the images are in colour (PALETTE COLOR); only grey images make a volume")
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
-    if min(frames, rows, columns) < 1:
-        raise BadFile(f"an image declares {frames} x {rows} x {columns} pixels")
-    return frames, rows, columns
-
-
-def _declared_dtype(dataset: Dataset) -> np.dtype[np.integer]:
-    allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
+    coloured = text(dataset, _PHOTOMETRIC) == "PALETTE COLOR" and not palette
+    if integer(dataset, _SAMPLES, 1) != 1 or coloured:
+        raise UnusableSeries("the images are in colour; only grey images make a volume")
+    shape = int(text(dataset, _FRAMES) or 1), integer(dataset, _ROWS), integer(dataset, _COLUMNS)
+    if min(shape) < 1:
+        raise BadFile(f"an image declares {_size(shape)} pixels")
+    allocated, stored = integer(dataset, _ALLOCATED), integer(dataset, _STORED)
+    high = integer(dataset, _HIGH, stored - 1)
     if allocated not in (8, 16, 32):
         raise UnusableSeries(f"the images have {allocated} bits per pixel; 8, 16 and 32 can be read")
-    if not 1 <= stored <= allocated:
-        raise BadFile(f"an image declares {stored} bits stored in {allocated}")
-    return np.dtype(f"{'i' if dataset.PixelRepresentation == 1 else 'u'}{allocated // 8}")
+    if not 1 <= stored <= high + 1 <= allocated:
+        raise BadFile(f"an image declares {stored} of {allocated} bits stored, the highest being bit {high}")
+    return _Format(shape, allocated, stored, high, signed=integer(dataset, _REPRESENTATION, 0) == 1)
 
 
-def _native(
-    dataset: Dataset, syntax: UID, shape: tuple[int, int, int], dtype: np.dtype[np.integer]
-) -> NDArray[np.integer]:
-    element = dataset["PixelData"]
-    data: bytes = element.value
-    count = shape[0] * shape[1] * shape[2]
-    expected = count * dtype.itemsize
+def _native(dataset: Dataset, syntax: UID, form: _Format) -> NDArray[np.integer]:
+    element = dataset.get_item(_PIXEL_DATA)
+    data = element.value if element is not None else None
+    if not isinstance(data, bytes):
+        raise BadFile("an image's pixels aren't bytes")
     # The standard pads to an even length; some writers pad more. Fewer bytes than declared is a truncated file.
-    if len(data) < expected or len(data) > expected + 1 + expected // 100:
-        raise BadFile(f"an image declares {expected} bytes of pixels and has {len(data)}")
-    if not syntax.is_little_endian:
-        # In big endian, 8-bit pixels may be kept in 16-bit words (DICOM PS3.5 annex D and 8.1.2).
-        if dtype.itemsize == 1 and element.VR == "OW":
-            data = np.frombuffer(data, ">u2").astype("<u2").tobytes()
-        values = np.frombuffer(data, dtype.newbyteorder(">"), count).astype(dtype)
-    else:
-        values = np.frombuffer(data, dtype, count)
-    return _significant(dataset, values.reshape(shape))
+    if len(data) < form.nbytes or len(data) > form.nbytes + 1 + form.nbytes // 100:
+        raise BadFile(f"an image declares {form.nbytes} bytes of pixels and has {len(data)}")
+    count = form.nbytes // form.dtype.itemsize
+    if syntax.is_little_endian:
+        return np.frombuffer(data, form.dtype, count).reshape(form.shape)
+    # In big endian, 8-bit pixels may be kept in 16-bit words (DICOM PS3.5 8.1.2).
+    if form.allocated == 8 and dataset[_PIXEL_DATA].VR == "OW":
+        data = np.frombuffer(data, ">u2").astype("<u2").tobytes()
+    return np.frombuffer(data, form.dtype.newbyteorder(">"), count).astype(form.dtype).reshape(form.shape)
 
 
-def _compressed(
-    dataset: Dataset, syntax: UID, shape: tuple[int, int, int], dtype: np.dtype[np.integer]
-) -> NDArray[np.integer]:
+def _compressed(dataset: Dataset, syntax: UID, form: _Format) -> NDArray[np.integer]:
     # The codestream says its own size, and decoders believe it: look at it first.
-    for frame in generate_frames(dataset.PixelData, number_of_frames=shape[0]):
-        check_size(frame, syntax, rows=shape[1], columns=shape[2])
-    values = np.empty(shape, dtype)
+    for frame in generate_frames(dataset.PixelData, number_of_frames=form.shape[0]):
+        check_size(frame, syntax, rows=form.shape[1], columns=form.shape[2])
+    values = np.empty(form.shape, form.dtype)
     count = 0
-    for number, frame_values in enumerate(_decoded_frames(dataset, syntax)):
-        if number >= shape[0] or frame_values.shape != shape[1:]:
+    for decoded in _decoded_frames(dataset, syntax):
+        if count >= form.shape[0] or decoded.shape != form.shape[1:]:
             raise BadFile("an image's compressed frames aren't what its header declares")
-        values[number] = frame_values.astype(dtype, copy=False)
+        values[count] = decoded.astype(form.dtype, copy=False)
         count += 1
-    if count != shape[0]:
-        raise BadFile(f"an image declares {shape[0]} frames and has {count}")
-    return _significant(dataset, values)
+    if count != form.shape[0]:
+        raise BadFile(f"an image declares {form.shape[0]} frames and has {count}")
+    return values
 
 
 def _decoded_frames(dataset: Dataset, syntax: UID) -> Iterator[NDArray[np.integer]]:
@@ -145,20 +178,17 @@ def _decoded_frames(dataset: Dataset, syntax: UID) -> Iterator[NDArray[np.intege
         yield values
 
 
-def _significant(dataset: Dataset, values: NDArray[np.integer]) -> NDArray[np.integer]:
+def _significant(values: NDArray[np.integer], form: _Format) -> Pixels:
     """Only the BitsStored bits below HighBit: above them lie overlays of old scanners, or a sign left out."""
-    allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
-    high = int(dataset.get("HighBit", stored - 1))
-    if not stored - 1 <= high < allocated:
-        raise BadFile(f"an image declares high bit {high} for {stored} of {allocated} bits")
-    if stored == allocated:
-        return values
-    above = allocated - 1 - high
-    below = high + 1 - stored
-    if values.dtype.kind == "u":
-        limit = (1 << stored) - 1
-        if below == 0 and int(values.max()) <= limit:
-            return values
-        return (values >> below) & values.dtype.type(limit)
-    shifted = np.left_shift(values, above)
-    return np.asarray(np.right_shift(shifted, above + below))
+    if form.stored == form.allocated:
+        return Pixels(values, (int(values.min()), int(values.max())))
+    above, below = form.allocated - 1 - form.high, form.high + 1 - form.stored
+    if form.signed:
+        return Pixels(np.right_shift(np.left_shift(values, above), above + below), form.limits)
+    if below == 0 and int(values.max()) <= form.limits[1]:
+        return Pixels(values, form.limits)
+    return Pixels((values >> below) & values.dtype.type(form.limits[1]), form.limits)
+
+
+def _size(shape: tuple[int, int, int]) -> str:
+    return " x ".join(str(n) for n in shape)

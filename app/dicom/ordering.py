@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -102,17 +103,15 @@ def _majority(planes: Sequence[Plane], warnings: list[str]) -> list[Plane]:
 def _alike(a: Plane, b: Plane) -> bool:
     return (
         a.stored.shape == b.stored.shape
-        and np.allclose(a.pixel_spacing, b.pixel_spacing, rtol=1e-3, atol=0)
-        and float(np.abs(a.orientation - b.orientation).max()) < _SAME_ORIENTATION
+        and all(abs(m - n) <= 1e-3 * m for m, n in zip(a.pixel_spacing, b.pixel_spacing, strict=True))
+        and all(abs(m - n) < _SAME_ORIENTATION for m, n in zip(a.orientation, b.orientation, strict=True))
     )
 
 
 def _by_projection(planes: Sequence[Plane]) -> list[Plane]:
     normal = planes[0].normal
     # The instance UID breaks ties, so that the order of arrival never matters.
-    return sorted(
-        planes, key=lambda p: (round(float(normal @ p.position), 4), p.marks.get("SOPInstanceUID", ""), p.frame)
-    )
+    return sorted(planes, key=lambda p: (round(float(normal @ p.position), 4), p.mark("SOPInstanceUID"), p.frame))
 
 
 def _without_duplicates(planes: Sequence[Plane], warnings: list[str]) -> list[Plane]:
@@ -137,7 +136,7 @@ def _places(planes: Sequence[Plane]) -> list[list[Plane]]:
     """Ordered planes, those at one place together."""
     places: list[list[Plane]] = []
     for plane in planes:
-        if places and np.linalg.norm(plane.position - places[-1][0].position) < SAME_PLACE:
+        if places and math.dist(plane.position, places[-1][0].position) < SAME_PLACE:
             places[-1].append(plane)
         else:
             places.append([plane])
@@ -171,15 +170,14 @@ def _one_volume(planes: list[Plane], warnings: list[str]) -> list[Plane]:
 def _split(planes: Sequence[Plane], marks: Sequence[str]) -> dict[tuple[str, ...], list[Plane]]:
     volumes: dict[tuple[str, ...], list[Plane]] = {}
     for plane in planes:
-        volumes.setdefault(tuple(plane.marks.get(mark, "") for mark in marks), []).append(plane)
+        volumes.setdefault(tuple(plane.mark(mark) for mark in marks), []).append(plane)
     return volumes
 
 
 def _fills(volume: Sequence[Plane], places: Sequence[Sequence[Plane]]) -> bool:
     """Whether a volume has exactly one plane at each place."""
     return len(volume) == len(places) and all(
-        np.linalg.norm(plane.position - place[0].position) < SAME_PLACE
-        for plane, place in zip(volume, places, strict=True)
+        math.dist(plane.position, place[0].position) < SAME_PLACE for plane, place in zip(volume, places, strict=True)
     )
 
 
@@ -200,7 +198,7 @@ def _named(key: tuple[str, ...]) -> str:
 
 def _grid_steps(planes: Sequence[Plane], warnings: list[str]) -> tuple[tuple[int, ...], NDArray[np.float64]]:
     """The slice index of each plane and the step (mm, LPS) from one slice to the next."""
-    positions = np.stack([plane.position for plane in planes])
+    positions = np.array([plane.position for plane in planes])
     projections = positions @ planes[0].normal
     gaps = np.diff(projections)
     if float(gaps.min()) < SAME_PLACE:
@@ -243,8 +241,8 @@ def _single(plane: Plane, warnings: list[str]) -> Stack:
 
 def _geometry(first: Plane, step: NDArray[np.float64], slices: int) -> Geometry:
     affine = np.eye(4)
-    affine[:3, 0] = first.orientation[:3] * first.pixel_spacing[1]
-    affine[:3, 1] = first.orientation[3:] * first.pixel_spacing[0]
+    affine[:3, 0] = np.multiply(first.orientation[:3], first.pixel_spacing[1])
+    affine[:3, 1] = np.multiply(first.orientation[3:], first.pixel_spacing[0])
     affine[:3, 2] = step
     affine[:3, 3] = first.position
     rows, columns = first.stored.shape

@@ -12,7 +12,8 @@ from app.dicom.planes import Plane
 
 def voxel_type(planes: Sequence[Plane]) -> np.dtype[np.generic]:
     """int16 where every rescaled value is exact and fits, else int32, else float32 (fractional slopes, as in PET)."""
-    if not all(float(p.slope).is_integer() and float(p.intercept).is_integer() for p in planes):
+    factors = {float(factor) for plane in planes for factor in (plane.slope, plane.intercept)}
+    if not all(factor.is_integer() and abs(factor) < 2**31 for factor in factors):
         return np.dtype(np.float32)
     low, high = zip(*(_range(plane) for plane in planes), strict=True)
     for candidate in (np.int16, np.int32):
@@ -28,14 +29,16 @@ def rescale_into(plane: Plane, out: NDArray[np.generic]) -> None:
         np.copyto(out, plane.stored.astype(np.float64) * plane.slope + plane.intercept, casting="unsafe")
         return
     # Integer arithmetic modulo 2^n ends at the right value, because the value is known to fit.
+    slope, intercept = np.array([plane.slope, plane.intercept]).astype(np.int64).astype(out.dtype)
+    if plane.stored.dtype.itemsize == out.dtype.itemsize and slope == 1:
+        np.add(plane.stored.view(out.dtype), intercept, out=out)
+        return
     np.copyto(out, plane.stored, casting="unsafe")
-    if plane.slope != 1:
-        np.multiply(out, out.dtype.type(plane.slope), out=out)
-    if plane.intercept != 0:
-        np.add(out, out.dtype.type(plane.intercept), out=out)
+    np.multiply(out, slope, out=out)
+    np.add(out, intercept, out=out)
 
 
 def _range(plane: Plane) -> tuple[int, int]:
     slope, intercept = int(plane.slope), int(plane.intercept)
-    ends = (int(plane.stored.min()) * slope + intercept, int(plane.stored.max()) * slope + intercept)
+    ends = plane.limits[0] * slope + intercept, plane.limits[1] * slope + intercept
     return min(ends), max(ends)

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.tag import Tag
 
 from app.core.volume import Volume
-from app.dicom.decoding import DEFAULT_MAX_BYTES, stored_values
+from app.dicom.decoding import DEFAULT_MAX_BYTES, decode
 from app.dicom.ordering import Stack, missing_text, stack
 from app.dicom.parsing import PARSER_ERRORS, PIXEL_KEYWORDS, parse
 from app.dicom.planes import Plane, planes_of
 from app.dicom.rescale import rescale_into, voxel_type
+from app.dicom.values import text
 from app.errors import BadFile, UnusableSeries
+
+_SERIES = Tag("SeriesInstanceUID")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +56,14 @@ class SeriesBuilder:
         """Take one instance, a Part 10 file or a dataset. Raises `BadFile`, `UnusableSeries`."""
         dataset = parse(instance) if isinstance(instance, bytes) else instance
         try:
-            series_uid = str(dataset.get("SeriesInstanceUID", ""))
-            if self._headers and series_uid != self._headers[0].get("SeriesInstanceUID", ""):
+            if self._headers and text(dataset, _SERIES) != text(self._headers[0], _SERIES):
                 raise UnusableSeries("the images belong to more than one series")
-            stored = stored_values(dataset, self._bytes_left)
-            self._planes.extend(planes_of(dataset, stored, source=len(self._headers)))
+            pixels = decode(dataset, self._bytes_left)
+            self._planes.extend(planes_of(dataset, pixels, source=len(self._headers)))
             self._headers.append(_without_pixels(dataset, owned=isinstance(instance, bytes)))
         except PARSER_ERRORS as error:
             raise BadFile(f"an image's header can't be read ({type(error).__name__})") from error
-        self._bytes_left -= stored.nbytes
+        self._bytes_left -= pixels.stored.nbytes
 
     def build(self) -> Assembled:
         """The volume of all instances added. Raises `UnusableSeries`; every repair is a warning on the volume."""

@@ -22,13 +22,20 @@ IDS_A_CALL = 1000
 
 
 @dataclass(frozen=True)
-class Changed:
-    """What happened since a cursor. `everything` asks for a full listing, because something is gone."""
+class State:
+    """How far the list of changes was read, and how many instances there were then."""
 
-    since: int
-    series: frozenset[str] = frozenset()
-    instances: frozenset[str] = frozenset()
-    everything: bool = False
+    change: int
+    instances: int
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Orthanc's own ids of the series and instances that are new or changed."""
+
+    state: State
+    series: frozenset[str]
+    instances: frozenset[str]
 
 
 class Orthanc:
@@ -49,29 +56,35 @@ class Orthanc:
             return None
         return str(system.get("Version", "unknown"))
 
-    def last_change(self) -> int:
-        return int(self._get("/changes?last").get("Last", 0))
+    def state(self) -> State:
+        # In this order, a change in between makes the next comparison of counts fail, and all is listed again.
+        change = int(self._get("/changes?last").get("Last", 0))
+        return State(change, int(self._get("/statistics")["CountInstances"]))
 
-    def changed(self, since: int) -> Changed:
-        """What changed after the change number `since`."""
-        if self.last_change() - since not in range(MANY_CHANGES):
-            return Changed(since, everything=True)
+    def changed(self, since: State) -> Changed | None:
+        """What is new or changed since `since`; None if something is gone or too much happened: list everything.
+
+        Orthanc drops a resource's changes together with the resource and lists no deletions. But then there are fewer
+        instances than there were plus those that are new.
+        """
+        now = self.state()
+        if now.change - since.change not in range(MANY_CHANGES):
+            return None
         series, instances = set(), set()
-        done = False
-        while not done:
-            page = self._get(f"/changes?since={since}&limit={CHANGES_A_CALL}")
-            for change in page.get("Changes", []):
-                kind, level = change.get("ChangeType"), change.get("ResourceType")
-                if kind == "Deleted":
-                    # The change names Orthanc's own id of something that is no longer there to be looked up.
-                    return Changed(since, everything=True)
-                if level == "Series":
+        at = since.change
+        while at < now.change:
+            page = self._get(f"/changes?since={at}&limit={CHANGES_A_CALL}")
+            for change in page.get("Changes", ()):
+                if change.get("ResourceType") == "Series":
                     series.add(str(change["ID"]))
-                elif kind == "NewInstance":
+                elif change.get("ChangeType") == "NewInstance":
                     instances.add(str(change["ID"]))
-            done = bool(page.get("Done", True)) or int(page["Last"]) <= since
-            since = int(page["Last"])
-        return Changed(since, frozenset(series), frozenset(instances))
+            if int(page["Last"]) <= at:
+                break
+            at = int(page["Last"])
+        if now.instances != since.instances + len(instances):
+            return None
+        return Changed(State(max(at, now.change), now.instances), frozenset(series), frozenset(instances))
 
     def series_uids(self, changed: Changed) -> list[str]:
         """The SeriesInstanceUIDs of what changed, as far as it is still there."""
@@ -118,7 +131,7 @@ class Orthanc:
 
 def _case_of(series: Mapping[str, Any], study: Mapping[str, Any]) -> Case | None:
     """The frame of reference stays empty: Orthanc's database doesn't keep it by default."""
-    from app.dicom.series import check_uid
+    from app.dicom.uids import check_uid
 
     tags, above = series.get("MainDicomTags", {}), study.get("MainDicomTags", {})
     try:

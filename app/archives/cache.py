@@ -1,0 +1,312 @@
+"""The volumes of cases on the local disk, fetched once and then mapped into memory."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.archives.cache_entry import (
+    ENDINGS,
+    Entry,
+    needed_bytes,
+    read_entry,
+    remove_entry,
+    remove_leftovers,
+    write_entry,
+)
+from app.core.archive import Archive, Fetched
+from app.core.case import Case
+from app.core.progress import Progress, unheard
+from app.core.volume import Volume
+from app.errors import IntegrityError, NoRoom
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+HEADERS_KEPT = 8
+"""How many cases' parsed headers stay in memory."""
+ATTEMPTS = 3
+WAIT = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CachedFile:
+    """A file that viewers download: uncompressed NIfTI. Open it soon; the cache may take it away later."""
+
+    path: Path
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class CacheCounts:
+    """What the cache did since it was made, and the bytes it holds. `uncached`: served without being kept."""
+
+    hits: int = 0
+    fetches: int = 0
+    corrupt: int = 0
+    evicted: int = 0
+    uncached: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class _Trusted:
+    """An entry whose voxels were written or verified by this process, and what its file looked like then."""
+
+    entry: Entry
+    signature: tuple[int, int, int]
+
+
+class VolumeCache:
+    """Volumes, downloads and headers of an archive's cases.
+
+    A file's checksum is verified when this process first meets it and trusted afterwards while size, time and inode
+    stay; a damaged file is fetched again and counted. Least recently used cases go when `max_bytes` is reached; files
+    that are mapped or open stay readable. If there is no room a volume is served from memory, without being kept.
+
+    Thread-safe. Locks, in this order: one per case, held while it is fetched, so that it is fetched once however many
+    ask; then `_lock`, for the tables, never held while the archive is asked or a volume is read or written. Several
+    processes may share a directory: files appear under their names complete, or not at all.
+    """
+
+    def __init__(self, archive: Archive, directory: Path, max_bytes: int) -> None:
+        self._archive, self._directory, self._max_bytes = archive, directory, max_bytes
+        self._lock = threading.Lock()
+        self._case_locks: dict[str, tuple[threading.Lock, int]] = {}
+        self._trusted: dict[str, _Trusted] = {}
+        self._headers: OrderedDict[str, tuple[Dataset, ...]] = OrderedDict()
+        self._counts = CacheCounts()
+        directory.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(directory)
+        self._sizes = _sizes_by_use(directory)
+        self._evict(0)
+
+    @property
+    def counts(self) -> CacheCounts:
+        with self._lock:
+            return replace(self._counts, bytes=sum(self._sizes.values()))
+
+    def volume(self, case: Case, progress: Progress = unheard) -> Volume:
+        """The voxels, mapped read-only. Raises what `Archive.fetch` raises, and `NoRoom`."""
+        for _ in range(ATTEMPTS):
+            found = self._obtain(case, progress)
+            if isinstance(found, Fetched):
+                return found.volume
+            try:
+                return found.volume()
+            except OSError:
+                # Taken away to make room between being found and being opened.
+                self._forget(_key(case))
+        raise NoRoom("the cache of volumes is too small for what is asked of it at once")
+
+    def nifti(self, case: Case, progress: Progress = unheard) -> CachedFile:
+        """The file that viewers download. Raises what `Archive.fetch` raises, and `NoRoom`."""
+        found = self._obtain(case, progress)
+        if isinstance(found, Fetched):
+            raise NoRoom("the disk or the cache of volumes is full; the image can't be made ready for download")
+        return CachedFile(found.path, found.sha256, found.size)
+
+    def headers(self, case: Case, progress: Progress = unheard) -> Sequence[Dataset]:
+        """The instance headers in slice order, without pixel data; none for a volume file. Not to be changed.
+
+        Raises what `Archive.fetch` raises, and `NoRoom`.
+        """
+        key = _key(case)
+        for _ in range(ATTEMPTS):
+            with self._lock:
+                kept = self._headers.get(key)
+                if kept is not None:
+                    self._headers.move_to_end(key)
+                    return kept
+            found = self._obtain(case, progress)
+            if isinstance(found, Fetched):
+                return found.headers
+            try:
+                self._keep_headers(key, found.headers())
+            except (OSError, IntegrityError):
+                self._discard(key)
+        raise NoRoom("the cache of volumes is too small for what is asked of it at once")
+
+    def prefetch(self, case: Case, progress: Progress = unheard) -> None:
+        """Fetch a case ahead of time, in the caller's thread. Raises like `volume`."""
+        self._obtain(case, progress)
+
+    def _obtain(self, case: Case, progress: Progress) -> Entry | Fetched:
+        key = _key(case)
+        with self._case_lock(key, progress):
+            entry = self._load(key)
+            if entry is not None:
+                self._use(key, hits=1)
+                return entry
+            try:
+                fetched = self._archive.fetch(case, progress)
+                self._use(None, fetches=1)
+                return self._keep(key, case, fetched)
+            except MemoryError as error:
+                raise NoRoom("there is not enough memory for this image") from error
+
+    def _load(self, key: str) -> Entry | None:
+        """The entry, if it is there and sound. A damaged one is discarded and counted."""
+        with self._lock:
+            trusted = self._trusted.get(key)
+        try:
+            if trusted is not None and _signature(trusted.entry.path) == trusted.signature:
+                return trusted.entry
+            entry = read_entry(self._directory, key)
+            if entry is None:
+                return None
+            signature = _signature(entry.path)
+            entry.verify()
+        except (IntegrityError, OSError) as error:
+            _log.warning("a cached volume is damaged and will be fetched again: %s", type(error).__name__)
+            self._discard(key)
+            return None
+        self._trust(key, entry, signature)
+        return entry
+
+    def _keep(self, key: str, case: Case, fetched: Fetched) -> Entry | Fetched:
+        needed = needed_bytes(fetched)
+        self._keep_headers(key, tuple(fetched.headers))
+        if needed <= self._max_bytes:
+            self._evict(needed)
+            for _ in range(2):
+                try:
+                    entry = write_entry(self._directory, key, case, fetched)
+                    self._trust(key, entry, _signature(entry.path))
+                    return entry
+                except OSError as error:
+                    _log.warning("a volume can't be kept in the cache: %s", error.strerror)
+                    remove_entry(self._directory, key)
+                    if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._free(needed):
+                        break
+        self._use(None, uncached=1)
+        return fetched
+
+    def _trust(self, key: str, entry: Entry, signature: tuple[int, int, int]) -> None:
+        with self._lock:
+            self._trusted[key] = _Trusted(entry, signature)
+            self._sizes[key] = _size_on_disk(self._directory, key)
+            self._sizes.move_to_end(key)
+
+    def _keep_headers(self, key: str, headers: tuple[Dataset, ...]) -> None:
+        with self._lock:
+            self._headers[key] = headers
+            self._headers.move_to_end(key)
+            while len(self._headers) > HEADERS_KEPT:
+                self._headers.popitem(last=False)
+
+    def _use(self, key: str | None, *, hits: int = 0, fetches: int = 0, uncached: int = 0) -> None:
+        with self._lock:
+            counts = self._counts
+            self._counts = replace(
+                counts,
+                hits=counts.hits + hits,
+                fetches=counts.fetches + fetches,
+                uncached=counts.uncached + uncached,
+            )
+            if key is not None and key in self._sizes:
+                self._sizes.move_to_end(key)
+        if key is not None:
+            # The order of use survives a restart in the time of the description, whose content never changes.
+            try:
+                os.utime(self._directory / f"{key}.json")
+            except OSError:
+                self._forget(key)
+
+    def _discard(self, key: str) -> None:
+        """Take a damaged entry away and count it."""
+        self._forget(key)
+        remove_entry(self._directory, key)
+        with self._lock:
+            self._counts = replace(self._counts, corrupt=self._counts.corrupt + 1)
+
+    def _forget(self, key: str) -> None:
+        with self._lock:
+            self._trusted.pop(key, None)
+            self._sizes.pop(key, None)
+            self._headers.pop(key, None)
+
+    def _evict(self, needed: int) -> None:
+        """Take away the least recently used entries until `needed` bytes more are within the limit."""
+        while True:
+            with self._lock:
+                if not self._sizes or sum(self._sizes.values()) + needed <= self._max_bytes:
+                    return
+            self._evict_one()
+
+    def _free(self, needed: int) -> bool:
+        """Take entries away to free `needed` bytes of disk; False if there was none to take."""
+        freed = 0
+        while freed < needed:
+            size = self._evict_one()
+            if size == 0:
+                break
+            freed += size
+        return freed > 0
+
+    def _evict_one(self) -> int:
+        """Take away the least recently used entry; its size, 0 if there is none."""
+        with self._lock:
+            if not self._sizes:
+                return 0
+            key, size = self._sizes.popitem(last=False)
+            self._trusted.pop(key, None)
+            self._counts = replace(self._counts, evicted=self._counts.evicted + 1)
+        remove_entry(self._directory, key)
+        return max(size, 1)
+
+    @contextmanager
+    def _case_lock(self, key: str, progress: Progress) -> Iterator[None]:
+        """Hold the lock of a case. Whoever waits still hears that they should stop."""
+        with self._lock:
+            lock, users = self._case_locks.get(key, (threading.Lock(), 0))
+            self._case_locks[key] = (lock, users + 1)
+        try:
+            while not lock.acquire(timeout=WAIT):
+                progress(0.0, "waiting for another request that reads this image")
+            try:
+                yield
+            finally:
+                lock.release()
+        finally:
+            with self._lock:
+                lock, users = self._case_locks.pop(key)
+                if users > 1:
+                    self._case_locks[key] = (lock, users - 1)
+
+
+def _key(case: Case) -> str:
+    return hashlib.sha256(f"{case.id}\n{case.stamp}".encode()).hexdigest()[:32]
+
+
+def _signature(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _size_on_disk(directory: Path, key: str) -> int:
+    total = 0
+    for ending in ENDINGS:
+        try:
+            total += (directory / f"{key}{ending}").stat().st_size
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def _sizes_by_use(directory: Path) -> OrderedDict[str, int]:
+    """What is in the cache, least recently used first."""
+    used = sorted((path.stat().st_mtime_ns, path.stem) for path in directory.glob("*.json"))
+    return OrderedDict((key, _size_on_disk(directory, key)) for _, key in used)

@@ -1,0 +1,148 @@
+"""Any DICOMweb service as an archive."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+from app.archives.dicomweb.options import DicomwebOptions
+from app.archives.dicomweb.orthanc import Orthanc, State
+from app.archives.dicomweb.qido import list_series
+from app.archives.dicomweb.retrieve import ConnectionLost, NotThere, retrieve
+from app.archives.dicomweb.session import ArchiveSession, answers_wanted, origin
+from app.archives.dicomweb.stow import Stow
+from app.core.archive import Delivery, Fetched, Listing, Receipt
+from app.core.case import Case
+from app.core.progress import Progress
+from app.dicom.series import Assembled, SeriesBuilder
+from app.dicom.uids import check_uid
+from app.errors import ArchiveUnavailable, BadInput, NotSupported, UnknownCase
+
+FETCHES = 2
+"""How often a series is asked for before a lost connection is an error."""
+
+
+class DicomwebArchive:
+    """Cases are the image series of a DICOMweb service, labels are stored there as DICOM SEG.
+
+    Lists through QIDO, or through Orthanc's own interface where the service is an Orthanc (see `DicomwebOptions`);
+    fetches a series in one streamed answer; stores one label at a time and reads it back. Never deletes anything.
+    Thread-safe: threads share nothing but the session and what was found out about the service, under a lock.
+    """
+
+    def __init__(self, options: DicomwebOptions) -> None:
+        from dicomweb_client import DICOMwebClient
+
+        self.name = options.url
+        self._options = options
+        self._session = ArchiveSession(options)
+        self._client = DICOMwebClient(options.url, session=self._session, qido_url_prefix=options.qido_prefix or None)
+        # The session tries again by itself.
+        self._client.set_http_retry_params(retry=False)
+        self._stow = Stow(self._session, options)
+        self._lock = threading.Lock()
+        self._probed = False
+        self._orthanc: Orthanc | None = None
+
+    def list(self, cursor: str | None) -> Listing:
+        """The image series. Incremental with Orthanc; other services are listed as a whole each time, and the stamps
+        say what changed. Raises `ArchiveUnavailable`."""
+        orthanc = self._find_orthanc()
+        if orthanc is None:
+            cases, complete = list_series(self._client, self._options)
+            return Listing(tuple(cases), (), "qido", complete)
+        since = _since(cursor)
+        changed = orthanc.changed(since) if since is not None else None
+        if changed is not None:
+            return Listing(tuple(orthanc.cases(orthanc.series_uids(changed))), (), _cursor(changed.state))
+        # First the state, then the list: what changes in between is listed twice and not missed.
+        state = orthanc.state()
+        return Listing(tuple(orthanc.cases()), (), _cursor(state), complete=True)
+
+    def fetch(self, case: Case, progress: Progress) -> Fetched:
+        """Read a series. Raises `UnknownCase`, `UnusableSeries`, `BadFile`, `ArchiveUnavailable`."""
+        url = self._series_url(case)
+        for attempt in range(FETCHES):
+            try:
+                assembled = self._assemble(url, case, progress)
+                return Fetched(assembled.volume, assembled.headers)
+            except NotThere as error:
+                raise UnknownCase(f"the archive has no images of case {case.id}") from error
+            except ConnectionLost as error:
+                if attempt == FETCHES - 1:
+                    raise ArchiveUnavailable(
+                        f"the archive at {origin(url)} broke off twice while a series was read ({error})"
+                    ) from error
+        raise AssertionError("the last attempt returns or raises")
+
+    def store(self, delivery: Delivery) -> Receipt:
+        """See `Stow.store`. Raises `NotSupported` for labels of volume files."""
+        if delivery.case.kind != "series":
+            raise NotSupported("a DICOM archive takes labels of DICOM series, not of volume files")
+        return self._stow.store(delivery)
+
+    def check(self) -> str:
+        """What answered. Raises `ArchiveUnavailable`."""
+        with answers_wanted(self._options.url):
+            self._client.search_for_series(limit=1)
+        orthanc = self._find_orthanc()
+        version = orthanc.version() if orthanc else None
+        return f"{self._options.url} answers" + (f" (Orthanc {version})" if version else " (DICOMweb)")
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _assemble(self, url: str, case: Case, progress: Progress) -> Assembled:
+        builder = SeriesBuilder(fill_gaps=self._options.fill_gaps)
+        parts = retrieve(self._session, url, self._options)
+        count = 0
+        try:
+            for count, part in enumerate(parts, start=1):
+                builder.add(part)
+                progress(min(count / max(case.instances, count + 1), 1.0), f"image {count}")
+        finally:
+            parts.close()
+        if count == 0:
+            raise NotThere
+        return builder.build()
+
+    def _series_url(self, case: Case) -> str:
+        try:
+            study, series = check_uid(case.study_uid), check_uid(case.series_uid)
+        except BadInput as error:
+            raise UnknownCase(f"case {case.id[:80]!r} is no series of a DICOM archive") from error
+        return f"{self._options.wado_root}/studies/{study}/series/{series}"
+
+    def _find_orthanc(self) -> Orthanc | None:
+        """Orthanc's own interface, if the service is one. Asked until the service has answered once."""
+        with self._lock:
+            if not self._probed:
+                self._probed, self._orthanc = self._probe()
+            return self._orthanc
+
+    def _probe(self) -> tuple[bool, Orthanc | None]:
+        url = self._options.orthanc_url
+        if url is None:
+            url = self._options.url.rpartition("/")[0]
+        if not url or origin(url) != origin(self._options.url):
+            return True, None
+        orthanc = Orthanc(url, self._session, self._options)
+        if orthanc.version() is not None:
+            return True, orthanc
+        # Nothing may have answered because the service is away: then this says nothing about what it is.
+        with answers_wanted(self._options.url):
+            self._client.search_for_series(limit=1)
+        return True, None
+
+
+def _cursor(state: State) -> str:
+    return json.dumps({"orthanc": [state.change, state.instances]})
+
+
+def _since(cursor: str | None) -> State | None:
+    """The state in a cursor of ours; None in any other."""
+    try:
+        change, instances = json.loads(cursor or "")["orthanc"]
+        return State(int(change), int(instances))
+    except (ValueError, KeyError, TypeError):
+        return None

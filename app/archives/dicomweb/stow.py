@@ -1,0 +1,126 @@
+"""STOW-RS: storing one label, and making sure that it is there.
+
+A status says little: archives answer 200 to a body that they couldn't read, and 200 to a second object under a UID
+while they keep the first. So one instance goes per request, with a Content-Length (archives that don't take chunked
+bodies answer 200 and store nothing: ImagingDataCommons/dicomweb-client#42), and it counts as stored when the answer
+lists it in ReferencedSOPSequence and what is read back is the same label.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.archives.dicomweb.options import DicomwebOptions
+from app.archives.dicomweb.retrieve import ConnectionLost, NotThere, retrieve
+from app.archives.dicomweb.session import ArchiveSession, answers_wanted, origin, refusal
+from app.archives.same_object import difference
+from app.core.archive import Delivery, Receipt
+from app.dicom.parsing import parse
+from app.dicom.uids import check_uid
+from app.errors import ArchiveUnavailable, BadFile, Conflict, IntegrityError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+"""Segmentation Storage and Label Map Segmentation Storage."""
+ANSWERED_IN_DETAIL = (200, 202, 409)
+
+
+@dataclass(frozen=True)
+class Stow:
+    """Stores labels in one archive. Idempotent: a label that is there already counts as stored."""
+
+    session: ArchiveSession
+    options: DicomwebOptions
+
+    def store(self, delivery: Delivery) -> Receipt:
+        """Store a DICOM SEG. Raises `ArchiveUnavailable`, `BadFile`, `IntegrityError`, and `Conflict` when the archive
+        holds another object under the same SOPInstanceUID."""
+        data = delivery.file.read_bytes()
+        if hashlib.sha256(data).hexdigest() != delivery.sha256:
+            raise IntegrityError(f"label {delivery.tag} {delivery.number} of {delivery.case.id} has changed on disk")
+        sent = parse(data)
+        if str(sent.get("SOPInstanceUID", "")) != delivery.sop_instance_uid or sent.SOPClassUID not in SEGMENTATIONS:
+            raise BadFile("only the DICOM SEG that the label says it is can be stored in a DICOM archive")
+        url = self._instance_url(sent)
+        if not self._is_there(url, sent):
+            self._send(data, sent)
+            if not self._is_there(url, sent):
+                raise ArchiveUnavailable(f"the archive at {origin(url)} says it stored a label and doesn't have it")
+        return Receipt(url)
+
+    def _instance_url(self, dataset: Dataset) -> str:
+        study, series, instance = (
+            check_uid(str(dataset.get(f"{level}InstanceUID", ""))) for level in ("Study", "Series", "SOP")
+        )
+        return f"{self.options.wado_root}/studies/{study}/series/{series}/instances/{instance}"
+
+    def _is_there(self, url: str, sent: Dataset) -> bool:
+        try:
+            parts = list(retrieve(self.session, url, self.options))
+        except NotThere:
+            return False
+        except ConnectionLost as error:
+            raise ArchiveUnavailable(f"the archive at {origin(url)} broke off while a label was read back") from error
+        if len(parts) != 1:
+            return False
+        found = difference(sent, parse(parts[0]))
+        if found is not None:
+            raise Conflict(f"the archive at {origin(url)} holds another object under the label's UID: {found}")
+        return True
+
+    def _send(self, data: bytes, sent: Dataset) -> None:
+        boundary = hashlib.sha256(data).hexdigest()[:40]
+        body = b"".join(
+            (
+                f"--{boundary}\r\nContent-Type: application/dicom\r\nContent-Length: {len(data)}\r\n\r\n".encode(),
+                data,
+                f"\r\n--{boundary}--\r\n".encode(),
+            )
+        )
+        url = f"{self.options.stow_root}/studies"
+        headers = {
+            "Content-Type": f'multipart/related; type="application/dicom"; boundary="{boundary}"',
+            "Accept": "application/dicom+json",
+        }
+        with answers_wanted(url):
+            answer = self.session.post(url, data=body, headers=headers)
+            if answer.status_code not in ANSWERED_IN_DETAIL:
+                raise refusal(url, answer.status_code)
+            stored, failed = _outcome(answer.json() if answer.content else {})
+        uid = str(sent.SOPInstanceUID)
+        if uid in failed:
+            raise ArchiveUnavailable(f"the archive at {origin(url)} refuses a label: {_reason(failed[uid])}")
+        if uid not in stored:
+            raise ArchiveUnavailable(f"the archive at {origin(url)} doesn't confirm that it stored a label")
+
+
+def _outcome(answer: object) -> tuple[set[str], dict[str, int]]:
+    """The instances that a STOW answer (PS3.18 annex I) lists as stored, and those refused with the reason."""
+    from pydicom import Dataset
+
+    if isinstance(answer, list):
+        answer = answer[0] if answer else {}
+    if not isinstance(answer, dict):
+        raise ValueError("not a DICOM JSON object")
+    result = Dataset.from_json(answer)
+    stored = {str(item.get("ReferencedSOPInstanceUID", "")) for item in result.get("ReferencedSOPSequence") or ()}
+    failed = {
+        str(item.get("ReferencedSOPInstanceUID", "")): int(item.get("FailureReason") or 0)
+        for item in result.get("FailedSOPSequence") or ()
+    }
+    return stored, failed
+
+
+def _reason(code: int) -> str:
+    """A FailureReason in words (PS3.18 table I.2-2)."""
+    if code & 0xFF00 == 0xA700:
+        return "it is out of resources"
+    if code & 0xFF00 == 0xA900 or code & 0xF000 == 0xC000:
+        return f"it doesn't accept the object (reason {code:04X})"
+    if code == 0x0122:
+        return "it doesn't take DICOM SEG"
+    return f"reason {code:04X}"

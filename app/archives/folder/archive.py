@@ -1,0 +1,93 @@
+"""A folder of images as an archive: nothing else needs to run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from app.archives.folder.client import FolderClient
+from app.archives.folder.index import FolderIndex
+from app.archives.folder.labels import store_label
+from app.archives.folder.options import FolderOptions
+from app.archives.folder.walk import is_inside
+from app.core.archive import Delivery, Fetched, Listing, Receipt
+from app.core.case import Case
+from app.core.progress import Progress
+from app.dicom.series import SeriesBuilder
+from app.dicom.volume_files import read_volume
+from app.errors import ArchiveUnavailable, NotFound, UnknownCase
+
+
+class FolderArchive:
+    """Cases are the DICOM image series and the NIfTI, NRRD and MetaImage files in a folder, in any layout.
+
+    Images are only read. Labels are written beside them (see `labels`). `client` is the folder as a DICOMweb service.
+    Thread-safe.
+    """
+
+    def __init__(self, options: FolderOptions) -> None:
+        self.name = str(options.folder)
+        self._options = options
+        self.index = FolderIndex(options)
+        self.client = FolderClient(options, self.index)
+
+    def list(self, cursor: str | None) -> Listing:
+        """Look through the folder; the cases that changed since `cursor`. Raises `ArchiveUnavailable`."""
+        self.index.scan()
+        return self.index.listing(cursor)
+
+    def fetch(self, case: Case, progress: Progress) -> Fetched:
+        """Read a case. Raises `UnknownCase`, `UnusableSeries`, `BadFile`, `ArchiveUnavailable`."""
+        if self.index.case(case.id) is None:
+            # Nobody may have looked since the case came, or ever.
+            self.index.scan()
+        known = self.index.case(case.id)
+        if known is None:
+            self._check_folder()
+            raise UnknownCase(f"there is no case {case.id[:80]!r} in the folder")
+        try:
+            return self._read_series(known, progress) if known.kind == "series" else self._read_file(known, progress)
+        except (NotFound, FileNotFoundError) as error:
+            self._check_folder()
+            raise UnknownCase(f"the images of case {case.id[:80]!r} are no longer in the folder") from error
+        except OSError as error:
+            raise ArchiveUnavailable(f"the images of a case can't be read from the folder: {error.strerror}") from error
+
+    def store(self, delivery: Delivery) -> Receipt:
+        """Write a label beside the images. Raises what `store_label` raises."""
+        return Receipt(str(store_label(self._options, delivery)))
+
+    def check(self) -> str:
+        """What is in the folder. Raises `ArchiveUnavailable`."""
+        self.index.scan()
+        counts = self.index.counts()
+        broken = f", {counts['broken']} files that can't be used" if counts.get("broken") else ""
+        return (
+            f"{self._options.folder}: {counts.get('instance', 0)} DICOM files, {counts.get('volume', 0)} volume"
+            f" files{broken}"
+        )
+
+    def close(self) -> None:
+        self.index.close()
+
+    def _read_series(self, case: Case, progress: Progress) -> Fetched:
+        paths = self.client.instance_paths("", case.series_uid)
+        builder = SeriesBuilder(fill_gaps=self._options.fill_gaps, max_bytes=self._options.max_bytes)
+        for count, path in enumerate(paths, start=1):
+            builder.add(path.read_bytes())
+            progress(count / len(paths), f"image {count} of {len(paths)}")
+        assembled = builder.build()
+        return Fetched(assembled.volume, assembled.headers)
+
+    def _read_file(self, case: Case, progress: Progress) -> Fetched:
+        path = self._options.folder / case.location
+        if not is_inside(os.path.realpath(self._options.folder), str(path)):
+            raise UnknownCase(f"the file of case {case.id[:80]!r} is not in the folder")
+        progress(0.0, "reading")
+        volume = read_volume(path, self._options.max_bytes)
+        progress(1.0, "read")
+        return Fetched(volume, ())
+
+    def _check_folder(self) -> None:
+        if not Path(self._options.folder).is_dir():
+            raise ArchiveUnavailable(f"the folder {self._options.folder} isn't there")

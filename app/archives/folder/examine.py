@@ -1,0 +1,109 @@
+"""What one file is: a DICOM instance, a volume file, something else, or broken."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from app.archives.folder.options import volume_stem
+from app.dicom.parsing import PARSER_ERRORS
+from app.dicom.uids import check_uid
+from app.dicom.volume_files import read_header
+from app.errors import BadFile, BadInput
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+FileKind = Literal["instance", "volume", "other", "broken"]
+
+MAGIC = b"DICM"
+MAGIC_AT = 128
+DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95")
+BULK_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "UN", "UT"})
+LONGEST_VALUE = 1024
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file and what it is. `reason` says why it is broken. The rest is for instances alone.
+
+    `header` is DICOM JSON of the attributes that a search can ask for: the public ones on the top level, without
+    sequences and bulk data.
+    """
+
+    kind: FileKind
+    reason: str = ""
+    study: str = ""
+    series: str = ""
+    sop: str = ""
+    sop_class: str = ""
+    syntax: str = ""
+    modality: str = ""
+    header: str = ""
+
+
+def examine(path: Path, max_bytes: int) -> Found:
+    """Look at a file's header. Never raises because of what is in it."""
+    try:
+        if volume_stem(path.name) is not None:
+            read_header(path, max_bytes)
+            return Found("volume")
+        with path.open("rb") as file:
+            is_dicom = file.read(MAGIC_AT + len(MAGIC))[MAGIC_AT:] == MAGIC
+        return _examine_dicom(path) if is_dicom else Found("other")
+    except BadInput as error:
+        return Found("broken", reason=str(error))
+    except PARSER_ERRORS as error:
+        # Only the kind of error: messages of the parser may quote what the file holds.
+        return Found("broken", reason=f"can't be read ({type(error).__name__})")
+
+
+def read_instance_header(path: Path) -> Dataset:
+    """A DICOM file without its pixels. Raises `BadFile` for deflated files, and what pydicom raises."""
+    import pydicom
+    from pydicom.filereader import read_file_meta_info
+
+    # pydicom inflates without a limit, even when it stops before the pixels.
+    if read_file_meta_info(path).get("TransferSyntaxUID", "") in DEFLATED:
+        raise BadFile("uses a deflated transfer syntax; store it uncompressed or with compressed frames")
+    return pydicom.dcmread(path, stop_before_pixels=True)
+
+
+def _examine_dicom(path: Path) -> Found:
+    header = read_instance_header(path)
+    if header.get("DirectoryRecordSequence") is not None or path.name.upper() == "DICOMDIR":
+        return Found("other")
+    study, series, sop = (check_uid(str(header.get(f"{level}InstanceUID", ""))) for level in ("Study", "Series", "SOP"))
+    return Found(
+        "instance",
+        study=study,
+        series=series,
+        sop=sop,
+        sop_class=str(header.get("SOPClassUID", "")),
+        syntax=str(header.file_meta.get("TransferSyntaxUID", "")),
+        modality=str(header.get("Modality", "")),
+        header=json.dumps(searchable(header), separators=(",", ":")),
+    )
+
+
+def searchable(header: Dataset) -> dict[str, Any]:
+    """The attributes that a search can ask for, as DICOM JSON."""
+    from pydicom import Dataset
+
+    kept = Dataset()
+    for tag in header.keys():  # noqa: SIM118 - iterating a Dataset itself converts every element
+        if tag.is_private or tag.group <= 0x0002:
+            continue
+        raw = header.get_item(tag)
+        if raw.VR in BULK_VRS or (isinstance(raw.value, bytes) and len(raw.value) > LONGEST_VALUE):
+            continue
+        try:
+            element = header[tag]
+        except PARSER_ERRORS:
+            continue
+        if element.VR not in BULK_VRS:
+            kept.add(element)
+    found: dict[str, Any] = kept.to_json_dict(suppress_invalid_tags=True)
+    return found

@@ -1,0 +1,303 @@
+"""What is in a folder, kept in SQLite so that looking again costs little."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from app.archives.dicom_json import case_of_entry
+from app.archives.folder.examine import Found, examine
+from app.archives.folder.options import IMAGE_MODALITIES, FolderOptions, volume_stem
+from app.archives.folder.walk import Walk, walk
+from app.core.archive import Listing
+from app.core.case import Case
+from app.errors import ArchiveUnavailable
+
+VERSION = 1
+BATCH = 200
+
+_SCHEMA = """
+CREATE TABLE files (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL,
+    study TEXT NOT NULL, series TEXT NOT NULL, sop TEXT NOT NULL, sop_class TEXT NOT NULL, syntax TEXT NOT NULL,
+    modality TEXT NOT NULL, header TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX by_study ON files (study, series, sop);
+CREATE INDEX by_series ON files (series, sop);
+CREATE INDEX by_sop ON files (sop);
+-- A case is known by its source: a SeriesInstanceUID, or the path of a volume file.
+CREATE TABLE cases (
+    id TEXT PRIMARY KEY, source TEXT NOT NULL UNIQUE, record TEXT NOT NULL, generation INTEGER NOT NULL,
+    gone INTEGER NOT NULL
+) WITHOUT ROWID;
+-- Sources whose files changed and whose case was not brought up to date yet; survives a crash in between.
+CREATE TABLE touched (source TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE identity (name TEXT NOT NULL, generation INTEGER NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One DICOM instance: where it is, what it is, and its searchable header as JSON."""
+
+    path: str
+    study: str
+    series: str
+    sop: str
+    syntax: str
+    header: str
+
+
+class FolderIndex:
+    """One row per file and one per case. Files are looked at again when their size or modification time changed.
+
+    Thread-safe: one connection, used under `_lock`; `_scan_lock` is taken first, by whoever scans, and held while
+    files are read, which the other threads don't notice.
+    """
+
+    def __init__(self, options: FolderOptions) -> None:
+        self._options = options
+        self._scan_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._connection = _open(options.index)
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def scan(self) -> None:
+        """Bring the index up to date. Raises `ArchiveUnavailable` if the folder isn't there."""
+        with self._scan_lock:
+            seen = walk(self._options.folder, self._options.ignore)
+            known = self._known()
+            changed = sorted(path for path, size_and_time in seen.files.items() if known.get(path) != size_and_time)
+            gone = [path for path in known if path not in seen.files and not _is_below(path, seen.unreadable)]
+            self._remove(gone)
+            for start in range(0, len(changed), BATCH):
+                self._examine(changed[start : start + BATCH], seen)
+            self._refresh_cases()
+
+    def listing(self, cursor: str | None) -> Listing:
+        """The cases that changed since `cursor`, as of the last scan."""
+        with self._lock:
+            name, generation = self._connection.execute("SELECT name, generation FROM identity").fetchone()
+            since = _since(cursor, name)
+            rows = self._connection.execute(
+                "SELECT id, record, gone FROM cases WHERE generation > ? ORDER BY id", (since,)
+            ).fetchall()
+        cases = tuple(_case(record) for _, record, gone in rows if not gone)
+        if since < 0:
+            return Listing(cases, (), f"{name}:{generation}", complete=True)
+        return Listing(cases, tuple(case_id for case_id, _, gone in rows if gone), f"{name}:{generation}")
+
+    def case(self, case_id: str) -> Case | None:
+        """The case as of the last scan; None if there is none, or none any more."""
+        with self._lock:
+            found = self._connection.execute(
+                "SELECT record FROM cases WHERE id = ? AND NOT gone", (case_id,)
+            ).fetchone()
+        return _case(found[0]) if found else None
+
+    def broken(self) -> list[tuple[str, str]]:
+        """Files that can't be used, each with the reason."""
+        with self._lock:
+            return self._connection.execute("SELECT path, reason FROM files WHERE kind = 'broken'").fetchall()
+
+    def counts(self) -> dict[str, int]:
+        """How many files there are of each kind."""
+        with self._lock:
+            return dict(self._connection.execute("SELECT kind, COUNT(*) FROM files GROUP BY kind").fetchall())
+
+    def instances(self, study: str = "", series: str = "", sop: str = "") -> list[Row]:
+        """The instances with these UIDs (empty: any), ordered by them. A copy of an instance counts once."""
+        wanted = {name: value for name, value in (("study", study), ("series", series), ("sop", sop)) if value}
+        condition = "".join(f" AND {name} = ?" for name in wanted)
+        query = (
+            "SELECT MIN(path), study, series, sop, syntax, header FROM files WHERE kind = 'instance'"  # noqa: S608
+            f"{condition} GROUP BY study, series, sop ORDER BY study, series, sop"
+        )
+        with self._lock:
+            return [Row(*values) for values in self._connection.execute(query, tuple(wanted.values()))]
+
+    def series(self, study: str = "", series: str = "") -> list[tuple[Row, int]]:
+        """One instance of each series with these UIDs (empty: any), and how many instances the series has."""
+        wanted = {name: value for name, value in (("study", study), ("series", series)) if value}
+        condition = "".join(f" AND {name} = ?" for name in wanted)
+        query = (
+            "SELECT MIN(path), study, series, sop, syntax, header, COUNT(DISTINCT sop) FROM files"  # noqa: S608
+            f" WHERE kind = 'instance'{condition} GROUP BY study, series ORDER BY study, series"
+        )
+        with self._lock:
+            return [(Row(*values[:-1]), values[-1]) for values in self._connection.execute(query, (*wanted.values(),))]
+
+    def _known(self) -> dict[str, tuple[int, int]]:
+        with self._lock:
+            rows = self._connection.execute("SELECT path, size, mtime_ns FROM files")
+            return {path: (size, mtime_ns) for path, size, mtime_ns in rows}
+
+    def _remove(self, paths: Sequence[str]) -> None:
+        if paths:
+            with self._lock, self._connection:
+                self._touch(paths)
+                self._connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
+
+    def _examine(self, paths: Sequence[str], seen: Walk) -> None:
+        found = {path: examine(self._options.folder / path, self._options.max_bytes) for path in paths}
+        rows = [(path, *seen.files[path], *_columns(file)) for path, file in found.items()]
+        with self._lock, self._connection:
+            self._touch(paths)
+            self._connection.executemany(
+                f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * len(rows[0]))})",  # noqa: S608
+                rows,
+            )
+            self._touch(paths)
+
+    def _touch(self, paths: Iterable[str]) -> None:
+        """Note that the cases of these files, as the table has them now, are out of date."""
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO touched SELECT CASE kind WHEN 'instance' THEN series ELSE path END FROM files"
+            " WHERE path = ? AND kind IN ('instance', 'volume')",
+            [(path,) for path in paths],
+        )
+
+    def _refresh_cases(self) -> None:
+        with self._lock, self._connection:
+            touched = [source for (source,) in self._connection.execute("SELECT source FROM touched ORDER BY source")]
+            if not touched:
+                return
+            self._connection.execute("UPDATE identity SET generation = generation + 1")
+            current = {source: self._described(source) for source in touched}
+            # First what is gone, so that a volume file that was moved can keep its id.
+            for source in [source for source, case in current.items() if case is None]:
+                self._connection.execute(
+                    "UPDATE cases SET gone = 1, generation = (SELECT generation FROM identity)"
+                    " WHERE source = ? AND NOT gone",
+                    (source,),
+                )
+            for source, case in sorted(current.items(), key=lambda item: (item[0].count("/"), item[0])):
+                if case is not None:
+                    self._put(source, case)
+            self._connection.execute("DELETE FROM touched")
+
+    def _described(self, source: str) -> Case | None:
+        """The case of a series or of a volume file (whose id may still change), None if there is none (any more)."""
+        rows = self._connection.execute(
+            "SELECT size, mtime_ns, modality, header, sop FROM files WHERE kind = 'instance' AND series = ?"
+            " ORDER BY sop, path",
+            (source,),
+        ).fetchall()
+        if rows and rows[0][2] in IMAGE_MODALITIES:
+            case = case_of_entry(json.loads(rows[0][3]))
+            if case is None:
+                return None
+            stamp = _stamp([(size, mtime_ns) for size, mtime_ns, *_ in rows])
+            return Case(**{**asdict(case), "stamp": stamp, "instances": len({row[4] for row in rows})})
+        file = self._connection.execute(
+            "SELECT size, mtime_ns FROM files WHERE kind = 'volume' AND path = ?", (source,)
+        ).fetchone()
+        name = volume_stem(source.rpartition("/")[2])
+        if file is None or name is None or self._is_label(source):
+            return None
+        return Case(id=name, kind="file", stamp=_stamp([file]), location=source)
+
+    def _is_label(self, path: str) -> bool:
+        """Whether a volume file is one of our own labels."""
+        return (self._options.folder / path).is_relative_to(self._options.labels)
+
+    def _put(self, source: str, case: Case) -> None:
+        if case.kind == "file":
+            case = Case(**{**asdict(case), "id": self._free_id(source, case.id)})
+        self._connection.execute("DELETE FROM cases WHERE id = ? AND gone", (case.id,))
+        self._connection.execute(
+            "INSERT INTO cases VALUES (?, ?, ?, (SELECT generation FROM identity), 0) ON CONFLICT (source) DO UPDATE"
+            " SET record = excluded.record, generation = excluded.generation, gone = 0",
+            (case.id, source, json.dumps(asdict(case))),
+        )
+
+    def _free_id(self, path: str, name: str) -> str:
+        """The id of a volume file: what it had before, else its name, else its path, else its path with the ending."""
+        before = self._connection.execute("SELECT id FROM cases WHERE source = ?", (path,)).fetchone()
+        if before:
+            return str(before[0])
+        flat = path.replace("/", "__")
+        digest = hashlib.sha256(path.encode()).hexdigest()[:8]
+        for candidate in (name, volume_stem(flat) or flat, flat, f"{name}__{digest}"):
+            taken = self._connection.execute("SELECT 1 FROM cases WHERE id = ? AND NOT gone", (candidate,)).fetchone()
+            if not taken:
+                return candidate
+        return f"{flat}__{digest}"
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """The index, made anew if it is missing, damaged or of another version. Raises `ArchiveUnavailable`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return _connect(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            for ending in ("", "-wal", "-shm"):
+                path.with_name(path.name + ending).unlink(missing_ok=True)
+            return _connect(path)
+    except (OSError, sqlite3.Error) as error:
+        raise ArchiveUnavailable(f"the index of the folder can't be opened at {path}: {error}") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, check_same_thread=False, timeout=10)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != VERSION:
+            for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                connection.execute(f"DROP TABLE {table}")
+            connection.executescript(_SCHEMA)
+            connection.execute("INSERT INTO identity VALUES (?, 0)", (uuid.uuid4().hex,))
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.commit()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _columns(found: Found) -> tuple[str, ...]:
+    return (
+        found.kind,
+        found.reason,
+        found.study,
+        found.series,
+        found.sop,
+        found.sop_class,
+        found.syntax,
+        found.modality,
+        found.header,
+    )
+
+
+def _is_below(path: str, folders: Iterable[str]) -> bool:
+    return any(path == folder or path.startswith(folder + "/") for folder in folders)
+
+
+def _case(record: str) -> Case:
+    values = json.loads(record)
+    return Case(**{**values, "warnings": tuple(values["warnings"])})
+
+
+def _since(cursor: str | None, name: str) -> int:
+    """The generation in a cursor of this index; -1 in any other."""
+    index, _, generation = (cursor or "").partition(":")
+    return int(generation) if index == name and generation.isdigit() else -1
+
+
+def _stamp(files: Sequence[tuple[int, int]]) -> str:
+    digest = hashlib.sha256("\n".join(f"{size} {mtime_ns}" for size, mtime_ns in files).encode()).hexdigest()
+    return f"{len(files)}-{digest[:16]}"

@@ -1,0 +1,90 @@
+"""Whether a search result meets a QIDO filter (DICOM PS3.4 C.2.2.2: single values, lists, wildcards, ranges)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import translate
+
+from app.archives.dicom_json import Entry
+from app.archives.folder.examine import BULK_VRS
+from app.errors import BadOption
+
+RANGED_VRS = frozenset({"DA", "TM", "DT"})
+NO_WILDCARD_VRS = frozenset({"UI", "DA", "TM", "DT", "IS", "DS", "US", "SS", "UL", "SL", "FL", "FD", "AT"})
+
+Matcher = Callable[[Entry], bool]
+
+
+def matcher(filters: Mapping[str, object], *, fuzzy: bool = False) -> Matcher:
+    """Whether a result meets all `filters`, keyword or tag to value.
+
+    With `fuzzy`, names match by the beginnings of their words. Raises `BadOption` for what is no attribute or can't be
+    searched for: a filter is never passed over.
+    """
+    tests = [_test(attribute(name), str(value), fuzzy) for name, value in filters.items()]
+    return lambda entry: all(test(entry) for test in tests)
+
+
+def attribute(name: str) -> tuple[str, str]:
+    """Tag (as DICOM JSON spells it) and VR of a keyword or tag. Raises `BadOption`."""
+    from pydicom.datadict import dictionary_VR, tag_for_keyword
+
+    tag = int(name, 16) if re.fullmatch(r"[0-9A-Fa-f]{8}", name) else tag_for_keyword(name)
+    try:
+        if tag is None:
+            raise KeyError(name)
+        vr = dictionary_VR(tag).split(" ")[0]
+    except KeyError:
+        raise BadOption(f"{name[:80]!r} is not a DICOM attribute that can be searched for") from None
+    if vr in BULK_VRS:
+        raise BadOption(f"{name[:80]} can't be searched for")
+    return f"{tag:08X}", vr
+
+
+def _test(tag_and_vr: tuple[str, str], wanted: str, fuzzy: bool) -> Matcher:
+    tag, vr = tag_and_vr
+    if wanted in ("", "*", '""'):
+        return lambda entry: True
+    accepts = _accepts(vr, wanted, fuzzy)
+    return lambda entry: any(accepts(value) for value in _values(entry, tag))
+
+
+def _accepts(vr: str, wanted: str, fuzzy: bool) -> Callable[[str], bool]:
+    if vr in RANGED_VRS and "-" in wanted:
+        return _range(vr, wanted)
+    if vr == "UI":
+        listed = frozenset(re.split(r"[,\\]", wanted))
+        return lambda value: value in listed
+    if vr == "PN" and fuzzy:
+        words = [word.casefold() for word in re.split(r"[\s^=,*]+", wanted) if word]
+        return lambda value: all(any(part.startswith(w) for part in _words(value)) for w in words)
+    folded = wanted.casefold() if vr == "PN" else wanted
+    options = folded.split("\\")
+    if vr in NO_WILDCARD_VRS or not re.search(r"[*?]", folded):
+        return lambda value: (value.casefold() if vr == "PN" else value) in options
+    # "[" is an ordinary character to DICOM.
+    patterns = [re.compile(translate(option.replace("[", "[[]"))) for option in options]
+    return lambda value: any(p.match(value.casefold() if vr == "PN" else value) for p in patterns)
+
+
+def _range(vr: str, wanted: str) -> Callable[[str], bool]:
+    first, _, last = (part.strip() for part in wanted.partition("-"))
+    if not all(re.fullmatch(r"[0-9.]*", part) for part in (first, last)) or not (first or last):
+        raise BadOption(f"{wanted[:80]!r} is not a range of {'dates' if vr == 'DA' else 'times'}")
+    # The end includes everything that begins with it: "-1030" reaches to the end of that minute.
+    return lambda value: value >= first and (not last or value[: len(last)] <= last)
+
+
+def _words(value: str) -> list[str]:
+    return [word.casefold() for word in re.split(r"[\s^=]+", value) if word]
+
+
+def _values(entry: Entry, tag: str) -> Sequence[str]:
+    element = entry.get(tag)
+    values = element.get("Value", ()) if isinstance(element, Mapping) else ()
+    return [
+        str(value.get("Alphabetic", "") if isinstance(value, Mapping) else value).strip()
+        for value in values
+        if value is not None
+    ]

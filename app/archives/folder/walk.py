@@ -1,0 +1,67 @@
+"""Which files there are in a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+
+from app.errors import ArchiveUnavailable
+
+
+@dataclass
+class Walk:
+    """Files by path relative to the folder, with what tells whether they changed.
+
+    `unreadable` are subfolders that couldn't be looked into: what was known of them is still to be believed.
+    """
+
+    files: dict[str, tuple[int, int]] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
+
+
+def walk(folder: Path, ignore: tuple[str, ...] = ()) -> Walk:
+    """Size and modification time (ns) of each file. Raises `ArchiveUnavailable` if the folder isn't there.
+
+    Hidden files and folders are passed over. Links to files are followed where they end inside the folder; links to
+    folders never (inside, their content is seen anyway).
+    """
+    root = os.path.realpath(folder)
+    found = Walk()
+    try:
+        _look_into(root, "", ignore, found)
+    except OSError as error:
+        raise ArchiveUnavailable(f"the folder {folder} can't be read: {error.strerror}") from error
+    return found
+
+
+def is_inside(root: str, path: str) -> bool:
+    """Whether a path, links resolved, lies in the folder `root` (which is resolved already)."""
+    return os.path.realpath(path).startswith(root.rstrip(os.sep) + os.sep)
+
+
+def _look_into(root: str, relative: str, ignore: tuple[str, ...], found: Walk) -> None:
+    for entry in _entries(os.path.join(root, relative)):
+        if entry.name.startswith("."):
+            continue
+        path = f"{relative}/{entry.name}" if relative else entry.name
+        if any(fnmatch(path, pattern) for pattern in ignore):
+            continue
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                _look_into(root, path, ignore, found)
+                continue
+            if entry.is_symlink() and not is_inside(root, entry.path):
+                continue
+            if entry.is_file():
+                status = entry.stat()
+                found.files[path] = (status.st_size, status.st_mtime_ns)
+        except OSError:
+            found.unreadable.append(path)
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        yield from entries

@@ -1,0 +1,82 @@
+"""Images that clients sent, kept in the workspace: an archive whose cases come in by the front door."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.core.archive import Delivery, Fetched, Listing, Receipt
+from app.core.case import Case
+from app.core.progress import Progress
+from app.dicom.description import case_of
+from app.dicom.parsing import parse
+from app.dicom.series import SeriesBuilder
+from app.dicom.volume_files import read_header, read_volume
+from app.errors import BadFile, NotSupported, UnknownCase
+from app.workspace import file_sha256, safe_name
+
+VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+
+
+@dataclass(frozen=True)
+class UploadArchive:
+    """One folder per upload, with one volume file or the instances of one DICOM series."""
+
+    folder: Path
+    max_bytes: int
+    name: str = "uploads"
+
+    def admit(self, files: list[tuple[Path, str]], case_id: str) -> Case:
+        """Take over uploaded files, `(path, client's file name)`, as the images of a case.
+
+        One volume file, or one or more DICOM instances of a series. Raises `BadFile`; then nothing is kept.
+        """
+        ending = next((e for e in VOLUME_ENDINGS if files[0][1].lower().endswith(e)), "")
+        place = self.folder / safe_name(case_id)
+        stamp = "-".join(file_sha256(path)[:16] for path, _ in files[:1]) + f"-{len(files)}"
+        target = place / stamp[:40]
+        if ending and len(files) == 1:
+            read_header(files[0][0], self.max_bytes)
+            case = Case(id=case_id, kind="file", stamp=stamp, location=str((target / f"image{ending}").name))
+        else:
+            case = self._series(files, case_id, stamp)
+        shutil.rmtree(place, ignore_errors=True)
+        target.mkdir(parents=True)
+        for number, (path, _) in enumerate(files):
+            shutil.move(path, target / (f"image{ending}" if case.kind == "file" else f"{number:05d}.dcm"))
+        return case
+
+    def _series(self, files: list[tuple[Path, str]], case_id: str, stamp: str) -> Case:
+        headers = [parse(path.read_bytes()) for path, _ in files]
+        if len({str(h.get("SeriesInstanceUID", "")) for h in headers}) != 1:
+            raise BadFile("the uploaded DICOM files are not of one series; send one series at a time")
+        described = case_of(headers, stamp)
+        return Case(**{**vars(described), "id": case_id, "stamp": stamp})
+
+    def list(self, cursor: str | None) -> Listing:
+        return Listing(cases=(), gone=(), cursor="")
+
+    def fetch(self, case: Case, progress: Progress) -> Fetched:
+        place = self.folder / safe_name(case.id) / case.stamp[:40]
+        if not place.is_dir():
+            raise UnknownCase(f"the uploaded image {case.id!r} is no longer here; send it again")
+        if case.kind == "file":
+            return Fetched(read_volume(place / case.location, self.max_bytes), ())
+        builder = SeriesBuilder()
+        for file in sorted(place.iterdir()):
+            builder.add(file.read_bytes())
+        assembled = builder.build()
+        return Fetched(assembled.volume, assembled.headers)
+
+    def store(self, delivery: Delivery) -> Receipt:
+        raise NotSupported("labels of uploaded images stay in the workspace")
+
+    def remove(self, case: Case) -> None:
+        shutil.rmtree(self.folder / safe_name(case.id), ignore_errors=True)
+
+    def check(self) -> str:
+        return f"uploads in {self.folder}"
+
+    def close(self) -> None:
+        """Nothing is open."""

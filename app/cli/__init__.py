@@ -1,0 +1,158 @@
+"""`segloop` on the command line. Exit codes: 0 fine, 1 failed, 2 bad usage or configuration.
+
+What a verb needs is imported when it is called, so that `segloop --help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.errors import ConfigurationError, SegloopError
+from app.settings import Settings, load
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, help="One server behind every viewer.")
+models = typer.Typer(no_args_is_help=True, help="What segments, and with which weights.")
+cli.add_typer(models, name="models")
+
+Config = Annotated[Path | None, typer.Option("--config", help="a YAML file; see configs/")]
+Studies = Annotated[str | None, typer.Option("--studies", help="address of a DICOMweb service, or a folder")]
+WorkspaceDir = Annotated[Path | None, typer.Option("--workspace", help="where the server keeps what it knows")]
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """What was really said on the command line."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in values.items() if value is not None}
+
+
+@cli.command()
+def serve(
+    config: Config = None,
+    studies: Studies = None,
+    workspace: WorkspaceDir = None,
+    host: Annotated[str | None, typer.Option(help="address to listen on; others than loopback need a token")] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free one")] = None,
+) -> None:
+    """Run the server."""
+    from app.cli.serve import run
+
+    run(config, _given(studies=studies, workspace=workspace, host=host, port=port))
+
+
+@cli.command()
+def doctor(config: Config = None, studies: Studies = None, workspace: WorkspaceDir = None) -> None:
+    """Show the settings in force and where each comes from, and try everything out."""
+    from app.cli.doctor import run
+
+    run(config, _given(studies=studies, workspace=workspace))
+
+
+@cli.command()
+def demo(
+    studies: Annotated[str | None, typer.Option("--studies", help="play against this DICOMweb archive")] = None,
+    folder: Annotated[Path, typer.Option(help="where the demo keeps its files")] = Path("demo"),
+    once: Annotated[bool, typer.Option("--once", help="exit at the end instead of serving on")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="store phantom studies in an archive that isn't local")] = False,
+) -> None:
+    """Play an annotator through a few rounds of labelling, training and picking."""
+    from app.demo.play import DemoOptions, play
+
+    raise typer.Exit(play(DemoOptions(folder=folder, archive=studies, once=once, store_anywhere=yes)))
+
+
+@cli.command()
+def phantoms(
+    folder: Path,
+    patients: Annotated[int, typer.Option(min=1)] = 8,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Write made-up CT studies as DICOM."""
+    from app.demo.phantoms import write_studies
+
+    studies = write_studies(folder / "studies", folder / "truth", patients, seed)
+    typer.echo(f"{len(studies)} series of {patients} made-up patients in {folder / 'studies'}")
+
+
+@cli.command()
+def backup(into: Path, config: Config = None, workspace: WorkspaceDir = None) -> None:
+    """Copy catalog, labels, models and uploads into a new folder, while the server runs."""
+    from app.cli.backup import back_up
+
+    back_up(into, load(config, _given(workspace=workspace))[0].workspace)
+
+
+@cli.command()
+def restore(source: Path, config: Config = None, workspace: WorkspaceDir = None) -> None:
+    """Check a backup, every file's digest too, and make a workspace of it."""
+    from app.cli.backup import bring_back
+
+    bring_back(source, load(config, _given(workspace=workspace))[0].workspace)
+
+
+@cli.command(hidden=True)
+def job(job_id: str, settings: Annotated[Path, typer.Option("--settings")]) -> None:
+    """Do one job of the job table; the server starts these."""
+    from app.learning.job_process import run_job
+
+    raise typer.Exit(run_job(job_id, Settings.read_private(settings)))
+
+
+@models.command("list")
+def models_list(config: Config = None, workspace: WorkspaceDir = None) -> None:
+    """Show every model with its licence, its versions, and which one is served."""
+    from app.cli.models import show
+
+    show(load(config, _given(workspace=workspace))[0])
+
+
+@models.command("pull")
+def models_pull(model: str) -> None:
+    """Fetch an official nnInteractive model by its id. Its weights are licensed for non-commercial use."""
+    from app.models.nninteractive_folder import pull
+
+    typer.echo(f"{model} is in {pull(model)}; its licence stands beside it")
+
+
+@models.command("import")
+def models_import(
+    name: str,
+    file: Path,
+    config: Config = None,
+    workspace: WorkspaceDir = None,
+    trust: Annotated[bool, typer.Option("--trust", help="allow TorchScript, which is code")] = False,
+) -> None:
+    """Serve the weights of a MONAI Label model file as a new version of NAME."""
+    from app.cli.models import bring
+
+    bring(load(config, _given(workspace=workspace))[0], name, file, trusted=trust)
+
+
+@models.command("rollback")
+def models_rollback(name: str, config: Config = None, workspace: WorkspaceDir = None) -> None:
+    """Serve the published version before the one that NAME serves now."""
+    from app.cli.models import roll_back
+
+    roll_back(load(config, _given(workspace=workspace))[0], name)
+
+
+@models.command("serve")
+def models_serve(version: str, config: Config = None, workspace: WorkspaceDir = None) -> None:
+    """Serve VERSION (as `models list` shows it), rejected ones too."""
+    from app.cli.models import serve_version
+
+    serve_version(load(config, _given(workspace=workspace))[0], version)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        cli()
+    except ConfigurationError as error:
+        typer.echo(f"segloop: {error}", err=True)
+        sys.exit(2)
+    except SegloopError as error:
+        typer.echo(f"segloop: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,69 @@
+"""`segloop backup` and `segloop restore`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import typer
+
+from app.catalog import Catalog
+from app.errors import ConfigurationError, IntegrityError
+from app.workspace import Workspace, file_sha256
+
+FOLDERS = ("labels", "models", "uploads")
+
+
+def back_up(into: Path, workspace: Path) -> None:
+    """Copy what can't be fetched or made again. The server may run meanwhile: the catalog is copied first, and files
+    it names are never changed afterwards, so that the copy is whole as of that moment.
+
+    Raises `ConfigurationError` if `into` exists.
+    """
+    if into.exists():
+        raise ConfigurationError(f"{into} exists; a backup goes into a new folder")
+    paths = Workspace(workspace.absolute())
+    if not paths.catalog.exists():
+        raise ConfigurationError(f"{paths.root} is no workspace")
+    into.mkdir(parents=True)
+    catalog = Catalog.open(paths.catalog)
+    try:
+        catalog.database.backup(into / paths.catalog.name)
+    finally:
+        catalog.close()
+    for name in FOLDERS:
+        shutil.copytree(paths.root / name, into / name)
+    typer.echo(f"backed up to {into}; {verify(into)} label versions are whole")
+
+
+def bring_back(source: Path, workspace: Path) -> None:
+    """Make a workspace of a backup. Raises `ConfigurationError` if there is a workspace, `IntegrityError` if the
+    backup is damaged; then nothing is written."""
+    count = verify(source)
+    paths = Workspace(workspace.absolute())
+    if paths.catalog.exists():
+        raise ConfigurationError(f"{paths.root} is a workspace already; restore into a new one")
+    for name in FOLDERS:
+        shutil.copytree(source / name, paths.root / name, dirs_exist_ok=True)
+    shutil.copy2(source / paths.catalog.name, paths.catalog)
+    typer.echo(f"restored {paths.root}; {count} label versions are whole")
+
+
+def verify(folder: Path) -> int:
+    """Read every label version, and the audit chain; returns how many. Raises `IntegrityError` at the first damage."""
+    file = folder / "catalog.sqlite"
+    if not file.exists():
+        raise ConfigurationError(f"{folder} is no backup: there is no {file.name} in it")
+    catalog = Catalog.open(file)
+    try:
+        broken = catalog.audit.first_broken_row()
+        if broken is not None:
+            raise IntegrityError(f"the audit trail was changed at row {broken}")
+        labels = catalog.labels.everything()
+        for label in labels:
+            stored = folder / "labels" / label.path
+            if not stored.is_file() or file_sha256(stored) != label.sha256:
+                raise IntegrityError(f"label {label.tag} v{label.number} of {label.case_id} is damaged or lost")
+    finally:
+        catalog.close()
+    return len(labels)

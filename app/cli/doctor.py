@@ -1,0 +1,69 @@
+"""`segloop doctor`."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from app.errors import SegloopError
+from app.learning import plugins
+from app.learning.rooms import Rooms
+from app.learning.served import open_models
+from app.models.device import Device
+from app.settings import Settings, load
+
+
+def run(config: Path | None, given: Mapping[str, Any]) -> None:
+    """Print what is in force and what works. Exits with 1 if something doesn't."""
+    settings, sources = load(config, given)
+    _show(settings, sources)
+    rooms = Rooms.open(settings)
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("python", platform.python_version),
+        ("archive", rooms.archive.check),
+        (
+            "catalog",
+            lambda: f"{rooms.catalog.cases.counts()[0]} images, {rooms.catalog.outbox.state().waiting} waiting",
+        ),
+        ("device", lambda: _device(settings)),
+        ("models", lambda: ", ".join(open_models(rooms, Device("cpu")))),
+        ("strategies", lambda: _plugins(plugins.strategies())),
+        ("trainers", lambda: _plugins(plugins.trainers())),
+    ]
+    problems = 0
+    for name, check in checks:
+        try:
+            typer.echo(f"ok       {name}: {check()}")
+        except SegloopError as error:
+            problems += 1
+            typer.echo(f"PROBLEM  {name}: {error}")
+    rooms.close()
+    raise typer.Exit(1 if problems else 0)
+
+
+def _show(settings: Settings, sources: Mapping[str, str]) -> None:
+    for key, value in _flat(settings.model_dump()):
+        origin = next((o for k, o in sources.items() if key == k or key.startswith(f"{k}.")), "default")
+        typer.echo(f"{key} = {value}  ({origin})")
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [(prefix + key, value)]
+    return rows
+
+
+def _device(settings: Settings) -> str:
+    device = Device(settings.device)
+    return f"{device.torch_name}, {device.precision}"
+
+
+def _plugins(found: plugins.Plugins) -> str:
+    if found.broken:
+        raise SegloopError("; ".join(f"{one.name} is broken: {one.problem.splitlines()[-1]}" for one in found.broken))
+    return ", ".join(found.found)

@@ -1,0 +1,58 @@
+"""`segloop models ...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app.learning.rooms import Rooms
+from app.learning.served import open_models
+from app.models.device import Device
+from app.services.models import ModelDesk
+from app.settings import Settings
+
+OPERATOR = "operator"
+"""Who did it, for what the command line does."""
+
+
+def show(settings: Settings) -> None:
+    """Every model with its licence and versions."""
+    desk = _desk(settings)
+    table = Table("model", "what it does", "version", "licence", "ready")
+    for card in desk.cards():
+        table.add_row(card.name, card.description, card.version, card.licence, "yes" if card.ready else "not trained")
+    console = Console()
+    console.print(table)
+    versions = desk.versions()
+    if versions:
+        history = Table("version", "state", "served", "Dice", "why")
+        for version in versions:
+            dice = version.metrics.get("dice")
+            served = "served" if desk.version_served(version.model) == version.id else ""
+            shown = f"{dice:.3f}" if isinstance(dice, float) else ""
+            history.add_row(version.id, version.state, served, shown, version.reason)
+        console.print(history)
+
+
+def bring(settings: Settings, name: str, file: Path, trusted: bool) -> None:
+    """Import a MONAI Label model file."""
+    info = _desk(settings).import_weights(name, file, OPERATOR, trusted)
+    typer.echo(f"{name} now serves the weights of {file} (sha256 {info.sha256})")
+
+
+def roll_back(settings: Settings, name: str) -> None:
+    version = _desk(settings).roll_back(name, OPERATOR)
+    typer.echo(f"{name} serves {version.id} again; a running server follows within seconds")
+
+
+def serve_version(settings: Settings, version_id: str) -> None:
+    version = _desk(settings).serve(version_id, OPERATOR)
+    typer.echo(f"{version.model} serves {version.id}; a running server follows within seconds")
+
+
+def _desk(settings: Settings) -> ModelDesk:
+    rooms = Rooms.open(settings)
+    return ModelDesk(rooms, open_models(rooms, Device("cpu")))

@@ -1,0 +1,74 @@
+"""What strategies share: patients before repeats, and the most uncertain cases first.
+
+Every function here is pure and stops after `ENOUGH` picks: whoever asks needs the first few that nobody holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+
+from app.core.pool import Candidate, Pick, Pool, Score
+
+ENOUGH = 100
+
+
+def patient_random(pool: Pool, because: str = "") -> list[Pick]:
+    """A random order in which no patient comes twice while another has not come once.
+
+    Patients with a label count as having come. The measured reason: repeated series of one patient are the main waste
+    when whole volumes are labelled, and avoiding them costs nothing. `because` is put before each reason.
+    """
+    shuffled = np.random.default_rng(pool.seed).permutation(len(pool.candidates))
+    order = (pool.candidates[index] for index in shuffled)
+    return [
+        Pick(one.case_id, because + ("random; a new patient" if new else "random; no new patient is left"))
+        for one, new in islice(_new_patients_first(order, pool.labelled_patients), ENOUGH)
+    ]
+
+
+def most_uncertain(pool: Pool, scorer: str, word: str) -> list[Pick]:
+    """The highest scores of `scorer` first; `word` is what reasons call the score.
+
+    Scores that read the same (two decimals) are ties, won by patients without a label. A case without a score counts
+    as the middle of those with one: it goes before what is known to be easy and after what is known to be hard.
+    Without any score at all the order is `patient_random`.
+    """
+    scores = pool.scores.get(scorer, {})
+    values = np.array([scores[c.case_id].value if c.case_id in scores else np.nan for c in pool.candidates])
+    scored = np.sort(values[~np.isnan(values)])
+    if scored.size == 0:
+        return patient_random(pool, f"no case has a score of {scorer} yet; ")
+    filled = np.where(np.isnan(values), np.median(scored), values)
+    seen = np.array([c.patient in pool.labelled_patients for c in pool.candidates])
+    best = np.lexsort((-filled, seen, -np.round(filled, 2)))[:ENOUGH]
+    below = np.searchsorted(scored, values[best]) / scored.size
+    picks = []
+    for index, share in zip(best, below, strict=True):
+        case_id = pool.candidates[index].case_id
+        reason = (
+            _reason(scores[case_id], word, share) if case_id in scores else f"no {word} score yet; taken as middling"
+        )
+        picks.append(Pick(case_id, reason))
+    return picks
+
+
+def _reason(score: Score | None, word: str, below: float) -> str:
+    if score is None:
+        return f"no {word} yet; taken as middling"
+    return f"{word} {score.value:.2f}, higher than {below:.0%} of the scored cases; scored by {score.model_version}"
+
+
+def _new_patients_first(order: Iterator[Candidate], labelled: frozenset[str]) -> Iterator[tuple[Candidate, bool]]:
+    """Each candidate, and whether its patient is new; those of new patients first, otherwise in the order given."""
+    seen = set(labelled)
+    later = []
+    for one in order:
+        if one.patient in seen:
+            later.append(one)
+        else:
+            seen.add(one.patient)
+            yield one, True
+    yield from ((one, False) for one in later)

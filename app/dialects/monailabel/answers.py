@@ -1,0 +1,75 @@
+"""A mask as `/infer/` answers it (contract 5.2 to 5.5)."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from fastapi import Response
+from fastapi.responses import FileResponse, JSONResponse
+from numpy.typing import NDArray
+from starlette.background import BackgroundTask
+
+from app.core.mask import Mask
+from app.core.volume import Geometry
+from app.dialects.monailabel.multipart import params_and_file
+from app.dialects.monailabel.params import InferParams
+from app.dicom.nrrd_mask import nrrd_header
+from app.dicom.slicewise_gzip import SlicewiseGzip
+from app.services import Services
+
+Output = Literal["", "all", "image", "json", "dicom_seg"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A labelmap whose values are 1-based positions in `names`. `labelmap` and `gzip` make it when asked, because an
+    interactive session keeps its mask compressed and a copy of it is seldom needed."""
+
+    geometry: Geometry
+    names: tuple[str, ...]
+    labelmap: Callable[[], NDArray[np.uint8]]
+    gzip: Callable[[], bytes]
+
+    @classmethod
+    def of(cls, mask: Mask) -> Result:
+        """Of a mask of at most 255 segments; where segments overlap, the later one is seen."""
+        labelmap = mask.labelmap().astype(np.uint8, copy=False)
+        names = tuple(segment.name for segment in mask.segments)
+        return cls(mask.geometry, names, lambda: labelmap, lambda: SlicewiseGzip(labelmap).gzip())
+
+    def mask(self) -> Mask:
+        return Mask.single(self.labelmap(), list(self.names), self.geometry)
+
+    def nrrd(self, compress: bool) -> bytes:
+        """The whole file: the client's voxel grid and order, i fastest, k ascending (contract 5.3)."""
+        if compress:
+            return nrrd_header(self.geometry, np.uint8, "gzip") + self.gzip()
+        return nrrd_header(self.geometry, np.uint8, "raw") + self.labelmap().tobytes()
+
+
+def answer(services: Services, result: Result, output: Output, params: InferParams, case_id: str, who: str) -> Response:
+    """The HTTP answer in the form that was asked for. Always with a file when nothing was asked: S needs one."""
+    told: dict[str, Any] = {"label_names": {name: value for value, name in enumerate(result.names, start=1)}}
+    if output == "json":
+        return JSONResponse(told)
+    if output == "dicom_seg":
+        return _dicom_seg(services, result, params, case_id, who)
+    name = f"mask_{secrets.token_hex(8)}.nrrd"
+    content = result.nrrd(params.result_compress)
+    if output == "image":
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store, no-transform"}
+        return Response(content, media_type="application/octet-stream", headers=headers)
+    return params_and_file(told, name, content)
+
+
+def _dicom_seg(services: Services, result: Result, params: InferParams, case_id: str, who: str) -> Response:
+    given = [entry.name for entry in params.label_info]
+    names = given if len(given) == len(result.names) else list(result.names)
+    file = services.labels.dicom_seg(case_id, result.mask(), names, who)
+    cleaned = BackgroundTask(shutil.rmtree, file.parent, ignore_errors=True)
+    return FileResponse(file, media_type="application/dicom", filename=file.name, background=cleaned)

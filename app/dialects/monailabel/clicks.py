@@ -1,0 +1,111 @@
+"""Point lists become prompts (contract 5.6). Here `[i, j, k]` of the wire turns into `(k, j, i)`, and nowhere else.
+
+Viewers send every point of a structure each time. What is new against the last time is what the annotator did; a list
+from which something is gone means starting over.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from app.core.prompt import Box, Point, Prompt, Region
+from app.core.volume import Index
+from app.dialects.monailabel.params import InferParams
+from app.errors import BadPrompt
+
+
+@dataclass(frozen=True)
+class Clicks:
+    """All that was clicked for one structure: points in and out of it, in click order, and perhaps a box."""
+
+    include: tuple[Index, ...] = ()
+    exclude: tuple[Index, ...] = ()
+    box: Region | None = None
+
+    def prompts(self) -> list[Prompt]:
+        """Everything in order: the box, then points in, then points out (the order between these isn't sent)."""
+        return Clicks().until(self) or []
+
+    def until(self, later: Clicks) -> list[Prompt] | None:
+        """The prompts that lead from here to `later`; None if no prompt does, because something is gone."""
+        include, exclude = _added(self.include, later.include), _added(self.exclude, later.exclude)
+        if include is None or exclude is None or (self.box is not None and self.box != later.box):
+            return None
+        box: list[Prompt] = [Box(later.box)] if later.box is not None and self.box is None else []
+        return [*box, *(Point(p) for p in include), *(Point(p, include=False) for p in exclude)]
+
+
+def decode_clicks(params: InferParams, shape: Index, dimension: int) -> Clicks:
+    """The clicks in `params` on a volume of `shape` `(k, j, i)`; for a 2D model those on one slice.
+
+    Raises `BadPrompt`.
+    """
+    include, exclude = decode_points(params.foreground, shape), decode_points(params.background, shape)
+    if include == exclude:
+        include = ()  # O sends the row "background" as both
+    box = decode_box(params.roi, shape)
+    if dimension == 2:
+        return _on_one_slice(include, exclude, box, params.slice, shape)
+    return Clicks(include, exclude, box)
+
+
+def decode_points(points: Sequence[Sequence[float]], shape: Index) -> tuple[Index, ...]:
+    """Wire points `[i, j, k]` as indices `(k, j, i)`, moved to the nearest voxel: a rounded click at the border may lie
+    just outside. Raises `BadPrompt`."""
+    found = []
+    for point in points:
+        k, j, i = (_clamped(x, n) for x, n in zip(reversed(point), shape, strict=True))
+        found.append((k, j, i))
+    return tuple(found)
+
+
+def decode_box(roi: Sequence[float], shape: Index) -> Region | None:
+    """`[i0, i1, j0, j1, k0, k1]`, both ends included and pairs in any order (RAS to IJK often turns them round)."""
+    if not roi:
+        return None
+    pairs = [sorted(_clamped(x, n) for x in roi[at : at + 2]) for at, n in zip((4, 2, 0), shape, strict=True)]
+    (k0, k1), (j0, j1), (i0, i1) = pairs
+    return Region((k0, j0, i0), (k1 + 1, j1 + 1, i1 + 1))
+
+
+def _clamped(value: float, size: int) -> int:
+    if not isfinite(value):
+        raise BadPrompt("a voxel index is a number")
+    return min(max(round(value), 0), size - 1)
+
+
+def _on_one_slice(
+    include: tuple[Index, ...], exclude: tuple[Index, ...], box: Region | None, hint: float | None, shape: Index
+) -> Clicks:
+    """What lies on the slice that was last clicked on. `hint` is `slice`, which S computes from millimetres when there
+    is only a box, and which is missing from O."""
+    wanted = None if hint is None or not isfinite(hint) else min(max(round(hint), 0), shape[0] - 1)
+    points = include + exclude
+    if not points and box is None:
+        return Clicks()
+    if any(point[0] == wanted for point in points):
+        k = wanted
+    elif points:
+        k = (include or exclude)[-1][0]
+    elif box is not None and wanted is not None and box.low[0] <= wanted < box.high[0]:
+        k = wanted
+    elif box is not None:
+        k = (box.low[0] + box.high[0] - 1) // 2
+    assert k is not None
+    flat = None if box is None else Region((k, *box.low[1:]), (k + 1, *box.high[1:]))
+    return Clicks(tuple(p for p in include if p[0] == k), tuple(p for p in exclude if p[0] == k), flat)
+
+
+def _added(before: tuple[Index, ...], after: tuple[Index, ...]) -> list[Index] | None:
+    """The points of `after` beyond those of `before`, in order; None if one of `before` is missing."""
+    left = Counter(before)
+    added = []
+    for point in after:
+        if left[point]:
+            left[point] -= 1
+        else:
+            added.append(point)
+    return added if not left.total() else None

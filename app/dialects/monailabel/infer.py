@@ -1,0 +1,132 @@
+"""POST `/infer/{model}` (contract 5): clicks, boxes, strokes and points per label go in, a mask comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from app.core.label import ORIGINAL
+from app.core.model import ModelCard
+from app.dialects.monailabel.answers import Output, Result, answer
+from app.dialects.monailabel.caller import caller
+from app.dialects.monailabel.clicks import decode_clicks, decode_points
+from app.dialects.monailabel.forms import Form, Upload, received
+from app.dialects.monailabel.params import InferParams, options_of, points_by_label, read_params
+from app.dialects.monailabel.routes import route
+from app.dialects.monailabel.scribbles import decode_scribbles
+from app.dialects.monailabel.structures import Start, StructureKey, Structures
+from app.errors import BadInput, UnknownCase, UnknownSession
+from app.services import Services
+from app.workspace import Workspace, file_sha256
+
+NAMELESS = "structure"
+"""What a mask is called when the client didn't say which label is being clicked."""
+
+
+def router(services: Services) -> APIRouter:
+    api = APIRouter(tags=["infer"])
+    inference = Inference(services)
+    incoming = Workspace(services.settings.workspace.absolute()).incoming
+
+    @route(api, "POST", "/infer/{model}")
+    async def infer(
+        request: Request, model: str, image: str = "", session_id: str = "", output: Output = ""
+    ) -> Response:
+        """Segment an image, or go on segmenting it."""
+        async with received(request, incoming, services.settings.labels.max_upload_bytes) as form:
+            return await run_in_threadpool(inference.answer, request, form, model, image, session_id, output)
+
+    return api
+
+
+class Inference:
+    """What `/infer/` does once its form is there. Keeps the table of structures that are being clicked."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._structures = Structures(services.prompting)
+
+    def answer(
+        self, request: Request, form: Form, model: str, image: str, session_id: str, output: Output
+    ) -> Response:
+        raw = form.json("params")
+        params = read_params(raw)
+        who = caller(request, params.client_id)
+        card = self._services.models.card(model)
+        case_id = self._image(image, session_id, form.upload("file"), who)
+        self._services.next_case.renew(case_id, who)
+        with self._segmented(card, case_id, raw, params, form, who) as result:
+            if params.save_label:
+                tag, info = params.label_tag or ORIGINAL, {"client_id": who, "model": model}
+                self._services.labels.submit_mask(case_id, tag, result.mask(), who, "monailabel", model, info)
+            return answer(self._services, result, output, params, case_id, who)
+
+    @contextmanager
+    def _segmented(
+        self, card: ModelCard, case_id: str, raw: dict[str, Any], params: InferParams, form: Form, who: str
+    ) -> Iterator[Result]:
+        """The result of a call; it can be read until the block ends. The kinds of models differ in what they take."""
+        options = options_of(card, raw)
+        row = self._services.cases.get(case_id)
+        if card.kind == "automatic":
+            yield Result.of(self._services.automatic.segment(card.name, case_id, options, who))
+            return
+        geometry = self._services.cases.volume(case_id).geometry
+        if card.kind == "deepedit":
+            points = {
+                name: decode_points(some, geometry.shape)
+                for name, some in points_by_label(raw, card.labels).items()
+                if some
+            }
+            if not points:
+                yield Result.of(self._services.automatic.segment(card.name, case_id, options, who))
+                return
+            yield Result.of(self._services.automatic.segment_with_points(card.name, case_id, points, options, who))
+            return
+        label = params.label or params.selected_label_name
+        key, start = StructureKey(who, case_id, card.name, label), Start(row.case.stamp, options)
+        if card.kind == "scribbles":
+            most = self._services.settings.labels.max_upload_bytes
+            prompts = decode_scribbles(params, form.upload("label"), geometry, most)
+            held = self._structures.drawn(key, start, prompts)
+        else:
+            clicks = decode_clicks(params, geometry.shape, card.dimension)
+            held = self._structures.clicked(key, start, clicks, params.reset_state)
+        desk = self._services.prompting
+        with held as opened:
+            yield Result(
+                geometry=geometry,
+                names=(label or NAMELESS,),
+                labelmap=lambda: desk.mask(opened, who),
+                gzip=lambda: desk.gzip(opened, who),
+            )
+
+    def _image(self, image: str, session_id: str, file: Upload | None, who: str) -> str:
+        """The case that is meant: session over file over image (contract 5.1), and nothing in `params`."""
+        seconds = self._services.settings.sessions.upload_seconds
+        cases = self._services.cases
+        if session_id:
+            try:
+                row = cases.get(session_id)
+            except UnknownCase:
+                row = None
+            if row is None or row.expires is None:
+                raise UnknownSession("this session is over; send the image again")
+            cases.touch(session_id, seconds)
+            return session_id
+        if file is not None:
+            # Named by its content, so that the next click on the same upload finds the clicks before it.
+            case_id = f"upload-{file_sha256(file.file)[:32]}"
+            try:
+                cases.get(case_id)
+                cases.touch(case_id, seconds)
+            except UnknownCase:
+                cases.add_upload([(file.file, file.name)], case_id, who, seconds)
+            return case_id
+        if not image:
+            raise BadInput("say which image: image, session_id or a file")
+        return image

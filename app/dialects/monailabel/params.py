@@ -1,0 +1,97 @@
+"""What `/infer/` is asked for (contract 5.1, 5.6), as the clients write it: voxel indices are `[i, j, k]` here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from app.core.model import ModelCard, Option
+from app.errors import BadInput
+
+
+def _empty_list(value: object) -> object:
+    return [] if value is None else value
+
+
+def _empty_text(value: object) -> object:
+    return "" if value is None else value
+
+
+Text = Annotated[str, BeforeValidator(_empty_text)]
+Points = Annotated[list[Annotated[list[float], Field(min_length=3, max_length=3)]], BeforeValidator(_empty_list)]
+
+
+class LabelEntry(BaseModel):
+    """One structure of a `label_info` list. Scribbles use `id` as the voxel value; saved labels go by position."""
+
+    model_config = ConfigDict(extra="ignore")
+    name: str
+    id: int | None = None
+
+
+class InferParams(BaseModel):
+    """The keys of `params` that mean something here. `image`, `model` and `output` among them never do (5.1)."""
+
+    model_config = ConfigDict(extra="ignore")
+    client_id: Text = ""
+    label: Text = ""
+    foreground: Points = []
+    background: Points = []
+    roi: Annotated[list[float], BeforeValidator(_empty_list)] = []
+    slice: int | float | None = None
+    reset_state: bool = False
+    result_compress: bool = True
+    label_info: Annotated[list[LabelEntry], BeforeValidator(_empty_list)] = []
+    selected_label_name: Text = ""
+    save_label: bool = False
+    label_tag: Text = ""
+
+
+class _LabelPoints(BaseModel):
+    points: Points
+
+
+def read_params(raw: Mapping[str, Any]) -> InferParams:
+    """Raises `BadInput`."""
+    try:
+        params = InferParams.model_validate(raw)
+    except ValidationError as error:
+        raise BadInput(f"params: {_problems(error)}") from error
+    if len(params.roi) not in (0, 6):
+        raise BadInput(f"params: roi is [] or [i0, i1, j0, j1, k0, k1], not {len(params.roi)} numbers")
+    return params
+
+
+def points_by_label(raw: Mapping[str, Any], labels: Sequence[str]) -> dict[str, list[list[float]]]:
+    """deepedit's points: one key per structure, and `background`. Raises `BadInput`."""
+    found = {}
+    for name in (*labels, "background"):
+        try:
+            found[name] = _LabelPoints(points=raw.get(name)).points  # type: ignore[arg-type]  # being checked
+        except ValidationError as error:
+            raise BadInput(f"params: {name}: {_problems(error)}") from error
+    return found
+
+
+def options_of(card: ModelCard, raw: Mapping[str, Any]) -> dict[str, Option]:
+    """All of a model's options: what the caller set, else the default (contract 3.2).
+
+    S sends each option every time, O only what was changed; both come to the same here, and so to the same cached
+    answer. A choice may come as the list that `/info/` showed, an emptied text field as "", and a number as JSON likes.
+    """
+    options: dict[str, Option] = {}
+    for name, offer in card.options.items():
+        default = offer[0] if isinstance(offer, tuple) else offer
+        value = raw.get(name)
+        if isinstance(value, list):
+            value = value[0] if value else None
+        if isinstance(default, int) and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        options[name] = default if value is None or value == "" else value
+    return options
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

@@ -1,0 +1,22 @@
+"""Every route is served with and without the slash at its end: no client follows a redirect (contract 1.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from fastapi import APIRouter
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+def route(router: APIRouter, method: str, path: str) -> Callable[[Endpoint], Endpoint]:
+    """Decorate an endpoint; the API page lists the form of the path that is given here."""
+
+    def register(endpoint: Endpoint) -> Endpoint:
+        other = path.removesuffix("/") if path.endswith("/") else f"{path}/"
+        router.add_api_route(path, endpoint, methods=[method], response_model=None)
+        router.add_api_route(other, endpoint, methods=[method], response_model=None, include_in_schema=False)
+        return endpoint
+
+    return register

@@ -1,0 +1,225 @@
+"""A Mask -> a DICOM Segmentation file (PS3.3 A.51 and A.103)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+
+from app.core.mask import Code, Mask, Segment
+from app.dicom.codes import codes_of
+from app.dicom.parsing import PARSER_ERRORS
+from app.dicom.seg_sources import plane_text, source_images
+from app.dicom.uids import check_uid
+from app.errors import BadInput, GeometryMismatch
+
+if TYPE_CHECKING:
+    from highdicom.seg import Segmentation, SegmentDescription
+
+SegKind = Literal["auto", "binary", "labelmap"]
+
+MOST_BINARY_SEGMENTS = 10
+"""`auto` writes BINARY, which any viewer reads, up to here; above, LABELMAP is ten times smaller and faster."""
+
+
+@dataclass(frozen=True)
+class SegOptions:
+    """What a segmentation says about itself.
+
+    The UIDs are the caller's: the same label version keeps its UID, new content has a new one. `kind` `auto` is BINARY
+    for up to `MOST_BINARY_SEGMENTS` segments and for overlapping ones, else LABELMAP with RLE. `author` is the
+    ContentCreatorName. `modified_from` is the SOPInstanceUID of the label in the same series that this one was made
+    from. `server_id` tells this server from others (DeviceSerialNumber).
+    """
+
+    sop_instance_uid: str
+    series_uid: str
+    kind: SegKind = "auto"
+    series_number: int = 1000
+    series_description: str = "Segmentation"
+    instance_number: int = 1
+    content_label: str = "SEGMENTATION"
+    content_description: str = ""
+    author: str = ""
+    created: datetime | None = None
+    modified_from: str = ""
+    server_id: str = "0"
+    software_version: str = "0"
+
+
+def write_seg(mask: Mask, headers: Sequence[Dataset], path: Path, options: SegOptions) -> None:
+    """Write `mask`, which lies on the grid of the series `headers` belong to, as a DICOM SEG.
+
+    `path` is complete or not there: the file is written beside it, synced and renamed. Empty segments are described
+    and have no frames. Frames lie where the mask's geometry says, sheared or interpolated slices too. Raises
+    `BadInput` (overlapping segments asked for as a labelmap; a series that can't be referenced; no segments),
+    `GeometryMismatch` (not the rows and columns of the series).
+    """
+    if not mask.segments:
+        raise BadInput("a label without segments can't be stored")
+    first = headers[0] if headers else Dataset()
+    if (first.get("Rows"), first.get("Columns")) != mask.geometry.shape[1:]:
+        raise GeometryMismatch(
+            f"the mask has slices of {mask.geometry.shape[1:]} rows and columns, the series of"
+            f" {(first.get('Rows'), first.get('Columns'))}"
+        )
+    check_uid(options.sop_instance_uid)
+    check_uid(options.series_uid)
+    try:
+        segmentation = _segmentation(mask, headers, options)
+    except PARSER_ERRORS as error:
+        raise BadInput(f"no DICOM segmentation can be made for this series ({error})") from error
+    _write_whole(segmentation, path)
+
+
+def _kind(mask: Mask, asked: SegKind) -> Literal["BINARY", "LABELMAP"]:
+    if mask.overlapping:
+        if asked == "labelmap":
+            raise BadInput("the segments overlap, which a LABELMAP segmentation can't hold; store it as BINARY")
+        return "BINARY"
+    if asked == "auto":
+        return "BINARY" if len(mask.segments) <= MOST_BINARY_SEGMENTS else "LABELMAP"
+    return "BINARY" if asked == "binary" else "LABELMAP"
+
+
+def _segmentation(mask: Mask, headers: Sequence[Dataset], options: SegOptions) -> Segmentation:
+    from highdicom import PlanePositionSequence
+    from highdicom.seg import Segmentation
+
+    kind = _kind(mask, options.kind)
+    slices = _used_slices(mask)
+    sources = source_images(headers, mask.geometry)
+    # highdicom takes one multi-frame image as the source; others of the series are further ones.
+    several = "PerFrameFunctionalGroupsSequence" not in headers[0]
+    positions = [PlanePositionSequence("PATIENT", plane_text(mask.geometry.to_patient((k, 0, 0)))) for k in slices]
+    segmentation = Segmentation(
+        source_images=sources if several else sources[:1],
+        further_source_images=None if several else sources[1:] or None,
+        pixel_array=_pixels(mask, slices),
+        segmentation_type=kind,
+        segment_descriptions=[_description(segment, options) for segment in mask.segments],
+        series_instance_uid=options.series_uid,
+        series_number=options.series_number,
+        series_description=_long(options.series_description),
+        sop_instance_uid=options.sop_instance_uid,
+        instance_number=options.instance_number,
+        manufacturer="segloop",
+        manufacturer_model_name="segloop",
+        software_versions=options.software_version,
+        device_serial_number=options.server_id,
+        content_label=options.content_label[:16].upper(),
+        content_description=_long(options.content_description) or None,
+        content_creator_name=_long(options.author).replace("=", "-") or None,
+        transfer_syntax_uid=RLELossless if kind == "LABELMAP" else ExplicitVRLittleEndian,
+        plane_positions=positions,
+        omit_empty_frames=True,
+        specific_character_set="ISO_IR 192",
+    )
+    _complete(segmentation, mask, options)
+    return segmentation
+
+
+def _used_slices(mask: Mask) -> list[int]:
+    """Slices that hold any segment. A wholly empty mask keeps one: a DICOM image has at least one frame."""
+    used = np.zeros(mask.geometry.shape[0], bool)
+    for layer in mask.layers:
+        used |= layer.any(axis=(1, 2))
+    return [int(k) for k in np.flatnonzero(used)] or [0]
+
+
+def _pixels(mask: Mask, slices: list[int]) -> NDArray[np.unsignedinteger]:
+    """What highdicom takes: a labelmap `(slices, rows, columns)`, or one more axis with 0/1 per overlapping segment."""
+    dtype = np.uint8 if len(mask.segments) < 256 else np.uint16
+    if not mask.overlapping:
+        return mask.layers[0][slices].astype(dtype, copy=False)
+    stacked = np.empty((len(slices), *mask.geometry.shape[1:], len(mask.segments)), np.uint8)
+    for segment in mask.segments:
+        np.equal(mask.layers[segment.layer][slices], segment.number, out=stacked[..., segment.number - 1])
+    return stacked
+
+
+def _description(segment: Segment, options: SegOptions) -> SegmentDescription:
+    from highdicom import AlgorithmIdentificationSequence
+    from highdicom.color import CIELabColor
+    from highdicom.seg import SegmentDescription
+    from highdicom.sr import CodedConcept
+    from pydicom.sr.codedict import codes
+
+    def concept(code: Code) -> CodedConcept:
+        return CodedConcept(code.value, code.scheme, code.meaning[:64])
+
+    category, kind = codes_of(segment)
+    algorithm = None
+    if segment.algorithm != "MANUAL":
+        algorithm = AlgorithmIdentificationSequence(
+            name=_long(segment.algorithm_name) or "segloop",
+            family=codes.DCM.ArtificialIntelligence,
+            version=_long(options.software_version),
+        )
+    name = segment.name.replace("\\", "/").strip() or f"Segment {segment.number}"
+    description = SegmentDescription(
+        segment_number=segment.number,
+        segment_label=name[:64],
+        segmented_property_category=concept(category),
+        segmented_property_type=concept(kind),
+        algorithm_type=segment.algorithm,
+        algorithm_identification=algorithm,
+        tracking_uid=segment.tracking_uid or None,
+        tracking_id=name[:64] if segment.tracking_uid else None,
+        display_color=CIELabColor.from_rgb(*segment.color) if segment.color else None,
+    )
+    if len(name) > 64:
+        description.SegmentDescription = name[:1024]
+    return description
+
+
+def _complete(segmentation: Segmentation, mask: Mask, options: SegOptions) -> None:
+    """What the constructor doesn't take."""
+    from highdicom.sr import CodedConcept
+
+    if mask.overlapping:
+        segmentation.SegmentsOverlap = "YES"
+    if options.created is not None:
+        segmentation.ContentDate = segmentation.InstanceCreationDate = options.created.strftime("%Y%m%d")
+        segmentation.ContentTime = segmentation.InstanceCreationTime = options.created.strftime("%H%M%S.%f")
+        if options.created.tzinfo is not None:
+            segmentation.TimezoneOffsetFromUTC = options.created.strftime("%z")
+    if options.modified_from:
+        predecessor = Dataset()
+        predecessor.ReferencedSOPClassUID = segmentation.SOPClassUID
+        predecessor.ReferencedSOPInstanceUID = check_uid(options.modified_from)
+        predecessor.PurposeOfReferenceCodeSequence = [CodedConcept("121348", "DCM", "Temporal Predecessor")]
+        segmentation.ReferencedInstanceSequence = [predecessor]
+
+
+def _long(text: str) -> str:
+    """A long string (LO): one line, 64 characters, no backslash."""
+    return "".join(c if c.isprintable() else " " for c in text).replace("\\", "/").strip()[:64]
+
+
+def _write_whole(dataset: Dataset, path: Path) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            dataset.save_as(file, enforce_file_format=True)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            beside.unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

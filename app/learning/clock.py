@@ -1,0 +1,63 @@
+"""What happens every so often: a clock that only ever starts small work in the server process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recurring:
+    """Something short to do every so many seconds: asking an archive, queueing a job that is due."""
+
+    name: str
+    seconds: float
+    run: Callable[[], object]
+
+
+class Clock:
+    """Runs recurring work on threads of its own. A tick never overlaps itself, missed ticks are made up for by one,
+    and a tick that raises is logged and comes again."""
+
+    def __init__(self, work: Sequence[Recurring]) -> None:
+        # In memory on purpose: what must survive a restart is in the catalog's job table.
+        self._scheduler = BackgroundScheduler(executors={"default": ThreadPoolExecutor(max(1, len(work)))})
+        for one in work:
+            self._scheduler.add_job(
+                _logged,
+                "interval",
+                args=(one,),
+                seconds=one.seconds,
+                id=one.name,
+                coalesce=True,
+                max_instances=1,
+                misfire_grace_time=None,
+            )
+
+    def start(self) -> None:
+        self._scheduler.start()
+
+    def hurry(self, name: str) -> None:
+        """Let the work called `name` come now instead of at its next time. Raises `KeyError` for an unknown name."""
+        if self._scheduler.get_job(name) is None:
+            raise KeyError(name)
+        self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
+
+    def shutdown(self) -> None:
+        """Wait for ticks that run, and start none any more."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+
+
+def _logged(work: Recurring) -> None:
+    try:
+        work.run()
+    except Exception:
+        logger.exception("%s failed; it runs again in %.0f s", work.name, work.seconds)

@@ -1,0 +1,93 @@
+"""What a job's own process does: wait until the job table names it, do the work, write down how it ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from app.catalog.jobs import Job, JobKind, Jobs
+from app.core.archive import Archive
+from app.errors import Cancelled, SegloopError
+from app.learning.control import Control
+from app.learning.rooms import Rooms
+from app.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+Work = Callable[[Rooms, Job, Control], Mapping[str, Any]]
+"""Does a job and returns its result, as JSON. Raises `Cancelled` if someone asked for it to stop."""
+
+NICENESS = 10
+_NAMED_WITHIN = 30.0
+
+
+def run_job(job_id: str, settings: Settings, archive: Archive | None = None) -> int:
+    """Run a job that the server's dispatcher started this process for; returns the exit code.
+
+    Does nothing if the table doesn't name this process: then the server that started it is gone, and the next one
+    starts the job again. `archive` replaces the one the settings name.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    os.nice(NICENESS)
+    rooms = Rooms.open(settings, archive)
+    try:
+        job = _named(rooms.catalog.jobs, job_id, os.getpid())
+        if job is None:
+            logger.error("the job table doesn't name process %d for job %s; leaving", os.getpid(), job_id)
+            return 1
+        return _finish(rooms, job, _work(job.kind))
+    finally:
+        rooms.close()
+
+
+def _named(jobs: Jobs, job_id: str, pid: int) -> Job | None:
+    deadline = time.monotonic() + _NAMED_WITHIN
+    while time.monotonic() < deadline:
+        job = jobs.get(job_id)
+        if job.state == "running" and job.pid == pid:
+            return job
+        if not job.open:
+            return None
+        time.sleep(0.05)
+    return None
+
+
+def _finish(rooms: Rooms, job: Job, work: Work) -> int:
+    jobs = rooms.catalog.jobs
+    control = Control(jobs, job.id, rooms.paths.interaction, rooms.settings.learning.pause_seconds)
+    logger.info("job %s: %s %s, attempt %d", job.id, job.kind, job.name, job.attempt)
+    try:
+        result = work(rooms, job, control)
+    except Cancelled as error:
+        logger.info("stopped: %s", error)
+        jobs.finish(job.id, "stopped", {}, str(error))
+        return 0
+    except SegloopError as error:
+        logger.error("failed: %s", error)
+        jobs.finish(job.id, "failed", {}, str(error))
+        return 1
+    except Exception as error:
+        logger.exception("failed")
+        jobs.finish(job.id, "failed", {}, f"{type(error).__name__}: {error}")
+        return 1
+    jobs.finish(job.id, "done", result)
+    logger.info("done: %s", result)
+    return 0
+
+
+def _work(kind: JobKind) -> Work:
+    # Imported here, so that a job brings in only what it needs.
+    if kind == "train":
+        from app.learning.training import train
+
+        return train
+    if kind == "score":
+        from app.learning.scoring import score
+
+        return score
+    from app.learning.batch import segment_cases
+
+    return segment_cases

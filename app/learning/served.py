@@ -1,0 +1,37 @@
+"""The models of the settings, each with the weights that the catalog says it serves."""
+
+from __future__ import annotations
+
+from app.core.model import AutomaticModel, InteractiveModel
+from app.errors import BadFile, ConfigurationError, UnknownModel
+from app.learning.rooms import Rooms
+from app.models.device import Device
+from app.models.library import ModelOptions, build_model
+
+AnyModel = InteractiveModel | AutomaticModel
+
+
+def open_models(rooms: Rooms, device: Device) -> dict[str, AnyModel]:
+    """Every model of the settings, in their order. Weights are loaded when first used.
+
+    Raises `ConfigurationError` for a model that isn't there, saying how to get it.
+    """
+    return {name: open_model(rooms, name, device) for name in rooms.settings.models}
+
+
+def open_model(rooms: Rooms, name: str, device: Device) -> AnyModel:
+    """One of them. Raises `UnknownModel` for a name that the settings don't have, `ConfigurationError` as above."""
+    settings = rooms.settings.models.get(name)
+    if settings is None:
+        raise UnknownModel(f"no model {name!r}; there are: {', '.join(rooms.settings.models)}")
+    served = rooms.catalog.versions.served(name)
+    options = ModelOptions(
+        type=settings.type,
+        source=settings.source,
+        version=rooms.paths.models / served.folder if served is not None else None,
+        labels=tuple(rooms.settings.labels.structures),
+    )
+    try:
+        return build_model(name, options, device)
+    except (UnknownModel, BadFile) as error:
+        raise ConfigurationError(f"model {name}: {error}") from error

@@ -1,0 +1,52 @@
+"""The composition root: one application from settings. No state outside it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.concurrency import run_in_threadpool
+
+from app.core.archive import Archive
+from app.dialects import monailabel
+from app.services import Services
+from app.settings import Settings
+from app.web import errors, health, home
+from app.web.gate import Gate
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings, archive: Archive | None = None, token: str | None = None) -> FastAPI:
+    """The server. `archive` replaces the one the settings name; `token` the one of the settings ("" for none).
+
+    The services open when this is called; background work starts and ends with the application's lifespan.
+    """
+    services = Services.open(settings, archive)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(services.start)
+        yield
+        await run_in_threadpool(services.stop)
+
+    app = FastAPI(title=settings.name, description=settings.description, lifespan=lifespan, redirect_slashes=False)
+    app.state.services = services
+    errors.install(app)
+    for router in (health.router(services), home.router(services), monailabel.router(services)):
+        app.include_router(router)
+    shown = settings.secret_token if token is None else token
+    # Added last, so that it stands in front: what the gate refuses reaches nothing, and CORS answers preflights first.
+    app.add_middleware(Gate, token=shown, origins=frozenset(settings.origins))
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_credentials=True,
+            allow_methods=["*"],
+            allow_headers=["*"],
+        )
+    return app

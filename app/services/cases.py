@@ -1,0 +1,94 @@
+"""Looking at cases: what there is, their images, and images that clients send."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.catalog.cases import CaseRow
+from app.core.progress import unheard
+from app.core.volume import Volume
+from app.errors import BadInput
+from app.learning.rooms import Rooms
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A file for a client to download; `name` is what to call it there and has the right ending."""
+
+    path: Path
+    sha256: str
+    size: int
+    name: str
+
+
+@dataclass(frozen=True)
+class CaseDesk:
+    rooms: Rooms
+
+    def get(self, case_id: str) -> CaseRow:
+        """Raises `UnknownCase`."""
+        return self.rooms.catalog.cases.get(case_id)
+
+    def all(self) -> list[CaseRow]:
+        return self.rooms.catalog.cases.all()
+
+    def counts(self) -> tuple[int, int]:
+        """`(total, completed)`."""
+        return self.rooms.catalog.cases.counts()
+
+    def volume(self, case_id: str) -> Volume:
+        """A case's voxels. Raises `UnknownCase`, `ArchiveUnavailable`; `BadInput` if the images are unusable, which is
+        then noted on the case."""
+        row = self.get(case_id)
+        try:
+            volume = self.rooms.volumes(row.origin).volume(row.case, unheard)
+        except BadInput as error:
+            self.rooms.catalog.cases.mark_problem(case_id, str(error))
+            raise
+        if volume.warnings != row.case.warnings:
+            self.rooms.catalog.cases.mark_warnings(case_id, volume.warnings)
+        return volume
+
+    def image_file(self, case_id: str) -> ImageFile:
+        """A case's voxels as one NIfTI file. Errors as for `volume`."""
+        self.volume(case_id)  # notes warnings and problems on the case; the cache has the file afterwards
+        row = self.get(case_id)
+        cached = self.rooms.volumes(row.origin).nifti(row.case, unheard)
+        return ImageFile(cached.path, cached.sha256, cached.size, f"{case_id}.nii")
+
+    def set_info(self, case_id: str, info: Mapping[str, Any]) -> None:
+        self.rooms.catalog.cases.set_info(case_id, info)
+
+    def add_upload(
+        self, files: list[tuple[Path, str]], case_id: str, who: str, seconds: float | None = None
+    ) -> CaseRow:
+        """Take over files a client sent, `(path, file name)`: one volume file, or the instances of a DICOM series.
+
+        With `seconds` they are a session's image: it expires, and nobody is offered it. A single DICOM slice is kept
+        but not offered (3D Slicer sends one along with a volume). Raises `BadFile`.
+        """
+        case = self.rooms.uploads.admit(files, case_id)
+        expires = time.time() + seconds if seconds is not None else None
+        offered = case.kind == "file" or case.instances > 1
+        self.rooms.catalog.cases.add_upload(case, expires, offered)
+        return self.get(case_id)
+
+    def touch(self, case_id: str, seconds: float) -> None:
+        """Restart a session image's clock."""
+        self.rooms.catalog.cases.set_expiry(case_id, time.time() + seconds)
+
+    def remove(self, case_id: str) -> None:
+        """Forget a case: an upload's files go, images in the archive stay where they are, labels stay here."""
+        row = self.get(case_id)
+        self.rooms.catalog.cases.remove(case_id)
+        if row.origin == "upload":
+            self.rooms.uploads.remove(row.case)
+
+    def sweep(self) -> None:
+        """Forget session images whose time is over."""
+        for case in self.rooms.catalog.cases.expired(time.time()):
+            self.remove(case.id)

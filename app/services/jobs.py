@@ -1,0 +1,158 @@
+"""Work that runs later, as people ask for it and see it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.catalog.jobs import Job, JobKind
+from app.core.model import Option
+from app.errors import AlreadyRunning, BadOption, UnknownModel
+from app.learning.plugins import Plugin
+from app.learning.rooms import Rooms
+from app.learning.runner import JobRunner
+from app.services.models import ModelDesk
+
+SCORERS = {
+    "entropy": "How unsure the served model is, in one pass (entropy in and around what it finds)",
+    "epistemic": "How much the last weights of the training run disagree (mutual information)",
+}
+
+_PRIORITY: dict[JobKind, int] = {"segment": 2, "score": 1, "train": 0}
+
+
+@dataclass(frozen=True)
+class TrainerCard:
+    """What people are told about training a model. `options` are what may be set, with their defaults."""
+
+    description: str
+    labels: list[str]
+    options: Mapping[str, Option]
+
+
+@dataclass(frozen=True)
+class JobDesk:
+    """`plugins` are the trainers by their own names; people name the model they want trained."""
+
+    rooms: Rooms
+    models: ModelDesk
+    runner: JobRunner
+    plugins: Mapping[str, Plugin]
+
+    def trainers(self) -> dict[str, TrainerCard]:
+        """Model name -> how it is trained, for models that a trainer makes."""
+        cards = {}
+        for name, model in self.rooms.settings.models.items():
+            plugin = self.plugins.get(model.trainer)
+            if plugin is not None:
+                options = {**plugin.options, **_known(model.options, plugin.options)}
+                options = {"max_epochs": self.rooms.settings.learning.epochs, **options}
+                cards[name] = TrainerCard(plugin.description, list(self.models.card(name).labels), options)
+        return cards
+
+    def scorers(self) -> dict[str, str]:
+        """Public name (`entropy_segmentation`) -> what it measures."""
+        return {f"{scorer}_{model}": text for scorer, text in SCORERS.items() for model in self.models.probabilistic()}
+
+    def train(
+        self,
+        model: str,
+        options: Mapping[str, Any],
+        who: str,
+        enqueue: bool = False,
+        label_ids: Sequence[int] = (),
+    ) -> Job:
+        """Queue a training run. `label_ids` note which labels it was queued for.
+
+        Raises `UnknownModel`, and `AlreadyRunning` unless it may wait behind another.
+        """
+        trainers = self.trainers()
+        if model not in trainers:
+            raise UnknownModel(f"{model} isn't trained here; these are: {', '.join(trainers) or 'none'}")
+        if not enqueue and (running := self.open("train")):
+            raise AlreadyRunning(f"training of {running[0].name} is already running; stop it first or wait for it")
+        known = {"max_epochs", *trainers[model].options}
+        request = {key: value for key, value in options.items() if key in known}
+        return self._add("train", model, {**request, "label_ids": list(label_ids)}, who, once=not enqueue)
+
+    def score(self, method: str, options: Mapping[str, Any], who: str) -> Job:
+        """Queue a scoring run over unlabelled cases. `method` is one of `scorers`, or a scorer's or model's name."""
+        models = self.models.probabilistic()
+        model = next((m for m in models if method in {m, *(f"{s}_{m}" for s in SCORERS)}), None)
+        if model is None and method in SCORERS and models:
+            model = models[0]
+        if model is None:
+            raise UnknownModel(f"no scoring method {method!r}; there are: {', '.join(self.scorers()) or 'none yet'}")
+        return self._add("score", model, dict(options), who, once=True)
+
+    def segment(self, model: str, images: str, options: Mapping[str, Any], who: str) -> Job:
+        """Queue an automatic model over `all`, `labeled` or `unlabeled` cases; the results become labels."""
+        if images not in ("all", "labeled", "unlabeled"):
+            raise BadOption(f"images is all, labeled or unlabeled, not {images!r}")
+        self.models.automatic(model)
+        return self._add("segment", model, {**options, "images": images}, who, once=True)
+
+    def current(self, kind: JobKind) -> Job | None:
+        """The running job of a kind, else the newest there ever was."""
+        jobs = self.rooms.catalog.jobs.listed(kind)
+        return next((job for job in jobs if job.state == "running"), jobs[0] if jobs else None)
+
+    def open(self, kind: JobKind) -> list[Job]:
+        """Jobs of a kind that run or wait, newest first."""
+        return list(self.rooms.catalog.jobs.listed(kind, open_only=True))
+
+    def running(self, kind: JobKind) -> bool:
+        return bool(self.open(kind))
+
+    def all(self, kind: JobKind) -> list[Job]:
+        """Newest first."""
+        return list(self.rooms.catalog.jobs.listed(kind))
+
+    def stop(self, kind: JobKind, who: str) -> Job | None:
+        """Stop every open job of a kind; returns the one that ran, or waited longest, None if there was none."""
+        stopped = [self.rooms.catalog.jobs.request_stop(job.id) for job in self.open(kind)]
+        self.runner.wake()
+        return stopped[-1] if stopped else None
+
+    def log(self, job: Job, lines: int = 20) -> list[str]:
+        """The last lines a job wrote."""
+        return self.runner.log_tail(job.id, lines)
+
+    def wait(self, job: Job) -> Job:
+        """Wait until a job has ended."""
+        while job.open:
+            time.sleep(0.2)
+            job = self.rooms.catalog.jobs.get(job.id)
+        return job
+
+    def train_stats(self) -> dict[str, dict[str, Any]]:
+        """Model -> how its newest training run goes or went (MONAI Label contract, section 3.1); the one that runs
+        comes first, because clients read the first only."""
+        newest: dict[str, Job] = {}
+        for job in self.rooms.catalog.jobs.listed("train"):
+            newest.setdefault(job.name, job)
+        ordered = sorted(newest.values(), key=lambda job: (job.state != "running", -job.created))
+        return {job.name: self._stats(job) for job in ordered}
+
+    def _stats(self, job: Job) -> dict[str, Any]:
+        if not job.open:
+            return dict(job.result)
+        epochs: Sequence[Mapping[str, Any]] = [
+            data for _, _, data in self.rooms.catalog.jobs.events(job.id, kind="epoch")
+        ]
+        if not epochs:
+            return {"epoch": 0, "total_epochs": int(job.request.get("max_epochs", self.rooms.settings.learning.epochs))}
+        last = epochs[-1]
+        best = max(float(epoch["metrics"].get("dice", 0.0)) for epoch in epochs)
+        return {"epoch": last["epoch"], "total_epochs": last["total"], "best_metric": best, "train": last["metrics"]}
+
+    def _add(self, kind: JobKind, name: str, request: Mapping[str, Any], who: str, once: bool) -> Job:
+        job = self.rooms.catalog.jobs.add(kind, name, {**request, "who": who}, _PRIORITY[kind], once)
+        self.runner.wake()
+        return job
+
+
+def _known(given: Mapping[str, Option], options: Mapping[str, Option]) -> dict[str, Option]:
+    return {key: value for key, value in given.items() if key in options}

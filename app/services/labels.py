@@ -1,0 +1,185 @@
+"""Labels: submitting, reading back, history. Append only."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from app.archives.label_store import derived_uid
+from app.catalog.labels import NewLabel
+from app.core.label import Label
+from app.core.mask import Mask
+from app.core.progress import unheard
+from app.dicom.label_files import read_label, write_label_nifti
+from app.dicom.seg import SegOptions, write_seg
+from app.errors import BadInput
+from app.learning.labelling import keep_label
+from app.learning.rooms import Rooms
+from app.services.cases import CaseDesk, ImageFile
+from app.services.models import ModelDesk
+from app.workspace import file_sha256, safe_name, write_durably
+
+
+@dataclass(frozen=True)
+class LabelDesk:
+    rooms: Rooms
+    cases: CaseDesk
+    models: ModelDesk
+
+    def submit(
+        self,
+        case_id: str,
+        tag: str,
+        file: Path,
+        file_name: str,
+        names: Sequence[str] | None,
+        who: str,
+        client: str,
+        model: str,
+        comment: str,
+        info: Mapping[str, Any],
+    ) -> Label:
+        """Keep a label file that a client sent as the next version. When this returns, it is safe.
+
+        `names` are the structures by value, 1-based; None takes them from the file, else from the settings. Raises
+        `UnknownCase`, `BadFile`, `GeometryMismatch`; then nothing has changed.
+        """
+        geometry = self.cases.volume(case_id).geometry
+        mask = read_label(
+            file,
+            file_name,
+            names if names is not None else None,
+            geometry,
+            max_bytes=self.rooms.settings.labels.max_upload_bytes,
+            fallback=self.structures(),
+        )
+        return self._keep(case_id, tag, mask, file_sha256(file), who, client, model, comment, info)
+
+    def submit_mask(
+        self, case_id: str, tag: str, mask: Mask, who: str, client: str, model: str, info: Mapping[str, Any]
+    ) -> Label:
+        """Keep a mask that was made here. Raises `UnknownCase`, `GeometryMismatch`."""
+        difference = self.cases.volume(case_id).geometry.difference(mask.geometry)
+        if difference is not None:
+            raise BadInput(f"the mask doesn't lie on the image's voxels: {difference}")
+        digest = _digest(mask)
+        return self._keep(case_id, tag, mask, digest, who, client, model, "", info)
+
+    def newest(self, case_id: str, tag: str) -> Label:
+        """Raises `UnknownLabel`."""
+        return self.rooms.catalog.labels.newest(case_id, tag)
+
+    def history(self, case_id: str) -> list[Label]:
+        """Every version of every tag, oldest first."""
+        return self.rooms.catalog.labels.history(case_id)
+
+    def mask(self, label: Label) -> Mask:
+        """A version's mask on its case's grid. Raises `IntegrityError`."""
+        return self.rooms.labels.read(label, self.cases.volume(label.case_id).geometry)
+
+    def download(self, label: Label) -> ImageFile:
+        """A version as a NIfTI labelmap, whose values are 1-based positions of its segments."""
+        stored = self.rooms.labels.path(label)
+        name = f"{label.case_id}.nii.gz"
+        if stored.suffix != ".dcm":
+            return ImageFile(stored, label.sha256, stored.stat().st_size, name)
+        final = self.rooms.paths.cache / "labelmaps" / f"{label.sha256}.nii.gz"
+        if not final.exists():
+            mask = self.mask(label)
+            write_durably(final, lambda path: write_label_nifti(mask, path))
+        return ImageFile(final, file_sha256(final), final.stat().st_size, name)
+
+    def dicom_seg(self, case_id: str, mask: Mask, names: Sequence[str], who: str) -> Path:
+        """A DICOM SEG of a mask that is not kept, in a temporary file that the caller deletes.
+
+        Raises `BadInput` for a case that is no DICOM series.
+        """
+        row = self.cases.get(case_id)
+        if row.case.kind != "series":
+            raise BadInput(f"{case_id} is a volume file, and a DICOM SEG needs a DICOM series to refer to")
+        headers = self.rooms.volumes(row.origin).headers(row.case, unheard)
+        folder = Path(tempfile.mkdtemp(dir=self.rooms.paths.incoming))
+        file = folder / f"{safe_name(case_id)}.dcm"
+        options = SegOptions(
+            kind=self.rooms.settings.labels.seg_type,
+            sop_instance_uid=derived_uid("preview", folder.name),
+            series_uid=derived_uid("preview", case_id),
+            instance_number=1,
+            series_description="Segloop preview",
+            author=who,
+        )
+        write_seg(mask.renamed(list(names)), headers, file, options)
+        return file
+
+    def info(self, label: Label) -> dict[str, Any]:
+        """What clients noted about a label."""
+        return self.rooms.catalog.labels.info(label.id)
+
+    def set_info(self, label: Label, info: Mapping[str, Any], who: str) -> None:
+        self.rooms.catalog.labels.set_info(label.id, info, who)
+
+    def delete(self, case_id: str, tag: str, who: str) -> None:
+        """Hide every version under a tag. Files stay, and so does what the archive has."""
+        self.rooms.catalog.labels.delete(case_id, tag, who)
+
+    def overview(self) -> dict[str, dict[str, tuple[Label, Mapping[str, Any]]]]:
+        """Case id -> tag -> newest version and what was noted about it."""
+        found: dict[str, dict[str, tuple[Label, Mapping[str, Any]]]] = {}
+        for label, info in self.rooms.catalog.labels.newest_of_all():
+            found.setdefault(label.case_id, {})[label.tag] = (label, info)
+        return found
+
+    def counts(self) -> dict[str, int]:
+        """Tag -> how many cases have a label under it."""
+        return self.rooms.catalog.labels.counts()
+
+    def structures(self) -> list[str]:
+        """Every structure this project names: from the settings, the models, and the labels so far."""
+        names = dict.fromkeys(self.rooms.settings.labels.structures)
+        for card in self.models.cards():
+            names |= dict.fromkeys(card.labels)
+        names |= dict.fromkeys(self.rooms.catalog.labels.structures())
+        return [name for name in names if name != "background"]
+
+    def _keep(
+        self,
+        case_id: str,
+        tag: str,
+        mask: Mask,
+        submitted_sha256: str,
+        who: str,
+        client: str,
+        model: str,
+        comment: str,
+        info: Mapping[str, Any],
+    ) -> Label:
+        row = self.cases.get(case_id)
+        algorithm = self.models.provenance(model)
+        segments = tuple(replace(s, algorithm=algorithm, algorithm_name=model) for s in mask.segments)
+        new = NewLabel(
+            case_id=case_id,
+            tag=tag,
+            submitted_sha256=submitted_sha256,
+            segments=segments,
+            author=who,
+            client=client,
+            model=model,
+            model_version=self.models.version(model),
+            comment=comment,
+            info=info,
+        )
+        label = keep_label(self.rooms, row, Mask(mask.layers, segments, mask.geometry), new)
+        self.rooms.catalog.leases.release(case_id)
+        return label
+
+
+def _digest(mask: Mask) -> str:
+    from hashlib import sha256
+
+    digest = sha256()
+    for layer in mask.layers:
+        digest.update(layer.tobytes())
+    return digest.hexdigest()

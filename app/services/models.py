@@ -1,0 +1,186 @@
+"""The models that are served: what they are, which weights they use, changing those."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, cast
+
+from app.catalog.versions import ModelVersion
+from app.core.mask import Algorithm, Mask
+from app.core.model import AutomaticModel, InteractiveModel, ModelCard, Option
+from app.core.progress import Progress
+from app.core.volume import Index, Volume
+from app.errors import ModelNotTrained, NotSupported, SegloopError, UnknownModel
+from app.learning.rooms import Rooms
+from app.learning.served import AnyModel
+from app.models.importing import import_monailabel
+
+logger = logging.getLogger(__name__)
+
+
+class Editor(AutomaticModel, Protocol):
+    """An automatic model that points per label correct."""
+
+    def segment_with_points(
+        self, volume: Volume, points: Mapping[str, Sequence[Index]], progress: Progress, options: Mapping[str, Option]
+    ) -> Mask: ...
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """`modified` is in seconds since the epoch."""
+
+    sha256: str
+    modified: float
+
+
+class ModelDesk:
+    """`models` are those of the settings, by name, in their order. Thread-safe."""
+
+    def __init__(self, rooms: Rooms, models: Mapping[str, AnyModel]) -> None:
+        self._rooms = rooms
+        self._models = models
+        self._moving = threading.Lock()
+        self._pointed: dict[str, str] = {}
+        self.refresh()
+
+    def cards(self) -> list[ModelCard]:
+        return [self.card(name) for name in self._models]
+
+    def card(self, name: str) -> ModelCard:
+        """Raises `UnknownModel`."""
+        card = self._get(name).card
+        # Until it is trained, a model that learns the project's structures is announced with those of the settings.
+        if not card.labels and card.kind in ("automatic", "deepedit") and not card.ready:
+            return replace(card, labels=tuple(self._rooms.settings.labels.structures))
+        return card
+
+    def interactive(self, name: str) -> InteractiveModel:
+        """A model that takes prompts. Raises `UnknownModel`, `NotSupported`, `ModelNotTrained`."""
+        return cast(InteractiveModel, self._ready(name, ("interactive", "scribbles"), "takes no prompts"))
+
+    def automatic(self, name: str) -> AutomaticModel:
+        """A model that takes none. Raises as `interactive`."""
+        return cast(AutomaticModel, self._ready(name, ("automatic", "deepedit"), "doesn't segment on its own"))
+
+    def editor(self, name: str) -> Editor:
+        """A model that takes points per label. Raises as `interactive`."""
+        return cast(Editor, self._ready(name, ("deepedit",), "takes no points per label"))
+
+    def probabilistic(self) -> list[str]:
+        """Names of models that scorers can look into."""
+        return [name for name, model in self._models.items() if hasattr(model, "probabilities")]
+
+    def provenance(self, name: str) -> Algorithm:
+        """What DICOM calls a segment that a person submitted after using a model: a result someone looked at and
+        approved is semi-automatic, whatever made it (PS3.3 C.8.20.2, Segment Algorithm Type)."""
+        return "SEMIAUTOMATIC" if name in self._models else "MANUAL"
+
+    def version(self, name: str) -> str:
+        """Which weights a model uses; "" for none, and for a model that isn't here."""
+        return self._models[name].card.version if name in self._models else ""
+
+    def version_served(self, name: str) -> str:
+        """The id of the version a model is pointed at; "" if it is at none."""
+        served = self._rooms.catalog.versions.served(name)
+        return served.id if served is not None else ""
+
+    def weights_file(self, name: str) -> Path:
+        """The weights a model uses. Raises `UnknownModel`, `ModelNotTrained`."""
+        self._get(name)
+        served = self._rooms.catalog.versions.served(name)
+        if served is None:
+            raise ModelNotTrained(f"{name} has no weights of this server's own yet", retry_after=60)
+        return self._rooms.paths.models / served.folder / "weights.pt"
+
+    def weights_info(self, name: str) -> WeightsInfo:
+        file = self.weights_file(name)
+        served = self._rooms.catalog.versions.served(name)
+        return WeightsInfo(served.sha256 if served else "", file.stat().st_mtime)
+
+    def import_weights(self, name: str, file: Path, who: str, trusted: bool = False) -> WeightsInfo:
+        """Serve weights from a file of MONAI Label (`.pt`, a state dict) as a new version.
+
+        Only with `trusted`, which the command line alone sets, is TorchScript (`.ts`) taken: it is code. Raises
+        `BadFile`, `BadOption`, `NotSupported`, `UnknownModel`.
+        """
+        self._get(name)
+        kind = self._rooms.settings.models[name].type
+        if kind not in ("segmentation", "deepgrow_2d", "deepgrow_3d", "deepedit"):
+            raise NotSupported(f"weights of {name} ({kind}) can't be replaced this way")
+        number = self._rooms.catalog.versions.next_number(name)
+        folder = self._rooms.paths.models / name / str(number)
+        labels = () if kind.startswith("deepgrow") else self.card(name).labels
+        version = import_monailabel(file, kind, labels, folder, allow_code=trusted)
+        self._rooms.catalog.versions.add(
+            ModelVersion(
+                id=f"{name}-{number}",
+                model=name,
+                number=number,
+                parent="",
+                folder=str(folder.relative_to(self._rooms.paths.models)),
+                sha256=version.sha256,
+                state="published",
+                reason=f"imported by {who}",
+                metrics={},
+                label_ids=(),
+                licence="",
+                job_id="",
+                created=time.time(),
+            ),
+            serve=True,
+            who=who,
+        )
+        self.refresh()
+        return WeightsInfo(version.sha256, time.time())
+
+    def serve(self, version_id: str, who: str) -> ModelVersion:
+        """Point a model at one of its versions: publish by hand, or roll back. Raises `UnknownModel`."""
+        version = self._rooms.catalog.versions.serve(version_id, who)
+        self.refresh()
+        return version
+
+    def roll_back(self, name: str, who: str) -> ModelVersion:
+        """Point a model at the published version before the one it uses. Raises `UnknownModel` if there is none."""
+        self._get(name)
+        served = self._rooms.catalog.versions.served(name)
+        for version in self._rooms.catalog.versions.listed(name):
+            if served is not None and version.state == "published" and version.number < served.number:
+                return self.serve(version.id, who)
+        raise UnknownModel(f"{name} has no earlier published version to go back to")
+
+    def versions(self, name: str | None = None) -> list[ModelVersion]:
+        """Newest first."""
+        return self._rooms.catalog.versions.listed(name)
+
+    def refresh(self) -> None:
+        """Use the versions the catalog points at; job processes move those pointers. A version that can't be loaded
+        is logged, and the model goes on with the one it has."""
+        with self._moving:
+            for name, model in self._models.items():
+                served = self._rooms.catalog.versions.served(name)
+                if served is None or self._pointed.get(name) == served.id or not hasattr(model, "use"):
+                    continue
+                try:
+                    model.use(self._rooms.paths.models / served.folder)
+                except SegloopError:
+                    logger.exception("version %s can't be used; %s goes on with what it has", served.id, name)
+                self._pointed[name] = served.id
+
+    def _get(self, name: str) -> AnyModel:
+        if name not in self._models:
+            raise UnknownModel(f"no model {name!r}; there are: {', '.join(self._models)}")
+        return self._models[name]
+
+    def _ready(self, name: str, kinds: tuple[str, ...], else_it: str) -> AnyModel:
+        model = self._get(name)
+        if model.card.kind not in kinds:
+            raise NotSupported(f"{name} {else_it}")
+        if not model.card.ready:
+            raise ModelNotTrained(f"{name} has no weights yet; submit labels and train it, or import some", 60)
+        return model

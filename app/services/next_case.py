@@ -1,0 +1,144 @@
+"""Handing an annotator the next case, and to nobody else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.catalog.cases import CaseRow
+from app.catalog.leases import Lease
+from app.catalog.scores import Scores
+from app.core.pool import Pick, Pool, Score, Strategy
+from app.errors import BadInput, BadOption, UnknownStrategy
+from app.learning.plugins import Plugin
+from app.learning.rooms import Rooms
+from app.services.cases import CaseDesk
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A case for someone, why it was picked, and until when it is theirs (seconds since the epoch)."""
+
+    row: CaseRow
+    reason: str
+    expires: float
+
+
+class NextCaseDesk:
+    """`strategies` are the plugins by public name; those with a field `model` are offered once per scored model, under
+    `<model>_<name>`, and under their own name for the first such model."""
+
+    def __init__(
+        self, rooms: Rooms, cases: CaseDesk, strategies: Mapping[str, Plugin], scored_models: Sequence[str]
+    ) -> None:
+        self._rooms = rooms
+        self._cases = cases
+        self._offered = dict(_named(strategies, scored_models))
+
+    def strategies(self) -> dict[str, str]:
+        """Public name -> what it does, the default first."""
+        return {name: plugin.description for name, (plugin, _) in self._offered.items()}
+
+    def next(self, strategy: str, client: str, options: Mapping[str, Any]) -> Offer | None:
+        """The next case for a client, leased; None if there is nothing left.
+
+        A client who comes back without having labelled or skipped gets the same case again, whatever the strategy. A
+        case whose images turn out unusable is noted as such and passed over. Raises `UnknownStrategy`, `BadOption`,
+        `ArchiveUnavailable`.
+        """
+        chooser = self._make(strategy, options)
+        seconds = self._rooms.settings.sessions.lease_seconds
+        leases = self._rooms.catalog.leases
+        while True:
+            now = time.time()
+            lease = leases.claim(client, strategy, now, seconds, lambda held: self._rank(chooser, held))
+            if lease is None:
+                return None
+            if self._opens(lease):
+                self._rooms.catalog.cases.mark_served(lease.case_id, strategy, client)
+                return Offer(self._cases.get(lease.case_id), lease.reason, lease.expires)
+
+    def renew(self, case_id: str, client: str) -> None:
+        """Someone works on their case: it stays theirs."""
+        seconds = self._rooms.settings.sessions.lease_seconds
+        self._rooms.catalog.leases.renew(case_id, client, time.time() + seconds)
+
+    def skip(self, case_id: str) -> None:
+        """Give a case back without a label."""
+        self._rooms.catalog.leases.release(case_id)
+
+    def _opens(self, lease: Lease) -> bool:
+        """Whether the case's images can be read, which also brings them into the cache before the viewer asks."""
+        try:
+            self._cases.volume(lease.case_id)
+        except BadInput:
+            self._rooms.catalog.leases.release(lease.case_id)  # the reason is noted on the case; it's offered no more
+            return False
+        except BaseException:
+            self._rooms.catalog.leases.release(lease.case_id)
+            raise
+        return True
+
+    def _make(self, name: str, options: Mapping[str, Any]) -> Strategy:
+        if name not in self._offered:
+            raise UnknownStrategy(f"no strategy {name!r}; there are: {', '.join(self._offered)}")
+        plugin, fixed = self._offered[name]
+        given = {key: value for key, value in options.items() if key in plugin.options and key not in fixed}
+        try:
+            strategy: Strategy = plugin.factory(**fixed, **given)
+        except (TypeError, ValueError) as error:
+            raise BadOption(f"strategy {name}: {error}") from error
+        return strategy
+
+    def _rank(self, strategy: Strategy, held: frozenset[str]) -> Sequence[Pick]:
+        cases = self._rooms.catalog.cases
+        candidates = cases.candidates()
+        if held:
+            candidates = [one for one in candidates if one.case_id not in held]
+        if not candidates:
+            return ()
+        now = time.time()
+        pool = Pool(
+            candidates=candidates,
+            scores=_LazyScores(self._rooms.catalog.scores),
+            labelled_patients=cases.labelled_patients(),
+            now=now,
+            seed=int(now * 1000),
+        )
+        return strategy.rank(pool)
+
+
+class _LazyScores(Mapping[str, Mapping[str, Score]]):
+    """Scores by scorer, read when a strategy looks at them."""
+
+    def __init__(self, scores: Scores) -> None:
+        self._scores = scores
+        self._read: dict[str, Mapping[str, Score]] = {}
+
+    def __getitem__(self, scorer: str) -> Mapping[str, Score]:
+        if scorer not in self._read:
+            self._read[scorer] = self._scores.newest(scorer)
+        return self._read[scorer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scores.scorers())
+
+    def __len__(self) -> int:
+        return len(self._scores.scorers())
+
+
+def _named(
+    strategies: Mapping[str, Plugin], scored_models: Sequence[str]
+) -> Iterator[tuple[str, tuple[Plugin, dict[str, str]]]]:
+    with_model = {name: plugin for name, plugin in strategies.items() if "model" in plugin.options}
+    for name, plugin in with_model.items():
+        if scored_models:
+            yield name, (plugin, {"model": scored_models[0]})
+        for model in scored_models:
+            yield f"{model}_{name}", (plugin, {"model": model})
+    # Random before first and last: a viewer that knows no better takes the first name, and random is the safe choice.
+    plain = sorted((name for name in strategies if name not in with_model), key=lambda name: (name != "random", name))
+    for name in plain:
+        yield name, (strategies[name], {})

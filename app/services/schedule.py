@@ -1,0 +1,63 @@
+"""When to train and score without being asked."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from app.core.label import FINAL
+from app.errors import AlreadyRunning
+from app.learning.rooms import Rooms
+from app.services.jobs import JobDesk
+from app.services.models import ModelDesk
+
+logger = logging.getLogger(__name__)
+
+CLOCK = "clock"
+"""Who asked, for jobs that nobody asked for."""
+
+
+@dataclass(frozen=True)
+class JobsThatAreDue:
+    rooms: Rooms
+    jobs: JobDesk
+    models: ModelDesk
+
+    def queue(self) -> None:
+        """Queue training of models that have enough new labels, and scoring by models that are new."""
+        learning = self.rooms.settings.learning
+        if learning.train_after == 0 or self.jobs.open("train"):
+            return
+        labels = {label.id for label, _ in self.rooms.catalog.labels.newest_of_all(FINAL)}
+        needed = max(learning.train_after, learning.train_fraction * len(labels))
+        for model in self.models.probabilistic():
+            if model in self.jobs.trainers() and len(labels - self._seen(model)) >= needed:
+                self._start(model)
+        for model in self.models.probabilistic():
+            self._score(model)
+
+    def _seen(self, model: str) -> set[int]:
+        """Labels that a run for this model has had, whatever came of it."""
+        seen: set[int] = set()
+        for version in self.models.versions(model):
+            seen |= set(version.label_ids)
+        for job in self.jobs.all("train"):
+            if job.name == model:
+                seen |= set(job.request.get("label_ids", ()))
+        return seen
+
+    def _start(self, model: str) -> None:
+        labels = [label.id for label, _ in self.rooms.catalog.labels.newest_of_all(FINAL)]
+        try:
+            self.jobs.train(model, {}, CLOCK, label_ids=labels)
+        except AlreadyRunning:
+            return
+        logger.info("training of %s is due: %d labels", model, len(labels))
+
+    def _score(self, model: str) -> None:
+        version = self.models.version(model)
+        done = any(job.name == model and job.request.get("version") == version for job in self.jobs.all("score"))
+        if not version or done or self.jobs.open("score"):
+            return
+        self.jobs.score(model, {"version": version}, CLOCK)
+        logger.info("scoring by %s is due: version %s is new", model, version)

@@ -1,0 +1,38 @@
+"""Learning what is new in the archive."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from app.errors import SegloopError
+from app.learning.rooms import Rooms
+
+logger = logging.getLogger(__name__)
+
+
+class SyncDesk:
+    """Asks the archive what changed and writes it into the catalog. One at a time."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._one = threading.Lock()
+        self.problem = ""
+        """Why the last try failed; "" if it didn't."""
+
+    def run(self) -> None:
+        """Ask once. An archive that doesn't answer is noted and asked again later; nothing here is lost by it."""
+        with self._one:
+            key = f"sync.cursor:{self._rooms.settings.studies}"
+            try:
+                listing = self._rooms.archive.list(self._rooms.catalog.cases.cursor(key))
+            except SegloopError as error:
+                self.problem = str(error)
+                logger.warning("the archive can't be read now: %s", error)
+                return
+            if self.problem:
+                self._rooms.catalog.outbox.hurry()  # it was away and is back
+            self.problem = ""
+            self._rooms.catalog.cases.apply(listing, key)
+            if listing.cases or listing.gone:
+                logger.info("archive: %d new or changed cases, %d gone", len(listing.cases), len(listing.gone))

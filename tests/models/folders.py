@@ -1,0 +1,119 @@
+"""Model folders with tiny networks of random weights, made on the spot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.core.training import ModelSpec
+from app.models.networks import build_network
+from app.models.spec import Version, write_version
+
+PATCH = 16
+CONVOLUTIONS = {
+    "conv_op": "torch.nn.modules.conv.Conv3d",
+    "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+    "dropout_op": None,
+    "nonlin": "torch.nn.LeakyReLU",
+}
+
+
+def tiny_nninteractive(folder: Path, *, seed: int = 0, checkpoint: dict[str, Any] | None = None) -> Path:
+    """A folder in nnInteractive's format with a two-stage network; `checkpoint` adds to or replaces its content."""
+    architecture = {
+        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+        "arch_kwargs": {
+            "n_stages": 2,
+            "features_per_stage": [4, 8],
+            "kernel_sizes": [[3, 3, 3]] * 2,
+            "strides": [[1, 1, 1], [2, 2, 2]],
+            "n_conv_per_stage": [1, 1],
+            "n_conv_per_stage_decoder": [1],
+            "conv_bias": True,
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "dropout_op_kwargs": None,
+            "nonlin_kwargs": {"inplace": True},
+            **CONVOLUTIONS,
+        },
+        "_kw_requires_import": sorted(CONVOLUTIONS),
+    }
+    configuration = {
+        "data_identifier": "tiny",
+        "preprocessor_name": "DefaultPreprocessor",
+        "batch_size": 2,
+        "patch_size": [PATCH] * 3,
+        "median_image_size_in_voxels": [32.0] * 3,
+        "spacing": [1.0] * 3,
+        "normalization_schemes": ["ZScoreNormalization"],
+        "use_mask_for_norm": [False],
+        "batch_dice": False,
+        "architecture": architecture,
+    }
+    plans = {
+        "dataset_name": "Dataset902_Tiny",
+        "plans_name": "tinyPlans",
+        "original_median_spacing_after_transp": [1.0] * 3,
+        "original_median_shape_after_transp": [32] * 3,
+        "image_reader_writer": "SimpleITKIO",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "experiment_planner_used": "none",
+        "label_manager": "LabelManager",
+        "foreground_intensity_properties_per_channel": {},
+        "configurations": {"3d_fullres": configuration},
+    }
+    dataset = {"channel_names": {"0": "image"}, "labels": {"background": 0, "object": 1}, "file_ending": ".nii.gz"}
+    info = {
+        "inference_class": "nnInteractiveInferenceSession",
+        "supported_interactions": {"points": True, "bbox2d": True, "bbox3d": False, "scribble": True, "lasso": True},
+        "interaction_channels": 6,
+    }
+    (folder / "fold_0").mkdir(parents=True)
+    for name, content in {"plans": plans, "dataset": dataset, "inference_info": info}.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    (folder / "LICENSE").write_text("\nTest licence 1.0\nmore text\n")
+    saved = {
+        "network_weights": _nninteractive_weights(plans, seed),
+        "trainer_name": "nnInteractiveTrainer_stub",
+        "init_args": {"configuration": "3d_fullres"},
+        **(checkpoint or {}),
+    }
+    torch.save(saved, folder / "fold_0" / "checkpoint_final.pth")
+    return folder
+
+
+def _nninteractive_weights(plans: dict[str, Any], seed: int) -> dict[str, torch.Tensor]:
+    from nnInteractive.trainer.nnInteractiveTrainer import nnInteractiveTrainer_stub
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    manager = PlansManager(plans)
+    torch.manual_seed(seed)
+    network = nnInteractiveTrainer_stub.build_network_architecture(
+        manager, manager.get_configuration("3d_fullres"), 8, 2, enable_deep_supervision=False
+    )
+    return dict(network.state_dict())
+
+
+def tiny_spec(kind: str, labels: tuple[str, ...] = ("left", "right"), *, spacing: float = 0.0) -> ModelSpec:
+    """A small BasicUNet for `deepgrow_2d`, `deepgrow_3d`, `deepedit` or `segmentation`."""
+    flat = kind == "deepgrow_2d"
+    grows = kind.startswith("deepgrow")
+    channels = {"deepedit": len(labels) + 2, "segmentation": 1}.get(kind, 3)
+    arguments = {
+        "spatial_dims": 2 if flat else 3,
+        "in_channels": channels,
+        "out_channels": 1 if grows else len(labels) + 1,
+        "features": [4, 4, 4, 4, 4, 4],
+    }
+    patch = (1, 32, 32) if flat else (16, 16, 16)
+    return ModelSpec(kind, "BasicUNet", arguments, () if grows else labels, (spacing,) * 3, patch)
+
+
+def tiny_version(folder: Path, kind: str, *, seed: int = 0, spacing: float = 0.0) -> Version:
+    """A version folder of `tiny_spec(kind)` with random weights."""
+    spec = tiny_spec(kind, spacing=spacing)
+    torch.manual_seed(seed)
+    return write_version(folder, spec, build_network(spec).state_dict())
