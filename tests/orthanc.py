@@ -83,6 +83,17 @@ class Orthanc:
         for resource in found:
             self._session.delete(self.rest + resource["Path"], timeout=10).raise_for_status()
 
+    def empty(self) -> None:
+        """Delete everything."""
+        for patient in self._session.get(f"{self.rest}/patients", timeout=10).json():
+            self._session.delete(f"{self.rest}/patients/{patient}", timeout=10).raise_for_status()
+
+    def instance_at(self, address: str) -> bytes:
+        """The stored file of the instance with a WADO-RS address."""
+        uid = address.rpartition("/")[2]
+        (found,) = self._session.post(f"{self.rest}/tools/lookup", data=uid, timeout=10).json()
+        return self._session.get(f"{self.rest}{found['Path']}/file", timeout=10).content
+
     def _wait(self) -> None:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:

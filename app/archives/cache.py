@@ -86,7 +86,7 @@ class VolumeCache:
         self._lock = threading.Lock()
         self._case_locks: dict[str, tuple[threading.Lock, int]] = {}
         self._trusted: dict[str, _Trusted] = {}
-        self._headers: OrderedDict[str, tuple[Dataset, ...]] = OrderedDict()
+        self._headers: OrderedDict[str, Sequence[Dataset]] = OrderedDict()
         self._counts = CacheCounts()
         directory.mkdir(parents=True, exist_ok=True)
         remove_leftovers(directory)
@@ -178,7 +178,7 @@ class VolumeCache:
 
     def _keep(self, key: str, case: Case, fetched: Fetched) -> Entry | Fetched:
         needed = needed_bytes(fetched)
-        self._keep_headers(key, tuple(fetched.headers))
+        self._keep_headers(key, fetched.headers)
         if needed <= self._max_bytes:
             self._evict(needed)
             for _ in range(2):
@@ -200,7 +200,7 @@ class VolumeCache:
             self._sizes[key] = _size_on_disk(self._directory, key)
             self._sizes.move_to_end(key)
 
-    def _keep_headers(self, key: str, headers: tuple[Dataset, ...]) -> None:
+    def _keep_headers(self, key: str, headers: Sequence[Dataset]) -> None:
         with self._lock:
             self._headers[key] = headers
             self._headers.move_to_end(key)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import json
 import struct
 import uuid
@@ -20,19 +19,16 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from app.archives.series_reader import EncodedHeaders, encoded
 from app.core.archive import Fetched
 from app.core.case import Case
 from app.core.volume import Geometry, Volume
-from app.dicom.parsing import parse
 from app.dicom.volume_files import NIFTI_DATA_OFFSET, nifti_header_bytes
 from app.errors import IntegrityError
-
-if TYPE_CHECKING:
-    from pydicom import Dataset
 
 ENDINGS = (".json", ".nii", ".headers")
 """In the order in which an entry is taken away."""
@@ -62,7 +58,7 @@ class Entry:
         mapped = np.memmap(self.path, self.dtype, "r", NIFTI_DATA_OFFSET, self.geometry.shape)
         return Volume(mapped.view(np.ndarray), self.geometry, self.modality, self.warnings)
 
-    def headers(self) -> tuple[Dataset, ...]:
+    def headers(self) -> EncodedHeaders:
         """The instance headers. Raises `OSError` if they are gone, `IntegrityError` if they changed on disk."""
         data = self.headers_path.read_bytes()
         if hashlib.sha256(data).hexdigest() != self.headers_sha256:
@@ -72,9 +68,9 @@ class Entry:
         while at < len(data):
             (length,) = _LENGTH.unpack_from(data, at)
             at += _LENGTH.size
-            headers.append(parse(data[at : at + length]))
+            headers.append(data[at : at + length])
             at += length
-        return tuple(headers)
+        return EncodedHeaders(headers)
 
     def verify(self) -> None:
         """Read the whole `.nii`. Raises `OSError` if it is gone, `IntegrityError` if it changed on disk."""
@@ -95,7 +91,7 @@ def write_entry(directory: Path, key: str, case: Case, fetched: Fetched) -> Entr
         pieces = [memoryview(header), voxels.reshape(-1).view(np.uint8).data]
         digest = hasher.submit(_digest, pieces)
         _write(final, pieces)
-        headers = [piece for dataset in fetched.headers for piece in _framed(_encoded(dataset))]
+        headers = [piece for data in encoded(fetched.headers) for piece in _framed(data)]
         _write(final.with_suffix(".headers"), headers)
     entry = Entry(
         path=final,
@@ -189,12 +185,6 @@ def _digest(pieces: Sequence[memoryview | bytes]) -> str:
         for at in range(0, len(piece), _PIECE):
             digest.update(piece[at : at + _PIECE])
     return digest.hexdigest()
-
-
-def _encoded(header: Dataset) -> bytes:
-    stream = io.BytesIO()
-    header.save_as(stream, enforce_file_format=True)
-    return stream.getvalue()
 
 
 def _framed(data: bytes) -> tuple[bytes, bytes]:

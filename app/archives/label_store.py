@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from app.core.case import Case
 from app.core.label import Label
 from app.core.mask import Mask
 from app.core.volume import Geometry
-from app.dicom.label_files import read_label_nifti, write_label_nifti
+from app.dicom.label_files import read_label, write_label_nifti
 from app.dicom.seg import SegKind, SegOptions, write_seg
 from app.dicom.seg_read import read_seg
 from app.errors import IntegrityError
@@ -70,4 +70,7 @@ class LabelStore:
             raise IntegrityError(f"the file of label {label.tag} v{label.number} of {label.case_id} is damaged or lost")
         if file.suffix == ".dcm":
             return read_seg(file, geometry).renamed([s.name for s in label.segments])
-        return read_label_nifti(file, label.segments, geometry)
+        names = [segment.name for segment in label.segments]
+        mask = read_label(file, geometry, names)
+        placed = zip(label.segments, mask.segments, strict=True)
+        return Mask(mask.layers, tuple(replace(known, layer=read.layer) for known, read in placed), geometry)

@@ -137,7 +137,7 @@ class Labels:
             .group_by(label.c.tag)
         )
         with self._database.read() as connection:
-            return dict(connection.execute(query).tuples().all())
+            return dict(connection.execute(query).all())
 
     def structures(self) -> list[str]:
         """Every segment name in a final label so far, in the order in which they first came up."""

@@ -51,7 +51,7 @@ class Outbox:
     def state(self) -> OutboxState:
         with self._database.read() as connection:
             counts: dict[str, int] = dict(
-                connection.execute(sa.select(outbox.c.state, sa.func.count()).group_by(outbox.c.state)).tuples().all()
+                connection.execute(sa.select(outbox.c.state, sa.func.count()).group_by(outbox.c.state)).all()
             )
             last = connection.execute(
                 sa.select(outbox.c.error, outbox.c.next_try)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from app.core.mask import Code, Mask, Segment
 from app.dicom.codes import codes_of
+from app.dicom.files import whole_file
 from app.dicom.parsing import PARSER_ERRORS
 from app.dicom.seg_sources import plane_text, source_images
 from app.dicom.uids import check_uid
@@ -78,7 +77,8 @@ def write_seg(mask: Mask, headers: Sequence[Dataset], path: Path, options: SegOp
         segmentation = _segmentation(mask, headers, options)
     except PARSER_ERRORS as error:
         raise BadInput(f"no DICOM segmentation can be made for this series ({error})") from error
-    _write_whole(segmentation, path)
+    with whole_file(path) as file:
+        segmentation.save_as(file, enforce_file_format=True)
 
 
 def _kind(mask: Mask, asked: SegKind) -> Literal["BINARY", "LABELMAP"]:
@@ -204,22 +204,3 @@ def _complete(segmentation: Segmentation, mask: Mask, options: SegOptions) -> No
 def _long(text: str) -> str:
     """A long string (LO): one line, 64 characters, no backslash."""
     return "".join(c if c.isprintable() else " " for c in text).replace("\\", "/").strip()[:64]
-
-
-def _write_whole(dataset: Dataset, path: Path) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
-            dataset.save_as(file, enforce_file_format=True)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            beside.unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -105,7 +105,7 @@ class FrameVoxels:
         """0/1 `(rows, columns)` of a BINARY frame, or of a FRACTIONAL one at half of its maximum."""
         shape = self.frames.rows, self.frames.columns
         if self.values is not None:
-            return (self.values[number] >= self.threshold).view(np.uint8)
+            return np.asarray(self.values[number] >= self.threshold).view(np.uint8)
         assert self.bits is not None  # noqa: S101 - one of the two is there
         count = shape[0] * shape[1]
         first = number * count

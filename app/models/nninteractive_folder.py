@@ -33,6 +33,10 @@ _DEFAULTS = {"points": True, "bbox2d": True, "bbox3d": False, "scribble": True, 
 _OFFICIAL_DATASET = "Dataset225_nnInteractiveV2"
 
 
+DEMO_NETWORK = "app.models.demo_network.ClickUNet"
+"""The one network of our own that a plans file may name."""
+
+
 @dataclass(frozen=True)
 class ModelFolder:
     """What a model folder says about itself. `patch` is the network's input `(k, j, i)`; `version` names the weights
@@ -150,7 +154,7 @@ def _check_architecture(plans: dict[str, Any]) -> None:
         if architecture is None:
             continue
         network = str(architecture.get("network_class_name"))
-        if not network.startswith("dynamic_network_architectures.architectures."):
+        if not network.startswith("dynamic_network_architectures.architectures.") and network != DEMO_NETWORK:
             raise BadFile(f"the configuration {name} in plans.json names {network}, which is no nnU-Net architecture")
         arguments = architecture.get("arch_kwargs", {})
         for key in architecture.get("_kw_requires_import", ()):

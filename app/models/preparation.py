@@ -46,7 +46,7 @@ def labelmap_from(probabilities: NDArray[np.float32], shape: Index) -> NDArray[n
         rival = resample_linear(probabilities[number], shape)
         wins = rival > best
         label[wins] = number
-        np.maximum(best, rival, out=best)
+        best = np.maximum(best, rival)
     return label
 
 

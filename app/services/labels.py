@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,11 @@ class LabelDesk:
         `UnknownCase`, `BadFile`, `GeometryMismatch`; then nothing has changed.
         """
         geometry = self.cases.volume(case_id).geometry
-        mask = read_label(
-            file,
-            file_name,
-            names if names is not None else None,
-            geometry,
-            max_bytes=self.rooms.settings.labels.max_upload_bytes,
-            fallback=self.structures(),
-        )
+        if file_name.lower().endswith(".bin"):
+            file = file.rename(file.with_suffix(".bin"))  # raw voxels can be told by the ending only
+        mask = read_label(file, geometry, names, max_bytes=self.rooms.settings.labels.max_upload_bytes)
+        if names is None and not file_name.lower().endswith(".seg.nrrd"):
+            mask = self._with_project_names(mask)
         return self._keep(case_id, tag, mask, file_sha256(file), who, client, model, comment, info)
 
     def submit_mask(
@@ -144,6 +142,12 @@ class LabelDesk:
         names |= dict.fromkeys(self.rooms.catalog.labels.structures())
         return [name for name in names if name != "background"]
 
+    def _with_project_names(self, mask: Mask) -> Mask:
+        """A labelmap that came without names, with the project's, as far as there are enough."""
+        names = self.structures()
+        count = len(mask.segments)
+        return mask.renamed(names[:count]) if count <= len(names) else mask
+
     def _keep(
         self,
         case_id: str,
@@ -177,8 +181,6 @@ class LabelDesk:
 
 
 def _digest(mask: Mask) -> str:
-    from hashlib import sha256
-
     digest = sha256()
     for layer in mask.layers:
         digest.update(layer.tobytes())

@@ -51,7 +51,7 @@ def plans() -> dict[str, Any]:
                 "use_mask_for_norm": [False],
                 "batch_dice": False,
                 "architecture": {
-                    "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+                    "network_class_name": "app.models.demo_network.ClickUNet",
                     "arch_kwargs": {
                         "n_stages": stages,
                         "features_per_stage": list(FEATURES),

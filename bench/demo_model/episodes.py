@@ -87,7 +87,7 @@ class Episode:
         self.rng = rng
         self.canvas = Canvas(image.shape)
         self.prompts = 0
-        self.limit = int(rng.integers(1, MAX_PROMPTS + 1))
+        self.limit = 1 if rng.random() < 0.35 else int(rng.integers(2, MAX_PROMPTS + 1))
         self.views: list[View] = []
         if rng.random() < 0.25:
             self._start_flawed(labels)

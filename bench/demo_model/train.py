@@ -16,7 +16,7 @@ from bench.demo_model.phantoms import MIN_OBJECT_VOXELS, Phantom, Rng, normalise
 
 POOL = 40
 STEPS_PER_NEW_PHANTOM = 4
-SAVE_EVERY = 200
+SAVE_EVERY = 100
 LOG_EVERY = 50
 AVERAGING = 0.998
 
@@ -70,23 +70,25 @@ def patch_schedule(progress: float, resumed: bool) -> tuple[int, int]:
     """Patch size and batch size at a share of the run: small patches first, the session's own at the end."""
     if resumed:
         return PATCH, 2
-    if progress < 0.45:
+    if progress < 0.4:
         return 48, 4
-    if progress < 0.75:
+    if progress < 0.7:
         return 64, 3
     return PATCH, 2
 
 
 def batches(rng: Rng, minutes: float, resumed: bool) -> Iterator[tuple[float, list[Episode]]]:
     """Yield the share of the run done and the running episodes of the next batch, until the time is up."""
-    pool = [_prepared(rng) for _ in range(POOL)]
+    pool = [_prepared(rng) for _ in range(POOL // 4)]
     episodes: list[Episode] = []
     start = time.monotonic()
     step = 0
     while (progress := (time.monotonic() - start) / (60 * minutes)) < 1:
         patch, size = patch_schedule(progress, resumed)
         if step % STEPS_PER_NEW_PHANTOM == 0:
-            pool[rng.integers(POOL)] = _prepared(rng)
+            if len(pool) == POOL:
+                pool.pop(int(rng.integers(POOL)))
+            pool.append(_prepared(rng))
         episodes = [e for e in episodes if not e.finished and e.patch == patch][:size]
         while len(episodes) < size:
             episodes.append(_new_episode(pool, patch, rng))

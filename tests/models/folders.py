@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,7 @@ def tiny_spec(kind: str, labels: tuple[str, ...] = ("left", "right"), *, spacing
         "in_channels": channels,
         "out_channels": 1 if grows else len(labels) + 1,
         "features": [4, 4, 4, 4, 4, 4],
+        "norm": ["group", {"num_groups": 2}],  # the innermost level is one voxel, too few for an instance norm
     }
     patch = (1, 32, 32) if flat else (16, 16, 16)
     return ModelSpec(kind, "BasicUNet", arguments, () if grows else labels, (spacing,) * 3, patch)
@@ -117,3 +119,35 @@ def tiny_version(folder: Path, kind: str, *, seed: int = 0, spacing: float = 0.0
     spec = tiny_spec(kind, spacing=spacing)
     torch.manual_seed(seed)
     return write_version(folder, spec, build_network(spec).state_dict())
+
+
+def known_version(
+    folder: Path,
+    spec: ModelSpec,
+    weights: list[list[float]],
+    biases: list[float],
+    threshold: float = 0.5,
+) -> Version:
+    """A BasicUNet set by hand, so that its answer is known: each voxel's logits are `weights` (out x in) times its
+    channels plus `biases`, where the image (channel 0) counts only above `threshold`."""
+    inputs = len(weights[0])
+    features = max(2, inputs)  # BasicUNet halves them
+    arguments = {
+        "spatial_dims": 2 if spec.patch[0] == 1 else 3,
+        "in_channels": inputs,
+        "out_channels": len(biases),
+        "features": [features] * 6,
+        "norm": None,
+        "act": "relu",
+    }
+    spec = replace(spec, network="BasicUNet", arguments=arguments)
+    state = {name: torch.zeros_like(tensor) for name, tensor in build_network(spec).state_dict().items()}
+    for name in ("conv_0.conv_0", "conv_0.conv_1", "upcat_1.convs.conv_0", "upcat_1.convs.conv_1"):
+        kernel = state[f"{name}.conv.weight"]
+        centre = (1,) * (kernel.ndim - 2)
+        for channel in range(inputs):
+            kernel[(channel, channel, *centre)] = 1  # after the concatenation the encoder's channels come first
+    state["conv_0.conv_0.conv.bias"][0] = -threshold
+    state["final_conv.weight"][:, :inputs] = torch.tensor(weights).reshape(-1, inputs, *(1,) * len(centre))
+    state["final_conv.bias"] = torch.tensor(biases)
+    return write_version(folder, spec, state)

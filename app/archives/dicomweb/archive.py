@@ -11,10 +11,10 @@ from app.archives.dicomweb.qido import list_series
 from app.archives.dicomweb.retrieve import ConnectionLost, NotThere, retrieve
 from app.archives.dicomweb.session import ArchiveSession, answers_wanted, origin
 from app.archives.dicomweb.stow import Stow
+from app.archives.series_reader import SeriesReader
 from app.core.archive import Delivery, Fetched, Listing, Receipt
 from app.core.case import Case
 from app.core.progress import Progress
-from app.dicom.series import Assembled, SeriesBuilder
 from app.dicom.uids import check_uid
 from app.errors import ArchiveUnavailable, BadInput, NotSupported, UnknownCase
 
@@ -64,8 +64,7 @@ class DicomwebArchive:
         url = self._series_url(case)
         for attempt in range(FETCHES):
             try:
-                assembled = self._assemble(url, case, progress)
-                return Fetched(assembled.volume, assembled.headers)
+                return self._read(url, case, progress)
             except NotThere as error:
                 raise UnknownCase(f"the archive has no images of case {case.id}") from error
             except ConnectionLost as error:
@@ -92,19 +91,19 @@ class DicomwebArchive:
     def close(self) -> None:
         self._session.close()
 
-    def _assemble(self, url: str, case: Case, progress: Progress) -> Assembled:
-        builder = SeriesBuilder(fill_gaps=self._options.fill_gaps)
+    def _read(self, url: str, case: Case, progress: Progress) -> Fetched:
+        reader = SeriesReader(fill_gaps=self._options.fill_gaps, max_bytes=self._options.max_bytes)
         parts = retrieve(self._session, url, self._options)
         count = 0
         try:
             for count, part in enumerate(parts, start=1):
-                builder.add(part)
+                reader.add(part)
                 progress(min(count / max(case.instances, count + 1), 1.0), f"image {count}")
         finally:
             parts.close()
         if count == 0:
             raise NotThere
-        return builder.build()
+        return reader.build()
 
     def _series_url(self, case: Case) -> str:
         try:

@@ -44,6 +44,8 @@ class DicomwebOptions:
     longest_wait: float = 30.0
     """A longer Retry-After than this is handed to the caller instead of slept through."""
     orthanc_url: str | None = None
+    max_bytes: int = 8 << 30
+    """The largest series that is read, decoded."""
     fill_gaps: bool = False
     """Interpolate missing slices (with a warning) instead of refusing the series."""
 

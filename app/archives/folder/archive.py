@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from app.archives.folder.client import FolderClient
 from app.archives.folder.index import FolderIndex
 from app.archives.folder.labels import store_label
 from app.archives.folder.options import FolderOptions
 from app.archives.folder.walk import is_inside
+from app.archives.series_reader import SeriesReader
 from app.core.archive import Delivery, Fetched, Listing, Receipt
 from app.core.case import Case
 from app.core.progress import Progress
-from app.dicom.series import SeriesBuilder
 from app.dicom.volume_files import read_volume
 from app.errors import ArchiveUnavailable, NotFound, UnknownCase
 
@@ -55,6 +54,8 @@ class FolderArchive:
 
     def store(self, delivery: Delivery) -> Receipt:
         """Write a label beside the images. Raises what `store_label` raises."""
+        # Else a disk that isn't mounted would get its label on the disk below, where nobody finds it later.
+        self._check_folder()
         return Receipt(str(store_label(self._options, delivery)))
 
     def check(self) -> str:
@@ -72,12 +73,11 @@ class FolderArchive:
 
     def _read_series(self, case: Case, progress: Progress) -> Fetched:
         paths = self.client.instance_paths("", case.series_uid)
-        builder = SeriesBuilder(fill_gaps=self._options.fill_gaps, max_bytes=self._options.max_bytes)
+        reader = SeriesReader(fill_gaps=self._options.fill_gaps, max_bytes=self._options.max_bytes)
         for count, path in enumerate(paths, start=1):
-            builder.add(path.read_bytes())
+            reader.add(path.read_bytes())
             progress(count / len(paths), f"image {count} of {len(paths)}")
-        assembled = builder.build()
-        return Fetched(assembled.volume, assembled.headers)
+        return reader.build()
 
     def _read_file(self, case: Case, progress: Progress) -> Fetched:
         path = self._options.folder / case.location
@@ -89,5 +89,5 @@ class FolderArchive:
         return Fetched(volume, ())
 
     def _check_folder(self) -> None:
-        if not Path(self._options.folder).is_dir():
+        if not self._options.folder.is_dir():
             raise ArchiveUnavailable(f"the folder {self._options.folder} isn't there")

@@ -20,7 +20,7 @@ from app.archives.folder.options import FolderOptions
 from app.archives.folder.walk import is_inside
 from app.dicom.parsing import PARSER_ERRORS, parse
 from app.dicom.uids import check_uid
-from app.errors import BadFile, BadInput, Conflict, NotFound, SegloopError
+from app.errors import BadFile, BadInput, Conflict, NotFound
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -178,10 +178,11 @@ class FolderClient:
             try:
                 self._store(dataset, study_instance_uid)
                 stored.append(item)
-            except OSError:
-                raise
-            except (SegloopError, *PARSER_ERRORS) as error:
-                item.FailureReason = ANOTHER_IS_STORED if isinstance(error, Conflict) else CANT_BE_STORED
+            except Conflict:
+                item.FailureReason = ANOTHER_IS_STORED
+                failed.append(item)
+            except (BadInput, AttributeError, TypeError, ValueError):
+                item.FailureReason = CANT_BE_STORED
                 failed.append(item)
         self.index.scan()
         answer = Dataset()

@@ -20,6 +20,7 @@ from app.dialects.monailabel.multipart import params_and_file
 from app.dialects.monailabel.params import InferParams
 from app.dicom.nrrd_mask import nrrd_header
 from app.dicom.slicewise_gzip import SlicewiseGzip
+from app.errors import NotSupported
 from app.services import Services
 
 Output = Literal["", "all", "image", "json", "dicom_seg"]
@@ -37,7 +38,9 @@ class Result:
 
     @classmethod
     def of(cls, mask: Mask) -> Result:
-        """Of a mask of at most 255 segments; where segments overlap, the later one is seen."""
+        """Of a mask; where segments overlap, the later one is seen. Raises `NotSupported` above 255 segments."""
+        if len(mask.segments) > 255:
+            raise NotSupported("this protocol's masks have one byte a voxel, so at most 255 structures")
         labelmap = mask.labelmap().astype(np.uint8, copy=False)
         names = tuple(segment.name for segment in mask.segments)
         return cls(mask.geometry, names, lambda: labelmap, lambda: SlicewiseGzip(labelmap).gzip())

@@ -80,21 +80,18 @@ def _clamped(value: float, size: int) -> int:
 def _on_one_slice(
     include: tuple[Index, ...], exclude: tuple[Index, ...], box: Region | None, hint: float | None, shape: Index
 ) -> Clicks:
-    """What lies on the slice that was last clicked on. `hint` is `slice`, which S computes from millimetres when there
-    is only a box, and which is missing from O."""
-    wanted = None if hint is None or not isfinite(hint) else min(max(round(hint), 0), shape[0] - 1)
+    """What lies on the slice being worked on. `hint` is `slice`, which O doesn't send, and which S computes from
+    millimetres when there is only a box."""
+    wanted = -1 if hint is None or not isfinite(hint) else min(max(round(hint), 0), shape[0] - 1)
     points = include + exclude
-    if not points and box is None:
-        return Clicks()
     if any(point[0] == wanted for point in points):
         k = wanted
     elif points:
         k = (include or exclude)[-1][0]
-    elif box is not None and wanted is not None and box.low[0] <= wanted < box.high[0]:
-        k = wanted
-    elif box is not None:
-        k = (box.low[0] + box.high[0] - 1) // 2
-    assert k is not None
+    elif box is None:
+        return Clicks()
+    else:
+        k = wanted if box.low[0] <= wanted < box.high[0] else (box.low[0] + box.high[0] - 1) // 2
     flat = None if box is None else Region((k, *box.low[1:]), (k + 1, *box.high[1:]))
     return Clicks(tuple(p for p in include if p[0] == k), tuple(p for p in exclude if p[0] == k), flat)
 

@@ -33,13 +33,7 @@ class Upload:
     @property
     def stem(self) -> str:
         """The name without its ending, of the endings known here: a UID is full of dots (contract 1.11)."""
-        return self.name.removesuffix(self.ending) if self.ending else self.name
-
-    @property
-    def ending(self) -> str:
-        lowered = self.name.lower()
-        known = next((ending for ending in _ENDINGS if lowered.endswith(ending)), "")
-        return self.name[len(self.name) - len(known) :] if known else ""
+        return self.name[: len(self.name) - len(_ending(self.name))]
 
 
 @dataclass
@@ -95,7 +89,9 @@ async def _multipart(request: Request, boundary: bytes, folder: Path, max_bytes:
         async for chunk in request.stream():
             size += len(chunk)
             if size > max_bytes:
-                raise BadFile(f"more than {max_bytes // 2**20} MB; the setting labels.max_upload_bytes allows that much")
+                raise BadFile(
+                    f"more than {max_bytes // 2**20} MB; the setting labels.max_upload_bytes allows that much"
+                )
             parser.write(chunk)
             if parts.waiting >= _WRITE_BYTES:
                 await run_in_threadpool(parts.write)
@@ -112,6 +108,10 @@ async def _text(request: Request) -> str:
         if len(body) > _FIELD_BYTES:
             raise BadInput("the form's fields are too long")
     return body.decode("utf-8", "replace")
+
+
+def _ending(name: str) -> str:
+    return next((ending for ending in _ENDINGS if name.lower().endswith(ending)), "")
 
 
 class _Parts:
@@ -170,10 +170,11 @@ class _Parts:
             return
         # S and P send the whole local path, on Windows with backslashes (contract 1.11).
         name = called.replace("\\", "/").rsplit("/", 1)[-1]
-        self._file = self._folder / str(self._files)
+        upload = Upload(self._folder / f"{self._files}{_ending(name)}", name)
+        self._file = upload.file
         self._files += 1
-        self._chunks.append((self._file, b""))
-        self.form.uploads.setdefault(self._name, []).append(Upload(self._file, name))
+        self._chunks.append((upload.file, b""))  # there even if it is empty
+        self.form.uploads.setdefault(self._name, []).append(upload)
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._file is not None:

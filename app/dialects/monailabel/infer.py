@@ -50,9 +50,7 @@ class Inference:
         self._services = services
         self._structures = Structures(services.prompting)
 
-    def answer(
-        self, request: Request, form: Form, model: str, image: str, session_id: str, output: Output
-    ) -> Response:
+    def answer(self, request: Request, form: Form, model: str, image: str, session_id: str, output: Output) -> Response:
         raw = form.json("params")
         params = read_params(raw)
         who = caller(request, params.client_id)

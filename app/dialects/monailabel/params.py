@@ -69,7 +69,7 @@ def points_by_label(raw: Mapping[str, Any], labels: Sequence[str]) -> dict[str, 
     found = {}
     for name in (*labels, "background"):
         try:
-            found[name] = _LabelPoints(points=raw.get(name)).points  # type: ignore[arg-type]  # being checked
+            found[name] = _LabelPoints(points=raw.get(name)).points
         except ValidationError as error:
             raise BadInput(f"params: {name}: {_problems(error)}") from error
     return found

@@ -27,8 +27,8 @@ def decode_scribbles(params: InferParams, label: Upload | None, geometry: Geomet
     values = {entry.name: entry.id for entry in params.label_info if entry.id is not None and entry.id > 0}
     if INSIDE not in values and BESIDE not in values:
         raise BadInput(f"label_info should name {INSIDE} and {BESIDE} with their id")
-    names = [f"value {value}" for value in range(1, max(values.values()) + 1)]
-    painted = read_label(label.file, label.name, names, geometry, max_bytes=max_bytes, fallback=names).labelmap()
+    anything = [f"value {value}" for value in range(1, 256)]
+    painted = read_label(label.file, geometry, anything, max_bytes=max_bytes).labelmap()
     box = decode_box(params.roi, geometry.shape)
     prompts: list[Prompt] = [Box(box)] if box is not None else []
     for name, include in ((BESIDE, False), (INSIDE, True)):

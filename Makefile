@@ -1,0 +1,50 @@
+# `make demo` and `make test` do all the set-up on a fresh Debian or Ubuntu machine with Python 3.11 or newer.
+# A second run reuses what is there.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-fast test-slow serve bench lint format clean demo-model packages
+
+demo: $(VENV)/.installed
+	$(BIN)/segloop demo $(DEMO)
+
+serve: $(VENV)/.installed
+	$(BIN)/segloop serve $(SERVE)
+
+# Fast tests first, so that a mistake shows early; then those with kills, load and many processes.
+test: test-fast test-slow
+
+test-fast: $(VENV)/.installed packages
+	$(BIN)/python -m pytest -m "not slow" $(TEST)
+
+test-slow: $(VENV)/.installed packages
+	$(BIN)/python -m pytest -m slow $(TEST)
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed packages
+	$(BIN)/python -m bench $(BENCH)
+
+demo-model: $(VENV)/.installed
+	$(BIN)/python -m bench.demo_model.train $(TRAIN)
+
+# What the tests need from the system: Orthanc with its DICOMweb plugin, and dciodvfy. Says so if it can't.
+packages:
+	@scripts/system-packages
+
+$(VENV)/.installed: pyproject.toml constraints.txt scripts/install
+	scripts/install $(PYTHON) $(VENV)
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo test-results .mypy_cache .ruff_cache .pytest_cache

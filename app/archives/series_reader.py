@@ -1,0 +1,95 @@
+"""The files of a series -> what an archive hands out, with the headers kept as the bytes that came."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, overload
+
+from app.core.archive import Fetched
+from app.dicom.parsing import PIXEL_KEYWORDS, parse
+from app.dicom.series import SeriesBuilder
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+
+class SeriesReader:
+    """A `SeriesBuilder` for whole files. Keeps no pixels but the decoded ones. Not thread-safe."""
+
+    def __init__(self, *, fill_gaps: bool, max_bytes: int) -> None:
+        self._builder = SeriesBuilder(fill_gaps=fill_gaps, max_bytes=max_bytes)
+        self._headers: dict[str, bytes] = {}
+
+    def add(self, file: bytes) -> None:
+        """Take one Part 10 file. Raises `BadFile`, `UnusableSeries`."""
+        dataset = parse(file)
+        # Before the builder looks at the pixels: then it is still known where in the file they were.
+        header = header_bytes(file, dataset)
+        self._builder.add(dataset)
+        self._headers[str(dataset.get("SOPInstanceUID", ""))] = header
+
+    def build(self) -> Fetched:
+        """The series in slice order. Raises `UnusableSeries`."""
+        assembled = self._builder.build()
+        uids = (str(header.get("SOPInstanceUID", "")) for header in assembled.headers)
+        return Fetched(assembled.volume, EncodedHeaders(self._headers[uid] for uid in uids))
+
+
+class EncodedHeaders(Sequence["Dataset"]):
+    """Instance headers that become datasets when someone looks at them. Labels need them, clicks don't.
+
+    `encoded` are Part 10 files without pixels. Thread-safe; every caller gets the same datasets, not to be changed.
+    """
+
+    def __init__(self, encoded: Iterable[bytes]) -> None:
+        self.encoded = tuple(encoded)
+        self._lock = threading.Lock()
+        self._parsed: tuple[Dataset, ...] | None = None
+
+    @overload
+    def __getitem__(self, index: int) -> Dataset: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Dataset]: ...
+
+    def __getitem__(self, index: int | slice) -> Dataset | Sequence[Dataset]:
+        return self._datasets()[index]
+
+    def __iter__(self) -> Iterator[Dataset]:
+        return iter(self._datasets())
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def _datasets(self) -> tuple[Dataset, ...]:
+        with self._lock:
+            if self._parsed is None:
+                self._parsed = tuple(parse(data) for data in self.encoded)
+            return self._parsed
+
+
+def encoded(headers: Sequence[Dataset]) -> Sequence[bytes]:
+    """Headers as Part 10 files, as they came where that is known."""
+    import io
+
+    if isinstance(headers, EncodedHeaders):
+        return headers.encoded
+    files = []
+    for header in headers:
+        stream = io.BytesIO()
+        header.save_as(stream, enforce_file_format=True)
+        files.append(stream.getvalue())
+    return files
+
+
+def header_bytes(file: bytes, dataset: Dataset) -> bytes:
+    """What comes before the pixel data in a file. `dataset` was just read from it and not looked into."""
+    from pydicom.dataelem import RawDataElement
+
+    for keyword in PIXEL_KEYWORDS:
+        element = dataset.get_item(keyword) if keyword in dataset else None
+        if isinstance(element, RawDataElement):
+            # Tag, VR, two reserved bytes and a length of four; without VR in implicit syntaxes (PS3.5 section 7.1).
+            return file[: element.value_tell - (8 if element.is_implicit_VR else 12)]
+    return file

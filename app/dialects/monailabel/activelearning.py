@@ -1,0 +1,69 @@
+"""POST `/activelearning/{strategy}` (contract 7): the next case to label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Request
+
+from app.core.case import Case
+from app.dialects.monailabel.caller import caller
+from app.dialects.monailabel.routes import route
+from app.services import Services
+from app.services.cases import ImageFile
+from app.services.next_case import Offer
+
+
+def router(services: Services) -> APIRouter:
+    api = APIRouter(tags=["active learning"])
+
+    @route(api, "POST", "/activelearning/{strategy}")
+    def next_sample(
+        request: Request, strategy: str, options: Annotated[dict[str, Any] | None, Body()] = None
+    ) -> dict[str, Any]:
+        """The case to label next, leased to the caller; `{}` when everything is labelled."""
+        given = options or {}
+        offer = services.next_case.next(strategy, caller(request, given.get("client_id")), _flattened(given))
+        if offer is None:
+            return {}
+        image = services.cases.image_file(offer.row.case.id)
+        return _sample(offer, image, str(request.base_url))
+
+    return api
+
+
+def _flattened(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A choice may come back as the list that `/info/` showed (contract 3.2)."""
+    return {key: value[0] if isinstance(value, list) and value else value for key, value in options.items()}
+
+
+def _sample(offer: Offer, image: ImageFile, base_url: str) -> dict[str, Any]:
+    """No `path`: if the client's machine had one like it, Slicer would load that. The checksum keeps Slicer from
+    showing an image of the same name that an earlier server gave it (MONAILabel#1484)."""
+    return {
+        "id": offer.row.case.id,
+        "name": image.name,
+        "ts": int(offer.row.first_seen),
+        "checksum": f"SHA256:{image.sha256}",
+        "strategy": offer.row.served_by,
+        "reason": offer.reason,
+        "expires": int(offer.expires),
+        **(_study(offer.row.case, base_url) if offer.row.case.kind == "series" else {}),
+    }
+
+
+def _study(case: Case, base_url: str) -> dict[str, str]:
+    """What a DICOM series says about itself; OHIF shows it and goes there. Empty values are left out: Slicer names its
+    volume after PatientID, else after `name`."""
+    address = f"{base_url}proxy/dicom/wado/studies/{case.study_uid}/series/{case.series_uid}"
+    told = {
+        "PatientID": case.patient_id,
+        "StudyDate": case.study_date,
+        "StudyTime": case.study_time,
+        "Modality": case.modality,
+        "StudyInstanceUID": case.study_uid,
+        "SeriesInstanceUID": case.series_uid,
+        "RetrieveURL": address,
+    }
+    return {key: value for key, value in told.items() if value}

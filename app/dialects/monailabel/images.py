@@ -1,0 +1,92 @@
+"""Images in and out of the datastore (contract 2, 7, 8.5)."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
+
+from app.dialects.monailabel.caller import caller
+from app.dialects.monailabel.forms import received
+from app.dialects.monailabel.notes import image_note
+from app.dialects.monailabel.routes import route
+from app.errors import BadInput, Conflict, UnknownCase
+from app.services import Services
+from app.workspace import Workspace
+
+
+def router(services: Services) -> APIRouter:
+    api = APIRouter(tags=["datastore"])
+    incoming = Workspace(services.settings.workspace.absolute()).incoming
+    most = services.settings.labels.max_upload_bytes
+
+    @route(api, "PUT", "/datastore/")
+    @route(api, "PUT", "/datastore/image")
+    async def upload(request: Request, image: str = "") -> dict[str, str]:
+        """Add an image to label; without `image` its id is the file's name without its ending."""
+        async with received(request, incoming, most) as form:
+            sent = form.needed("file")
+            who = caller(request, form.json("params").get("client_id"))
+            case_id = image or sent.stem
+            if not case_id:
+                raise BadInput("the image has neither an id nor a file name")
+            await run_in_threadpool(_refuse_archived, services, case_id)
+            row = await run_in_threadpool(services.cases.add_upload, [(sent.file, sent.name)], case_id, who)
+            return {"image": row.case.id}
+
+    @route(api, "DELETE", "/datastore/")
+    @route(api, "DELETE", "/datastore/image")
+    def remove(case_id: Annotated[str, Query(alias="id")]) -> dict[str, Any]:
+        """Forget an image. What the archive has stays there, and so do labels here."""
+        services.cases.remove(case_id)
+        return {}
+
+    @route(api, "GET", "/datastore/image")
+    def download(image: str) -> FileResponse:
+        """The image as one NIfTI file; this is also what the case's checksum is about."""
+        file = services.cases.image_file(image)
+        return FileResponse(file.path, media_type="application/octet-stream", filename=file.name)
+
+    @route(api, "HEAD", "/datastore/image")
+    def exists(image: str, check_sum: str = "") -> Response:
+        """Whether the image is here; with `check_sum` (`ALGORITHM:hex`), whether its file has that."""
+        services.cases.get(image)
+        if check_sum and not _has_checksum(services.cases.image_file(image).path, check_sum):
+            raise HTTPException(404, detail="the image here has another checksum")
+        return Response()
+
+    @route(api, "GET", "/datastore/image/info")
+    def info(image: str) -> dict[str, Any]:
+        return image_note(services.cases.get(image))
+
+    @route(api, "PUT", "/datastore/image/info")
+    async def set_info(request: Request, image: str) -> None:
+        """Merge the form's `info` into what is noted about the image."""
+        async with received(request, incoming, most) as form:
+            noted = form.json("info")
+            row = await run_in_threadpool(services.cases.get, image)
+            await run_in_threadpool(services.cases.set_info, image, {**row.info, **noted})
+
+    return api
+
+
+def _refuse_archived(services: Services, case_id: str) -> None:
+    """An upload may replace an upload, never an image of the archive: labels of it would lie on other voxels."""
+    try:
+        row = services.cases.get(case_id)
+    except UnknownCase:
+        return
+    if row.origin == "archive":
+        raise Conflict(f"the archive has an image {case_id!r}; send this one under another name")
+
+
+def _has_checksum(file: Path, check_sum: str) -> bool:
+    algorithm, _, expected = check_sum.partition(":")
+    if algorithm.lower() not in ("sha256", "sha512", "md5"):
+        raise BadInput(f"a checksum is SHA256:<hex>, SHA512:<hex> or MD5:<hex>, not {check_sum!r}")
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm.lower()).hexdigest() == expected.lower()

@@ -1,0 +1,89 @@
+"""GET `/info/` (contract 3): the page from which viewers build their user interface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter
+
+from app.core.model import ModelCard, ModelKind, Option
+from app.dialects.monailabel.routes import route
+from app.services import Services
+
+TYPES: dict[ModelKind, str] = {
+    "interactive": "deepgrow",
+    "deepedit": "deepedit",
+    "scribbles": "scribbles",
+    "automatic": "segmentation",
+}
+"""`deepgrow` is the only type both viewers treat as one structure with clicks in and out of it (contract 3.1)."""
+
+
+def router(services: Services) -> APIRouter:
+    api = APIRouter(tags=["info"])
+
+    @route(api, "GET", "/info/")
+    def info() -> dict[str, Any]:
+        """What this server offers. There is no top-level `config`: Slicer would refuse to load."""
+        cards = sorted(services.models.cards(), key=lambda card: not card.ready)  # the first of a type is its default
+        labels = list(dict.fromkeys(_without_background([*services.labels.structures(), *_labels_of(cards)])))
+        total, completed = services.cases.counts()
+        return {
+            "name": services.settings.name,
+            "description": services.settings.description,
+            "version": version("segloop"),
+            "labels": labels,
+            "models": {card.name: _model(card, labels) for card in cards},
+            "trainers": {
+                name: {
+                    "description": card.description,
+                    "labels": _numbered(card.labels),
+                    "config": _config(card.options),
+                }
+                for name, card in services.jobs.trainers().items()
+            },
+            "strategies": {name: {"description": text} for name, text in services.next_case.strategies().items()},
+            "scoring": {name: {"description": text} for name, text in services.jobs.scorers().items()},
+            "train_stats": {name: _stats(stats) for name, stats in services.jobs.train_stats().items()},
+            "datastore": {"total": total, "completed": completed, "label_tags": services.labels.counts()},
+        }
+
+    return api
+
+
+def _model(card: ModelCard, labels: list[str]) -> dict[str, Any]:
+    """A model that segments anything is announced with every structure there is."""
+    notes = ["" if card.ready else " Not trained yet.", f" Licence: {card.licence}." if card.licence else ""]
+    return {
+        "type": TYPES[card.kind],
+        "labels": _numbered(_without_background(card.labels) or labels),
+        "dimension": card.dimension,
+        "description": card.description + "".join(notes),
+        "config": _config(card.options),
+        "licence": card.licence,
+        "version": card.version,
+    }
+
+
+def _numbered(names: Iterable[str]) -> dict[str, int]:
+    """1..N without gaps: the only scheme under which the viewers agree about a mask (contract 5.4)."""
+    return {name: number for number, name in enumerate(names, start=1)}
+
+
+def _labels_of(cards: Iterable[ModelCard]) -> list[str]:
+    return [label for card in cards for label in card.labels]
+
+
+def _without_background(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name != "background"]
+
+
+def _config(options: Mapping[str, Option | tuple[str, ...]]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+
+
+def _stats(stats: Mapping[str, Any]) -> dict[str, Any]:
+    """Slicer computes with what is there, so what isn't known is left out."""
+    return {key: value for key, value in stats.items() if value is not None}

@@ -1,0 +1,45 @@
+"""GET `/logs/`: the server's log, for people; everything on the page comes from this server."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from html import escape
+
+from fastapi import APIRouter, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse
+
+from app.dialects.monailabel.routes import route
+from app.services import Services
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{name}: log</title>{refresh}
+<style>:root {{ color-scheme: light dark }}
+pre {{ font: 13px/1.4 ui-monospace, monospace; white-space: pre-wrap }}</style>
+</head><body><pre>{text}</pre></body></html>
+"""
+
+
+def router(services: Services) -> APIRouter:
+    api = APIRouter(tags=["logs"])
+
+    @route(api, "GET", "/logs/")
+    def log(lines: int = 300, html: bool = True, text: bool = False, refresh: int = 0) -> Response:
+        """The last `lines` of the log, all of it if that isn't positive; `refresh` reloads the page every so many
+        seconds."""
+        content = services.logs.tail(lines)
+        if text or not html:
+            return PlainTextResponse(content)
+        again = f'<meta http-equiv="refresh" content="{refresh}">' if refresh > 0 else ""
+        return HTMLResponse(_PAGE.format(name=escape(services.settings.name), refresh=again, text=escape(content)))
+
+    @route(api, "GET", "/logs/gpu")
+    def gpu() -> PlainTextResponse:
+        """What `nvidia-smi` says."""
+        tool = shutil.which("nvidia-smi")
+        if tool is None:
+            return PlainTextResponse("nvidia-smi is not on this machine\n")
+        run = subprocess.run([tool], capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
+        return PlainTextResponse(run.stdout + run.stderr)
+
+    return api

@@ -1,0 +1,149 @@
+"""Passing DICOMweb requests of viewers on to the archive, which only this server may log in to."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import httpx
+
+from app.errors import ArchiveUnavailable, BadInput, NotFound, NotSupported
+from app.settings import Settings
+
+_RESOURCES = ("studies", "series", "instances", "bulkdata")
+"""What lies below a DICOMweb root. Nothing else is asked for, because our credentials go with it."""
+
+_ASKED = (
+    "accept",
+    "accept-charset",
+    "accept-language",
+    "content-type",
+    "content-length",
+    "range",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+    "if-range",
+)
+"""Headers of the caller that go on. Authorization and cookies are between the caller and this server."""
+
+_NOT_ANSWERED = (
+    "connection",
+    "keep-alive",
+    "proxy-",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "set-cookie",
+    "www-authenticate",
+    "server",
+    "date",
+    "access-control-",
+)
+"""How headers of the archive begin that end here: they are about its connection with us."""
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """The archive's answer. Read `chunks`, then call `close`."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+    close: Callable[[], Awaitable[None]]
+
+
+class DicomwebProxy:
+    """Streams both ways, so that a series of a gigabyte takes no memory and no thread here."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._root = settings.studies_url
+        self._client: httpx.AsyncClient | None = None
+        self._settings = settings
+
+    async def forward(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], body: AsyncIterable[bytes] | None
+    ) -> Upstream:
+        """Ask the archive for `path` below its DICOMweb root.
+
+        Raises `NotSupported` if the studies aren't in a DICOMweb archive, `NotFound` and `BadInput` for a path that is
+        no DICOMweb resource, `ArchiveUnavailable`.
+        """
+        if self._root is None:
+            raise NotSupported("the studies are in a folder, and this server does not serve DICOMweb itself")
+        url = f"{self._root.rstrip('/')}/{_checked(path)}" + (f"?{query}" if query else "")
+        asked = {name: headers[name] for name in _ASKED if name in headers}
+        # Orthanc would deflate each frame on the fly for whoever accepts it, which is five to ten times slower.
+        asked["accept-encoding"] = "identity"
+        client = self._connected()
+        try:
+            request = client.build_request(method, url, headers=asked, content=body)
+            answer = await client.send(request, stream=True)
+        except httpx.HTTPError as error:
+            raise ArchiveUnavailable(f"the archive doesn't answer: {type(error).__name__}", retry_after=30) from error
+        problem = _problem(answer.status_code)
+        if problem:
+            await answer.aclose()
+            raise ArchiveUnavailable(problem, retry_after=300)
+        kept = {name: value for name, value in answer.headers.items() if not name.lower().startswith(_NOT_ANSWERED)}
+        return Upstream(answer.status_code, kept, _raw(answer), answer.aclose)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    def _connected(self) -> httpx.AsyncClient:
+        """The client, made at the first request: it belongs to the event loop that uses it."""
+        if self._client is None:
+            archive = self._settings.archive
+            verify = ssl.create_default_context(cafile=str(archive.ca_file)) if archive.ca_file else True
+            self._client = httpx.AsyncClient(
+                headers=_credentials(self._settings),
+                timeout=httpx.Timeout(archive.read_timeout, connect=archive.connect_timeout),
+                verify=verify,
+                trust_env=False,
+                follow_redirects=False,
+                limits=httpx.Limits(max_connections=32, max_keepalive_connections=16),
+            )
+        return self._client
+
+
+def _credentials(settings: Settings) -> dict[str, str]:
+    password, token = settings.archive_secrets()
+    if token:
+        return {"Authorization": f"Bearer {token}"}
+    if settings.archive.username:
+        pair = f"{settings.archive.username}:{password}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    return {}
+
+
+def _checked(path: str) -> str:
+    """The path, quoted again for the archive. Raises if it leads out of what DICOMweb defines."""
+    segments = path.rstrip("/").split("/")
+    if segments == [""]:
+        raise NotSupported("WADO-URI is not passed on; use WADO-RS (in OHIF: imageRendering 'wadors')")
+    if segments[0] not in _RESOURCES:
+        raise NotFound(f"{segments[0]!r} is no DICOMweb resource; there are: {', '.join(_RESOURCES)}")
+    if any(segment in ("", ".", "..") or "\\" in segment for segment in segments):
+        raise BadInput("a DICOMweb path has no empty or relative parts")
+    return "/".join(quote(segment, safe=",:=@+$!*'()~;&") for segment in segments)
+
+
+def _problem(status: int) -> str:
+    """What an answer that a viewer can't use says about the archive or its settings; "" if it can."""
+    if status in (401, 403):
+        return "the archive refuses this server's user name and password"
+    if 300 <= status < 400 and status != 304:
+        return "the archive redirects elsewhere, which is not followed; set its address to where it is now"
+    return ""
+
+
+async def _raw(answer: httpx.Response) -> AsyncIterator[bytes]:
+    async for chunk in answer.aiter_raw():
+        yield chunk

@@ -1,0 +1,88 @@
+"""The loop that the trainers here share, from top to bottom, and how it goes on after a kill."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import torch
+
+from app.core.training import Epoch, TrainingRun
+
+_WARM_UP = 20  # steps
+_WEIGHT_DECAY = 1e-4
+_LONGEST_GRADIENT = 5.0
+
+
+def epochs(
+    run: TrainingRun,
+    rate: float,
+    steps: int,
+    loss_of: Callable[[np.random.Generator], torch.Tensor],
+    measure: Callable[[], Mapping[str, float]],
+) -> Iterator[Epoch]:
+    """Train for `run.epochs` epochs of `steps` steps: AdamW, a short warm-up, then down to zero along a cosine.
+
+    `loss_of` draws a batch and gives its loss; `measure` gives metrics of the network in evaluation mode.
+    """
+    network = run.network
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=_WEIGHT_DECAY)
+    first = 1
+    if run.resume is not None:
+        optimizer.load_state_dict(dict(run.resume["optimizer"]))
+        first = int(run.resume["epoch"]) + 1
+    for number in range(first, run.epochs + 1):
+        # All chance in an epoch follows from the seed and its number, so there is no random state to keep.
+        torch.manual_seed(run.seed * 1_000_003 + number)
+        rng = np.random.default_rng((run.seed, number))
+        network.train()
+        total = 0.0
+        for step in range(steps):
+            run.pause()
+            now = (number - 1) * steps + step
+            for group in optimizer.param_groups:
+                group["lr"] = rate * _pace(now, run.epochs * steps)
+            loss = loss_of(rng)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(network.parameters(), _LONGEST_GRADIENT)
+            optimizer.step()
+            total += loss.item()
+        metrics = {"loss": total / steps}
+        if len(run.validate) > 0:
+            network.eval()
+            with torch.no_grad():
+                metrics |= measure()
+        yield Epoch(number, run.epochs, metrics, {"epoch": number, "optimizer": optimizer.state_dict()})
+
+
+def forward(network: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """The network's answer in float32, computed in bfloat16 where there are units for it."""
+    device = inputs.device.type
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=_has_bfloat16(device)):
+        answer: torch.Tensor = network(inputs)
+    return answer.float()
+
+
+def dice(overlap: Mapping[str, int], sizes: Mapping[str, int]) -> dict[str, float]:
+    """`dice` and one `dice:<label>` each, from the voxels common to prediction and truth and the sum of both sizes.
+
+    What is neither there nor predicted has no Dice; if that is everything, `dice` is 0.
+    """
+    each = {name: 2 * overlap[name] / size for name, size in sizes.items() if size > 0}
+    mean = sum(each.values()) / len(each) if each else 0.0
+    return {"dice": mean} | {f"dice:{name}": value for name, value in each.items()}
+
+
+def _pace(step: int, total: int) -> float:
+    warm = min(1.0, (step + 1) / _WARM_UP)
+    return warm * 0.5 * (1 + math.cos(math.pi * step / total))
+
+
+def _has_bfloat16(device: str) -> bool:
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Not public in torch yet; where it is gone, float32 is always right.
+    amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return device == "cpu" and amx is not None and bool(amx())
