@@ -1,4 +1,4 @@
-"""What every test lives with: no network beyond this machine, and the real images beside the checkout if they are there."""
+"""What every test lives with: no network beyond this machine, and the real images beside the checkout, if there."""
 
 from __future__ import annotations
 

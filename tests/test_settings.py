@@ -41,7 +41,7 @@ def test_later_sources_win_and_are_named(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    "text, named",
+    ("text", "named"),
     [
         ("prot: 1", "prot"),
         ("archive: {pasword: x}", "archive.pasword"),

@@ -38,6 +38,14 @@ class Scores:
         with self._database.read() as connection:
             return {row.case_id: Score(row.value, row.model_version) for row in connection.execute(query)}
 
+    def dated(self, scorer: str) -> dict[str, tuple[Score, float]]:
+        """The newest score of every case that has one, and when it was made, by case id."""
+        query = sa.select(score).where(score.c.scorer == scorer).order_by(score.c.created)
+        with self._database.read() as connection:
+            return {
+                row.case_id: (Score(row.value, row.model_version), row.created) for row in connection.execute(query)
+            }
+
     def scorers(self) -> list[str]:
         with self._database.read() as connection:
             return list(connection.scalars(sa.select(score.c.scorer).distinct().order_by(score.c.scorer)))

@@ -48,16 +48,13 @@ def most_uncertain(pool: Pool, scorer: str, word: str) -> list[Pick]:
     picks = []
     for index, share in zip(best, below, strict=True):
         case_id = pool.candidates[index].case_id
-        reason = (
-            _reason(scores[case_id], word, share) if case_id in scores else f"no {word} score yet; taken as middling"
-        )
-        picks.append(Pick(case_id, reason))
+        picks.append(Pick(case_id, _reason(scores.get(case_id), word, share)))
     return picks
 
 
 def _reason(score: Score | None, word: str, below: float) -> str:
     if score is None:
-        return f"no {word} yet; taken as middling"
+        return f"no {word} score yet; taken as middling"
     return f"{word} {score.value:.2f}, higher than {below:.0%} of the scored cases; scored by {score.model_version}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TypeGuard
 
 from app.core.mask import Code, Segment
 
@@ -97,7 +98,7 @@ def codes_of(segment: Segment) -> tuple[Code, Code]:
     Its own codes if it has them, else what its name says, whatever the side, case and punctuation; a name that isn't
     known is a tissue. Sides aren't coded: the name, which is always kept, says them.
     """
-    if segment.category is not None and segment.type is not None:
+    if _whole(segment.category) and _whole(segment.type):
         return segment.category, segment.type
     name = " ".join(_SIDE.sub(" ", re.sub(r"[\W_\d]+", " ", segment.name.lower())).split())
     name = _OTHER_WORDS.get(name, name)
@@ -108,3 +109,7 @@ def codes_of(segment: Segment) -> tuple[Code, Code]:
     if last in _ABNORMAL:
         return ABNORMAL, Code(_ABNORMAL[last], "SCT", last.capitalize())
     return TISSUE, TISSUE
+
+
+def _whole(code: Code | None) -> TypeGuard[Code]:
+    return code is not None and bool(code.value and code.scheme and code.meaning)

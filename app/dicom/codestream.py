@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import struct
 
-from pydicom.uid import UID, RLELossless
-
 from app.errors import BadFile
 
 # Start-of-frame markers of JPEG (ITU-T T.81 table B.1) and JPEG-LS (T.87 C.1.1): 0xC4, 0xC8, 0xCC are other segments.
@@ -14,11 +12,8 @@ _STANDALONE = {0x01, *range(0xD0, 0xD9)}
 _JPEG2000_START = b"\xff\x4f\xff\x51"
 
 
-def check_size(frame: bytes, syntax: UID, *, rows: int, columns: int) -> None:
-    """Raise `BadFile` if a compressed frame is of another size than the header declares. RLE has no size of its own:
-    its decoder stops at the declared one."""
-    if syntax == RLELossless:
-        return
+def check_size(frame: bytes, *, rows: int, columns: int) -> None:
+    """Raise `BadFile` if a JPEG, JPEG-LS or JPEG 2000 frame is of another size than the header declares."""
     size = _jpeg2000_size(frame) if _JPEG2000_START in frame[:512] else _jpeg_size(frame)
     if size != (rows, columns):
         raise BadFile(f"an image declares {rows} x {columns} pixels, its compressed frame says {size}")

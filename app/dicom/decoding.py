@@ -96,26 +96,54 @@ class _Format:
         return 0, (1 << self.stored) - 1
 
 
-def decode(dataset: Dataset, max_bytes: int = DEFAULT_MAX_BYTES, *, palette: bool = False) -> Pixels:
+def decode(dataset: Dataset, max_bytes: int = DEFAULT_MAX_BYTES) -> Pixels:
     """The stored values of an instance, before rescale.
 
     8, 16 or 32 bits, signed or not; bits above BitsStored are masked or sign-extended. Uncompressed little endian
-    pixels are a view on the dataset's bytes where nothing had to be changed. `palette` takes
-    indices into a colour table (labelmaps) as they are. Raises `BadFile` if what is declared and what is there differ
-    or exceed `max_bytes`, `UnusableSeries` for colour and for syntaxes that can't be decoded.
+    pixels are a view on the dataset's bytes where nothing had to be changed. Raises `BadFile` if what is declared and
+    what is there differ or exceed `max_bytes`, `UnusableSeries` for colour and for syntaxes that can't be decoded.
     """
     try:
-        form = _declared(dataset, palette)
-        if form.nbytes > max_bytes:
-            raise BadFile(f"an image declares {_size(form.shape)} pixels, more than this server takes")
-        syntax = UID(dataset.file_meta.TransferSyntaxUID)
+        form, syntax = _checked(dataset, max_bytes)
         if syntax in _NATIVE:
             return _significant(_native(dataset, syntax, form), form)
-        if syntax not in _PLUGINS:
-            raise UnusableSeries(f"the images use the transfer syntax {syntax.name}, which can't be decoded here")
-        return _significant(_compressed(dataset, syntax, form), form)
+        values = np.empty(form.shape, form.dtype)
+        for number, frame in enumerate(_compressed(dataset, syntax, form)):
+            values[number] = frame
+        return _significant(values, form)
     except PARSER_ERRORS as error:
         raise BadFile(f"an image's pixels can't be decoded ({type(error).__name__})") from error
+
+
+def decode_labels(dataset: Dataset, max_bytes: int = DEFAULT_MAX_BYTES) -> Iterator[NDArray[np.integer]]:
+    """`decode`, frame by frame `(rows, columns)`, for labelmaps: all bits count, and indices into a colour table are
+    taken as they are."""
+    try:
+        form, syntax = _checked(dataset, max_bytes, palette=True)
+        if form.signed or form.stored != form.allocated:
+            raise BadFile(f"a labelmap declares {form.stored} of {form.allocated} bits, signed: {form.signed}")
+        yield from _native(dataset, syntax, form) if syntax in _NATIVE else _compressed(dataset, syntax, form)
+    except PARSER_ERRORS as error:
+        raise BadFile(f"an image's pixels can't be decoded ({type(error).__name__})") from error
+
+
+def _checked(dataset: Dataset, max_bytes: int, *, palette: bool = False) -> tuple[_Format, UID]:
+    """What the header declares, found possible before memory is asked for."""
+    form = _declared(dataset, palette)
+    if form.nbytes > max_bytes:
+        raise BadFile(f"an image declares {_size(form.shape)} pixels, more than this server takes")
+    syntax = UID(dataset.file_meta.TransferSyntaxUID)
+    if syntax not in _NATIVE and syntax not in _PLUGINS:
+        raise UnusableSeries(f"the images use the transfer syntax {syntax.name}, which can't be decoded here")
+    if syntax == RLELossless:
+        # Two bytes become 128 at most (DICOM PS3.5 annex G).
+        if form.nbytes > 64 * len(dataset.PixelData):
+            raise BadFile(f"an image declares {_size(form.shape)} pixels, which its RLE frames can't hold")
+    elif syntax not in _NATIVE:
+        # The codestream says its own size, and decoders believe it.
+        for frame in generate_frames(dataset.PixelData, number_of_frames=form.shape[0]):
+            check_size(frame, rows=form.shape[1], columns=form.shape[2])
+    return form, syntax
 
 
 def _declared(dataset: Dataset, palette: bool) -> _Format:
@@ -153,29 +181,19 @@ def _native(dataset: Dataset, syntax: UID, form: _Format) -> NDArray[np.integer]
     return np.frombuffer(data, form.dtype.newbyteorder(">"), count).astype(form.dtype).reshape(form.shape)
 
 
-def _compressed(dataset: Dataset, syntax: UID, form: _Format) -> NDArray[np.integer]:
-    # The codestream says its own size, and decoders believe it: look at it first.
-    for frame in generate_frames(dataset.PixelData, number_of_frames=form.shape[0]):
-        check_size(frame, syntax, rows=form.shape[1], columns=form.shape[2])
-    values = np.empty(form.shape, form.dtype)
-    count = 0
-    for decoded in _decoded_frames(dataset, syntax):
-        if count >= form.shape[0] or decoded.shape != form.shape[1:]:
-            raise BadFile("an image's compressed frames aren't what its header declares")
-        values[count] = decoded.astype(form.dtype, copy=False)
-        count += 1
-    if count != form.shape[0]:
-        raise BadFile(f"an image declares {form.shape[0]} frames and has {count}")
-    return values
-
-
-def _decoded_frames(dataset: Dataset, syntax: UID) -> Iterator[NDArray[np.integer]]:
+def _compressed(dataset: Dataset, syntax: UID, form: _Format) -> Iterator[NDArray[np.integer]]:
     decoder = get_decoder(syntax)
     plugin = next((p for p in _PLUGINS[syntax] if p in decoder.available_plugins), "")
     if not plugin:
         raise UnusableSeries(f"no decoder for the transfer syntax {syntax.name} is installed")
+    count = 0
     for values, _ in decoder.iter_array(dataset, raw=True, decoding_plugin=plugin):
-        yield values
+        if count >= form.shape[0] or values.shape != form.shape[1:]:
+            raise BadFile("an image's compressed frames aren't what its header declares")
+        yield values.astype(form.dtype, copy=False)
+        count += 1
+    if count != form.shape[0]:
+        raise BadFile(f"an image declares {form.shape[0]} frames and has {count}")
 
 
 def _significant(values: NDArray[np.integer], form: _Format) -> Pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,9 +15,12 @@ from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from app.core.mask import Code, Mask, Segment
+from app.core.volume import Geometry
 from app.dicom.codes import codes_of
 from app.dicom.files import whole_file
+from app.dicom.ordering import SPACING_TOLERANCE
 from app.dicom.parsing import PARSER_ERRORS
+from app.dicom.planes import positions_of
 from app.dicom.seg_sources import plane_text, source_images
 from app.dicom.uids import check_uid
 from app.errors import BadInput, GeometryMismatch
@@ -76,7 +80,8 @@ def write_seg(mask: Mask, headers: Sequence[Dataset], path: Path, options: SegOp
     try:
         segmentation = _segmentation(mask, headers, options)
     except PARSER_ERRORS as error:
-        raise BadInput(f"no DICOM segmentation can be made for this series ({error})") from error
+        # Only the kind of error: highdicom's messages may quote the headers, a patient's name for example.
+        raise BadInput(f"no DICOM segmentation can be made for this series ({type(error).__name__})") from error
     with whole_file(path) as file:
         segmentation.save_as(file, enforce_file_format=True)
 
@@ -96,14 +101,20 @@ def _segmentation(mask: Mask, headers: Sequence[Dataset], options: SegOptions) -
     from highdicom.seg import Segmentation
 
     kind = _kind(mask, options.kind)
-    slices = _used_slices(mask)
     sources = source_images(headers, mask.geometry)
-    # highdicom takes one multi-frame image as the source; others of the series are further ones.
-    several = "PerFrameFunctionalGroupsSequence" not in headers[0]
-    positions = [PlanePositionSequence("PATIENT", plane_text(mask.geometry.to_patient((k, 0, 0)))) for k in slices]
+    multiframe = "PerFrameFunctionalGroupsSequence" in headers[0]
+    if multiframe or not _one_per_slice(headers, mask.geometry):
+        used = _used_slices(mask)
+        slices: list[int] | slice = used
+        places = (plane_text(mask.geometry.to_patient((k, 0, 0))) for k in used)
+        positions = [PlanePositionSequence("PATIENT", place) for place in places]
+    else:
+        # One image per slice: highdicom takes the positions from the images, which is faster than to match them.
+        slices, positions = slice(None), None
     segmentation = Segmentation(
-        source_images=sources if several else sources[:1],
-        further_source_images=None if several else sources[1:] or None,
+        # highdicom takes one multi-frame image as the source; others of the series are further ones.
+        source_images=sources[:1] if multiframe else sources,
+        further_source_images=(sources[1:] or None) if multiframe else None,
         pixel_array=_pixels(mask, slices),
         segmentation_type=kind,
         segment_descriptions=[_description(segment, options) for segment in mask.segments],
@@ -116,9 +127,8 @@ def _segmentation(mask: Mask, headers: Sequence[Dataset], options: SegOptions) -
         manufacturer_model_name="segloop",
         software_versions=options.software_version,
         device_serial_number=options.server_id,
-        content_label=options.content_label[:16].upper(),
+        content_label=_code_string(options.content_label) or "SEGMENTATION",
         content_description=_long(options.content_description) or None,
-        content_creator_name=_long(options.author).replace("=", "-") or None,
         transfer_syntax_uid=RLELossless if kind == "LABELMAP" else ExplicitVRLittleEndian,
         plane_positions=positions,
         omit_empty_frames=True,
@@ -126,6 +136,16 @@ def _segmentation(mask: Mask, headers: Sequence[Dataset], options: SegOptions) -
     )
     _complete(segmentation, mask, options)
     return segmentation
+
+
+def _one_per_slice(headers: Sequence[Dataset], geometry: Geometry) -> bool:
+    """Whether header k lies at slice k, for all slices."""
+    if len(headers) != geometry.shape[0]:
+        return False
+    positions = np.array([positions_of(header)[0] for header in headers])
+    expected = geometry.affine[:3, 3] + np.arange(len(headers))[:, None] * geometry.affine[:3, 2]
+    off = np.linalg.norm(positions - expected, axis=1)
+    return bool(off.max() < SPACING_TOLERANCE * 2 * geometry.spacing[2])
 
 
 def _used_slices(mask: Mask) -> list[int]:
@@ -136,14 +156,15 @@ def _used_slices(mask: Mask) -> list[int]:
     return [int(k) for k in np.flatnonzero(used)] or [0]
 
 
-def _pixels(mask: Mask, slices: list[int]) -> NDArray[np.unsignedinteger]:
+def _pixels(mask: Mask, slices: list[int] | slice) -> NDArray[np.generic]:
     """What highdicom takes: a labelmap `(slices, rows, columns)`, or one more axis with 0/1 per overlapping segment."""
     dtype = np.uint8 if len(mask.segments) < 256 else np.uint16
     if not mask.overlapping:
         return mask.layers[0][slices].astype(dtype, copy=False)
-    stacked = np.empty((len(slices), *mask.geometry.shape[1:], len(mask.segments)), np.uint8)
+    chosen = [layer[slices] for layer in mask.layers]
+    stacked = np.empty((*chosen[0].shape, len(mask.segments)), bool)
     for segment in mask.segments:
-        np.equal(mask.layers[segment.layer][slices], segment.number, out=stacked[..., segment.number - 1])
+        np.equal(chosen[segment.layer], segment.number, out=stacked[..., segment.number - 1])
     return stacked
 
 
@@ -186,6 +207,7 @@ def _complete(segmentation: Segmentation, mask: Mask, options: SegOptions) -> No
     """What the constructor doesn't take."""
     from highdicom.sr import CodedConcept
 
+    segmentation.ContentCreatorName = _long(options.author).replace("=", "-")
     if mask.overlapping:
         segmentation.SegmentsOverlap = "YES"
     if options.created is not None:
@@ -199,6 +221,11 @@ def _complete(segmentation: Segmentation, mask: Mask, options: SegOptions) -> No
         predecessor.ReferencedSOPInstanceUID = check_uid(options.modified_from)
         predecessor.PurposeOfReferenceCodeSequence = [CodedConcept("121348", "DCM", "Temporal Predecessor")]
         segmentation.ReferencedInstanceSequence = [predecessor]
+
+
+def _code_string(text: str) -> str:
+    """A code string (CS): 16 capitals, digits, spaces and underscores; it begins with a letter."""
+    return re.sub(r"[^A-Z0-9 _]", "_", text.upper()).lstrip("0123456789_ ")[:16].strip()
 
 
 def _long(text: str) -> str:

@@ -30,7 +30,7 @@ class Frames:
     """Frames of one orientation.
 
     `positions` is `(frames, 3)` and the steps between columns and rows are LPS mm. `segments` holds the segment number
-    of each frame, 0 for a labelmap (its voxels are the numbers).
+    of each frame, None for a labelmap (its voxels are the numbers).
     """
 
     rows: int
@@ -39,7 +39,7 @@ class Frames:
     i_step: NDArray[np.float64]
     j_step: NDArray[np.float64]
     slice_step: float | None
-    segments: NDArray[np.int64]
+    segments: NDArray[np.int64] | None
 
     @property
     def normal(self) -> NDArray[np.float64]:
@@ -62,7 +62,8 @@ def frames_of(dataset: Dataset) -> Frames:
         if not np.allclose(orientation_of(headers), orientation, atol=1e-4):
             raise BadFile("the segmentation's frames lie in different orientations")
         positions.append(position_of(headers))
-        segments.append(0 if labelmap else _segment_of(headers))
+        if not labelmap:
+            segments.append(_segment_of(headers))
     return Frames(
         rows=int(dataset.Rows),
         columns=int(dataset.Columns),
@@ -70,53 +71,49 @@ def frames_of(dataset: Dataset) -> Frames:
         i_step=orientation[:3] * column_spacing,
         j_step=orientation[3:] * row_spacing,
         slice_step=_slice_step(common),
-        segments=np.array(segments),
+        segments=None if labelmap else np.array(segments),
     )
 
 
-def voxels_of(dataset: Dataset, frames: Frames, max_bytes: int) -> FrameVoxels:
-    """Access to the frames' voxels, sizes checked. Raises `BadFile`."""
+def binary_frames(dataset: Dataset, frames: Frames, max_bytes: int) -> BinaryFrames:
+    """Access to the frames of a BINARY or FRACTIONAL segmentation, sizes checked. Raises `BadFile`."""
     pixels = frames.rows * frames.columns
     if len(frames.positions) * pixels > max_bytes:
         raise BadFile("the segmentation declares more voxels than this server takes")
-    if int(dataset.BitsAllocated) == 1:
-        if UID(dataset.file_meta.TransferSyntaxUID).is_compressed:
-            raise BadFile("the segmentation has compressed 1-bit frames; store it uncompressed or as LABELMAP")
-        needed = -(-len(frames.positions) * pixels // 8)
-        if len(dataset.PixelData) < needed:
-            raise BadFile(f"the segmentation declares {needed} bytes of pixels and has {len(dataset.PixelData)}")
-        return FrameVoxels(frames, np.frombuffer(dataset.PixelData, np.uint8, needed), None, 1)
-    threshold = 1
     if dataset.SegmentationType == "FRACTIONAL":
-        threshold = (int(dataset.MaximumFractionalValue) + 1) // 2
-    return FrameVoxels(frames, None, decode(dataset, max_bytes, palette=True).stored, threshold)
+        half = (int(dataset.MaximumFractionalValue) + 1) // 2
+        return BinaryFrames(frames, None, decode(dataset, max_bytes).stored, half)
+    if int(dataset.BitsAllocated) != 1:
+        return BinaryFrames(frames, None, decode(dataset, max_bytes).stored, 1)
+    if UID(dataset.file_meta.TransferSyntaxUID).is_compressed:
+        raise BadFile("the segmentation has compressed 1-bit frames; store it uncompressed or as LABELMAP")
+    needed = -(-len(frames.positions) * pixels // 8)
+    if len(dataset.PixelData) < needed:
+        raise BadFile(f"the segmentation declares {needed} bytes of pixels and has {len(dataset.PixelData)}")
+    return BinaryFrames(frames, np.frombuffer(dataset.PixelData, np.uint8, needed), None, 1)
 
 
 @dataclass(frozen=True, eq=False)
-class FrameVoxels:
-    """Voxels of single frames, unpacked when asked for: packed bits, or decoded values."""
+class BinaryFrames:
+    """Voxels of single frames, unpacked when asked for: packed bits, or values that count from `threshold` on."""
 
     frames: Frames
     bits: NDArray[np.uint8] | None
     values: NDArray[np.integer] | None
     threshold: int
 
-    def binary(self, number: int) -> NDArray[np.uint8]:
-        """0/1 `(rows, columns)` of a BINARY frame, or of a FRACTIONAL one at half of its maximum."""
+    def __getitem__(self, number: int) -> NDArray[np.uint8]:
+        """0/1 `(rows, columns)`."""
         shape = self.frames.rows, self.frames.columns
-        if self.values is not None:
+        if self.bits is None:
+            assert self.values is not None  # noqa: S101 - one of the two is there
             return np.asarray(self.values[number] >= self.threshold).view(np.uint8)
-        assert self.bits is not None  # noqa: S101 - one of the two is there
         count = shape[0] * shape[1]
         first = number * count
         # Frames follow each other without padding, least significant bit first (DICOM PS3.5 8.1.1).
         data = self.bits[first // 8 : -(-(first + count) // 8)]
         unpacked: NDArray[np.uint8] = np.unpackbits(data, bitorder="little")
         return unpacked[first % 8 : first % 8 + count].reshape(shape)
-
-    def labels(self, number: int) -> NDArray[np.integer]:
-        """The values `(rows, columns)` of a LABELMAP frame."""
-        return self.binary(number) if self.values is None else self.values[number]
 
 
 def place(frames: Frames, geometry: Geometry) -> tuple[GridView, NDArray[np.int64]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -12,10 +13,10 @@ from pydicom import Dataset
 
 from app.core.mask import Algorithm, Code, Mask, Segment
 from app.core.volume import Geometry
-from app.dicom.decoding import DEFAULT_MAX_BYTES
+from app.dicom.decoding import DEFAULT_MAX_BYTES, decode_labels
 from app.dicom.grids import GridView
 from app.dicom.parsing import PARSER_ERRORS, parse
-from app.dicom.seg_frames import Frames, FrameVoxels, frames_of, own_grid, place, voxels_of
+from app.dicom.seg_frames import BinaryFrames, binary_frames, frames_of, own_grid, place
 from app.errors import BadFile, NoRoom
 
 Layer = NDArray[np.unsignedinteger]
@@ -42,14 +43,20 @@ def read_seg(
             geometry = own_grid(frames)
         if geometry.voxel_count > max_bytes:
             raise BadFile("the segmentation spans more voxels than this server takes")
-        voxels = voxels_of(dataset, frames, max_bytes)
         items = _segment_items(dataset)
         view, starts = place(frames, geometry)
-        layers, layer_of = _layers(items, voxels, geometry, view, starts, max_bytes)
+        grid = _Grid(geometry, view, starts, (frames.rows, frames.columns), _layer_type(items))
+        if frames.segments is None:
+            layers, layer_of = [_labelmap(decode_labels(dataset, max_bytes), list(items), grid)], [0] * len(items)
+        else:
+            layers, layer_of = _layered(
+                binary_frames(dataset, frames, max_bytes), frames.segments, items, grid, max_bytes
+            )
         segments = tuple(
-            _segment(item, number, layer_of[number - 1]) for number, item in enumerate(items.values(), start=1)
+            _segment(item, number, layer)
+            for number, (item, layer) in enumerate(zip(items.values(), layer_of, strict=True), start=1)
         )
-        return Mask(layers, segments, geometry)
+        return Mask(tuple(layers), segments, geometry)
     except PARSER_ERRORS as error:
         raise BadFile(f"the segmentation can't be read ({type(error).__name__})") from error
 
@@ -64,74 +71,79 @@ def _segment_items(dataset: Dataset) -> dict[int, Dataset]:
     return dict(sorted(items.items()))
 
 
-def _layers(
-    items: dict[int, Dataset],
-    voxels: FrameVoxels,
-    geometry: Geometry,
-    view: GridView,
-    starts: NDArray[np.int64],
+def _layer_type(items: Mapping[int, Dataset]) -> np.dtype[Any]:
+    return np.dtype(np.uint8 if len(items) < 256 else np.uint16)
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """Where frames go: `starts` is the `(i, j, k)` of their first voxels along the axes of `view`."""
+
+    geometry: Geometry
+    view: GridView
+    starts: NDArray[np.int64]
+    frame: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    def empty(self) -> Layer:
+        layer: Layer = np.zeros(self.geometry.shape, self.dtype)
+        return layer
+
+    def window(self, layer: Layer, frame: int) -> Layer:
+        """The voxels of a layer that a frame covers; writing to them writes to the layer."""
+        i, j, k = (int(n) for n in self.starts[frame])
+        rows, columns = self.frame
+        return self.view.of(layer)[k, j : j + rows, i : i + columns]
+
+
+def _labelmap(frames: Iterator[NDArray[np.integer]], numbers: Sequence[int], grid: _Grid) -> Layer:
+    """The one layer of a LABELMAP. `numbers` are the segments; what they don't have is background."""
+    layer = grid.empty()
+    kept = list(numbers) == list(range(1, len(numbers) + 1))
+    lookup = np.zeros(1 << 16, grid.dtype)
+    lookup[list(numbers)] = np.arange(1, len(numbers) + 1)
+    for number, values in enumerate(frames):
+        window = grid.window(layer, number)
+        plain = kept and int(values.max()) <= len(numbers)
+        labels = values.astype(grid.dtype, copy=False) if plain else lookup[values]
+        np.maximum(window, labels, out=window)
+    return layer
+
+
+def _layered(
+    voxels: BinaryFrames,
+    segment_of: NDArray[np.int64],
+    items: Mapping[int, Dataset],
+    grid: _Grid,
     max_bytes: int,
-) -> tuple[tuple[Layer, ...], list[int]]:
-    """The layers, and which of them each segment lies in."""
-    dtype = np.dtype(np.uint8) if len(items) < 256 else np.dtype(np.uint16)
-    numbers = voxels.frames.segments
-    new_number = {old: new for new, old in enumerate(items, start=1)}
-    layers: list[Layer] = [np.zeros(geometry.shape, dtype)]
-    if not numbers.any():
-        _place_labels(voxels, _lookup(new_number, voxels, dtype), view.of(layers[0]), starts)
-        return tuple(layers), [0] * len(items)
-    unknown = set(numbers.tolist()) - set(items)
+) -> tuple[list[Layer], list[int]]:
+    """Layers without overlaps, and which of them each segment lies in."""
+    unknown = set(segment_of.tolist()) - set(items)
     if unknown:
         raise BadFile(f"frames of the segmentation belong to segments that it doesn't describe: {sorted(unknown)[:8]}")
-    layer_of = []
-    for old, new in new_number.items():
-        frames = [int(n) for n in np.flatnonzero(numbers == old)]
-        free = (n for n, layer in enumerate(layers) if not _overlaps(voxels, frames, view.of(layer), starts))
+    layers, layer_of = [grid.empty()], []
+    for new, old in enumerate(items, start=1):
+        frames = [int(n) for n in np.flatnonzero(segment_of == old)]
+        free = (n for n, layer in enumerate(layers) if not _overlaps(voxels, frames, layer, grid))
         chosen = next(free, len(layers))
         if chosen == len(layers):
             if (chosen + 1) * layers[0].nbytes > max_bytes:
                 raise NoRoom("the segmentation's segments overlap too often to be held in memory")
-            layers.append(np.zeros(geometry.shape, dtype))
-        target = view.of(layers[chosen])
+            layers.append(grid.empty())
         for frame in frames:
-            window = _window(target, voxels.frames, starts[frame])
-            np.bitwise_or(window, voxels.binary(frame) * dtype.type(new), out=window)
+            window = grid.window(layers[chosen], frame)
+            np.bitwise_or(window, voxels[frame] * grid.dtype.type(new), out=window)
         layer_of.append(chosen)
-    return tuple(layers), layer_of
+    return layers, layer_of
 
 
-def _overlaps(voxels: FrameVoxels, frames: Sequence[int], layer: Layer, starts: NDArray[np.int64]) -> bool:
+def _overlaps(voxels: BinaryFrames, frames: Sequence[int], layer: Layer, grid: _Grid) -> bool:
     """Whether any voxel of these frames is taken in the layer."""
     for frame in frames:
-        window = _window(layer, voxels.frames, starts[frame])
-        if window.any() and bool((window * voxels.binary(frame)).any()):
+        window = grid.window(layer, frame)
+        if window.any() and bool((window * voxels[frame]).any()):
             return True
     return False
-
-
-def _place_labels(
-    voxels: FrameVoxels,
-    lookup: Layer,
-    target: Layer,
-    starts: NDArray[np.int64],
-) -> None:
-    for number, start in enumerate(starts):
-        window = _window(target, voxels.frames, start)
-        np.maximum(window, lookup[voxels.labels(number)], out=window)
-
-
-def _lookup(new_number: dict[int, int], voxels: FrameVoxels, dtype: np.dtype[Any]) -> Layer:
-    """Old segment number -> new one; what isn't described is background."""
-    highest = 1 if voxels.values is None else int(voxels.values.max(initial=0))
-    lookup = np.zeros(max(highest, *new_number) + 1, dtype)
-    for old, new in new_number.items():
-        lookup[old] = new
-    return lookup
-
-
-def _window(array: Layer, frames: Frames, start: NDArray[np.int64]) -> Layer:
-    i, j, k = (int(v) for v in start)
-    return array[k, j : j + frames.rows, i : i + frames.columns]
 
 
 def _segment(item: Dataset, number: int, layer: int) -> Segment:

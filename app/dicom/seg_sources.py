@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.valuerep import format_number_as_ds
+from pydicom.valuerep import DA, TM, format_number_as_ds
 
 from app.core.volume import Geometry
 from app.dicom.planes import positions_of
@@ -29,8 +29,8 @@ _MAY_BE_EMPTY = (
     "StudyTime",
     "ReferringPhysicianName",
 )
-_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
-_PIXELS = slice(0x7FE00000, None)
+_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID", "SOPClassUID")
+_PIXELS = 0x7FE00000
 
 
 def source_images(headers: Sequence[Dataset], geometry: Geometry) -> list[Dataset]:
@@ -44,7 +44,17 @@ def source_images(headers: Sequence[Dataset], geometry: Geometry) -> list[Datase
                     f"the source images have no {keyword}, so a DICOM segmentation can't refer to them;"
                     " label this case as a volume file"
                 )
-    return [_reduced(header, geometry, whole=number == 0) for number, header in enumerate(headers)]
+    common = _common(headers[0], geometry)
+    images = []
+    for number, header in enumerate(headers):
+        image = _completed(header) if number == 0 else Dataset()
+        # The elements are shared: making and validating them anew for each slice takes longer than the rest.
+        image.update(common)
+        for keyword in ("SOPInstanceUID", "SOPClassUID"):
+            image[keyword] = header[keyword]
+        _place(image, header, common)
+        images.append(image)
+    return images
 
 
 def plane_text(values: Sequence[float]) -> list[str]:
@@ -53,42 +63,56 @@ def plane_text(values: Sequence[float]) -> list[str]:
     return [format_number_as_ds(float(value) + 0.0) for value in values]
 
 
-def _reduced(header: Dataset, geometry: Geometry, *, whole: bool) -> Dataset:
-    image = header[: _PIXELS.start] if whole else Dataset()
-    if whole:
-        for keyword in _MAY_BE_EMPTY:
-            if image.get(keyword) is None:
-                setattr(image, keyword, "")
-        if image.PatientSex not in ("M", "F", "O", ""):
-            image.PatientSex = ""
-    for keyword in _NEEDED:
-        setattr(image, keyword, header.get(keyword))
-    _, image.Rows, image.Columns = geometry.shape
-    direction, (column_spacing, row_spacing, _) = geometry.direction, geometry.spacing
-    orientation = plane_text([*direction[:, 0], *direction[:, 1]])
-    spacing = plane_text([row_spacing, column_spacing])
-    normal = np.cross(direction[:, 0], direction[:, 1])
-    between = plane_text([abs(float(normal @ geometry.affine[:3, 2]))])[0]
-    positions = [plane_text(position) for position in positions_of(header)]
-    measures = Dataset()
-    measures.PixelSpacing, measures.SliceThickness, measures.SpacingBetweenSlices = spacing, between, between
-    if "PerFrameFunctionalGroupsSequence" not in header:
-        image.ImagePositionPatient, image.ImageOrientationPatient = positions[0], orientation
-        image.update(measures)
-        return image
-    plane = Dataset()
-    plane.ImageOrientationPatient = orientation
-    shared = Dataset()
-    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [plane], [measures]
-    image.SharedFunctionalGroupsSequence = [shared]
-    image.PerFrameFunctionalGroupsSequence = [_frame(position) for position in positions]
-    image.NumberOfFrames = len(positions)
+def _completed(header: Dataset) -> Dataset:
+    """A copy of the whole header, without pixels, with the attributes that highdicom asks for."""
+    image = header[:_PIXELS]
+    for keyword in _MAY_BE_EMPTY:
+        if image.get(keyword) is None:
+            setattr(image, keyword, "")
+    if image.PatientSex not in ("M", "F", "O"):
+        image.PatientSex = ""
+    # A source with a date that is none must not keep its label from being stored: empty is allowed.
+    for keyword, kind in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM)):
+        try:
+            kind(str(image[keyword].value))
+        except ValueError:
+            setattr(image, keyword, "")
     return image
 
 
-def _frame(position: list[str]) -> Dataset:
+def _common(header: Dataset, geometry: Geometry) -> Dataset:
+    common = Dataset()
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+        common[keyword] = header[keyword]
+    _, common.Rows, common.Columns = geometry.shape
+    direction, (column_spacing, row_spacing, _) = geometry.direction, geometry.spacing
+    normal = np.cross(direction[:, 0], direction[:, 1])
+    common.ImageOrientationPatient = plane_text([*direction[:, 0], *direction[:, 1]])
+    common.PixelSpacing = plane_text([row_spacing, column_spacing])
+    # The distance along the normal: on a sheared grid the step from slice to slice is longer.
+    common.SpacingBetweenSlices = plane_text([abs(float(normal @ geometry.affine[:3, 2]))])[0]
+    common.SliceThickness = common.SpacingBetweenSlices
+    return common
+
+
+def _place(image: Dataset, header: Dataset, common: Dataset) -> None:
+    """Position, orientation and spacing where the kind of image has them."""
+    if "PerFrameFunctionalGroupsSequence" not in header:
+        image["ImagePositionPatient"] = header["ImagePositionPatient"]
+        return
+    plane, measures, shared = Dataset(), Dataset(), Dataset()
+    plane["ImageOrientationPatient"] = common["ImageOrientationPatient"]
+    for keyword in ("PixelSpacing", "SpacingBetweenSlices", "SliceThickness"):
+        measures[keyword] = common[keyword]
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [plane], [measures]
+    image.SharedFunctionalGroupsSequence = [shared]
+    image.PerFrameFunctionalGroupsSequence = [_frame(position) for position in positions_of(header)]
+    image.NumberOfFrames = len(image.PerFrameFunctionalGroupsSequence)
+
+
+def _frame(position: Sequence[float]) -> Dataset:
     place = Dataset()
-    place.ImagePositionPatient = position
+    place.ImagePositionPatient = plane_text(position)
     frame = Dataset()
     frame.PlanePositionSequence = [place]
     return frame

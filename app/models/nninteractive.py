@@ -21,6 +21,7 @@ from app.errors import BadPrompt, SegloopError
 from app.models.checks import check_prompt, check_volume
 from app.models.device import Device
 from app.models.nninteractive_folder import ModelFolder, read_folder
+from app.models.nninteractive_guard import Click, Verdict, settle
 from app.models.nninteractive_library import LoadedModel, Storage, load_model, open_session
 from app.models.options import chosen
 
@@ -97,7 +98,8 @@ class NnInteractiveSession:
     """A library session and the mask people see. Keeps `app.core.model.InteractiveSession`.
 
     The library writes into a buffer of its own; what changed there is copied into `mask`, so that a prompt that fails
-    half-way never shows, and so that the changed region is exact.
+    half-way never shows, and so that the changed region is exact. If the folder asks for the guard, a click or stroke
+    that runs away is taken back before it is copied; nothing else about a guarded session differs.
     """
 
     def __init__(self, library: Any, folder: ModelFolder, shape: Index) -> None:
@@ -106,6 +108,8 @@ class NnInteractiveSession:
         self._target = np.zeros(shape, np.uint8)
         self._mask = np.zeros(shape, np.uint8)
         self._undoable = False
+        self._clicks: tuple[Click, ...] = ()
+        self._clicks_before: tuple[Click, ...] = ()
         library.set_target_buffer(self._target)
 
     @property
@@ -122,8 +126,13 @@ class NnInteractiveSession:
         except ValueError as error:  # the library's word for a prompt it can't take; it has rolled back
             raise BadPrompt(str(error)) from error
         self._undoable = True
+        self._clicks_before = self._clicks
         if isinstance(prompt, InitialMask):
+            self._clicks = ()
             return self._copy(Region.whole(self._shape))
+        click = _click(prompt)
+        if self._folder.guard and click is not None and not self._keeps(box, click):
+            return None
         return self._copy(_region(box))
 
     def undo(self) -> Region | None:
@@ -132,6 +141,7 @@ class NnInteractiveSession:
         if not self._undoable:
             return None
         self._undoable = False
+        self._clicks = self._clicks_before
         library.undo()
         return self._copy(_region(library._last_paste_bbox))
 
@@ -140,6 +150,7 @@ class NnInteractiveSession:
         library = self._open_library()
         library.reset_interactions()
         self._undoable = False
+        self._clicks = ()
         return self._copy(Region.whole(self._shape))
 
     def close(self) -> None:
@@ -157,6 +168,15 @@ class NnInteractiveSession:
         if self._library is None:
             raise SegloopError("the session is closed")
         return self._library
+
+    def _keeps(self, box: Any, click: Click) -> bool:
+        """Let the guard look at what a click did; False if it was taken back, with the library's undo."""
+        clicks = (*self._clicks, click)
+        if settle(self._library, self._mask, box, clicks) is Verdict.REJECTED:
+            self._undoable = False
+            return False
+        self._clicks = clicks
+        return True
 
     def _copy(self, written: Region | None) -> Region | None:
         """Copy what the library wrote inside `written` into the mask; returns the box of voxels that changed."""
@@ -184,6 +204,16 @@ def _send(library: Any, prompt: Prompt, *, predict: bool, boxes_3d: bool) -> Any
     voxels, bounds = prompt.voxels.astype(np.uint8), _bounds(prompt.region)
     draw = library.add_scribble_interaction if isinstance(prompt, Scribble) else library.add_lasso_interaction
     return draw(voxels, prompt.include, run_prediction=predict, interaction_bbox=bounds)
+
+
+def _click(prompt: Prompt) -> Click | None:
+    """The voxel the guard should look at: the point, or the middle of a stroke."""
+    if isinstance(prompt, Point):
+        return Click(prompt.at, prompt.include)
+    if isinstance(prompt, Scribble):
+        painted = np.argwhere(prompt.voxels)
+        return Click(_index(painted[len(painted) // 2] + np.array(prompt.region.low)), prompt.include)
+    return None
 
 
 def _flat(region: Region) -> Region:

@@ -5,6 +5,7 @@
     LICENSE                        its first line is what people are shown
     fold_X/checkpoint_final.pth    exactly one
     segloop.json                   ours, optional: {"guard": true} asks for the guard against runaway clicks
+                                   (`app.models.nninteractive_guard`); only the shipped demo has it unasked
 
 The library unpickles the checkpoint and builds whatever class the plans name, so both are checked here first.
 """
@@ -31,6 +32,8 @@ _INTERACTIONS: dict[str, type[Prompt]] = {
 }
 _DEFAULTS = {"points": True, "bbox2d": True, "bbox3d": False, "scribble": True, "lasso": True}  # as the library has it
 _OFFICIAL_DATASET = "Dataset225_nnInteractiveV2"
+_DEMO = Path(__file__).parent / "demo"
+_DEMO_NETWORK = "app.models.demo_network.ClickUNet"
 
 
 DEMO_NETWORK = "app.models.demo_network.ClickUNet"
@@ -59,7 +62,7 @@ def find_folder(model: str) -> Path:
         UnknownModel: there is no such folder, or the official model wasn't pulled yet. Nothing is ever fetched here.
     """
     if model == "demo":
-        return Path(__file__).parent / "demo"
+        return _DEMO
     if _is_official(model):
         from nnInteractive.model_management import get_local_model_dir, is_model_downloaded
 
@@ -115,19 +118,25 @@ def read_folder(path: Path) -> ModelFolder:
         patch=_largest_patch(plans),
         accepts=frozenset(accepts),
         boxes_3d=bool(takes["bbox3d"]),
-        guard=bool(_json(path / "segloop.json").get("guard", False)) if (path / "segloop.json").exists() else False,
+        guard=_guard(path),
     )
 
 
 def check_checkpoint(folder: ModelFolder) -> None:
     """Raises `BadFile` unless the checkpoint holds tensors and plain values only: the library loads it with pickle,
-    which would run any code that a file brings along."""
+    which would run any code that a file brings along. Numbers of numpy's pass: nnU-Net logs them while it trains."""
     import pickle
 
+    import numpy as np
     import torch
 
+    scalar: Any = np.float64(0).__reduce__()[0]  # numpy's constructor of scalars, which it has under two names
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    allowed: list[Any] = [np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?"))]
+    allowed += [(scalar, name) for name in names]
     try:
-        content = torch.load(folder.checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        with torch.serialization.safe_globals(allowed):
+            content = torch.load(folder.checkpoint, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise BadFile(f"{folder.checkpoint} holds more than weights, or is damaged: {error}") from error
     missing = {"network_weights", "trainer_name", "init_args"} - set(content if isinstance(content, dict) else ())
@@ -145,6 +154,11 @@ def _capabilities(path: Path) -> dict[str, Any]:
     if (path / "inference_session_class.json").exists():
         return {}  # the first release; the library fills in the defaults
     raise BadFile(f"{path} has no inference_info.json; it is no nnInteractive model folder")
+
+
+def _guard(path: Path) -> bool:
+    wishes = _json(path / "segloop.json") if (path / "segloop.json").exists() else {}
+    return bool(wishes.get("guard", path.resolve() == _DEMO.resolve()))
 
 
 def _check_architecture(plans: dict[str, Any]) -> None:

@@ -65,7 +65,9 @@ class Scribbles:
             region = _region(prompts, volume.geometry.shape, margin)
             seeds = _seeds(prompts, region)
             if not ((seeds == _INSIDE).any() and (seeds == _OUTSIDE).any()):
-                raise BadPrompt("inside the box there must be strokes on the structure and strokes beside it")
+                if any(isinstance(prompt, Box) for prompt in prompts):
+                    raise BadPrompt("inside the box there must be strokes on the structure and strokes beside it")
+                return mask  # one side was painted over
             image = _scaled(volume.voxels[region.slices])
             chance = _chance(image, seeds, self._likelihood)
             after = mask.copy()

@@ -103,6 +103,7 @@ class Services:
     def stop(self) -> None:
         """End the background work. Jobs are queued again and go on at the next start."""
         self.clock.shutdown()
+        self.sync.close()
         self.jobs.runner.shutdown()
         self.prompting.close_all()
         self.device.shutdown()

@@ -17,12 +17,15 @@ class SyncDesk:
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
         self._one = threading.Lock()
+        self._closed = False
         self.problem = ""
         """Why the last try failed; "" if it didn't."""
 
     def run(self) -> None:
         """Ask once. An archive that doesn't answer is noted and asked again later; nothing here is lost by it."""
         with self._one:
+            if self._closed:
+                return
             key = f"sync.cursor:{self._rooms.settings.studies}"
             try:
                 listing = self._rooms.archive.list(self._rooms.catalog.cases.cursor(key))
@@ -36,3 +39,8 @@ class SyncDesk:
             self._rooms.catalog.cases.apply(listing, key)
             if listing.cases or listing.gone:
                 logger.info("archive: %d new or changed cases, %d gone", len(listing.cases), len(listing.gone))
+
+    def close(self) -> None:
+        """Wait for a try that runs, and make no other."""
+        with self._one:
+            self._closed = True

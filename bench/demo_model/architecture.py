@@ -130,9 +130,17 @@ def write_folder(folder: Path) -> None:
 
 
 def save_weights(folder: Path, weights: dict[str, torch.Tensor]) -> None:
-    """Store weights in half precision; a reader sees the old file or the new one, never a part."""
+    """Store weights in half precision; a reader sees the old file or the new one, never a part.
+
+    The U-Net lists many of its weights under several names; equal ones are stored once.
+    """
+    stored: dict[str, torch.Tensor] = {}
+    for name, value in weights.items():
+        half = value.detach().half()
+        same = (kept for kept in stored.values() if kept.shape == half.shape and torch.equal(kept, half))
+        stored[name] = next(same, half)
     checkpoint = {
-        "network_weights": {name: value.detach().half() for name, value in weights.items()},
+        "network_weights": stored,
         "trainer_name": "nnInteractiveTrainer_stub",
         "init_args": {"configuration": CONFIGURATION, "fold": 0},
     }

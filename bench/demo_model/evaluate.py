@@ -155,14 +155,14 @@ def first_prompts(session: nnInteractiveInferenceSession, phantom: Phantom, rng:
 
 def evaluate(folder: Path, seed: int, share: float, threads: int, guarded: bool) -> list[Case]:
     """All held-out cases (or a ``share`` of each kind) made from one seed."""
-    rng = np.random.default_rng(seed)
+    shapes, prompts = np.random.default_rng(seed), np.random.default_rng(seed + 1)
     session = open_session(folder, threads)
     cases = []
     for kind in held_out_kinds():
         for _ in range(max(1, round(kind.count * share))):
-            phantom = kind.make(rng)
+            phantom = kind.make(shapes)
             case = click_through(session, phantom, kind.name, guarded)
-            case.first = first_prompts(session, phantom, rng)
+            case.first = first_prompts(session, phantom, prompts)
             cases.append(case)
             print(kind.name, case.voxels, " ".join(f"{step.after:.3f}" for step in case.steps), flush=True)
     return cases

@@ -136,19 +136,28 @@ def _place(
     centre = rng.uniform(margin, size - margin)
     low = np.maximum(0, np.floor(centre - reach).astype(int))
     high = np.minimum(size, np.ceil(centre + reach).astype(int))
-    axes = [np.arange(a, b, dtype=np.float32) for a, b in zip(low, high, strict=True)]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"))
-    grid = (grid - centre.astype(np.float32).reshape(3, 1, 1, 1)) * spacing_array.reshape(3, 1, 1, 1)
-    local_shape = (grid.shape[1], grid.shape[2], grid.shape[3])
-    wobble = rng.uniform(0, 0.18) * radius
-    grid += wobble * np.stack([_smooth_field(rng, local_shape) for _ in range(3)])
-    mask = _SHAPES[shape](rng, np.tensordot(_random_rotation(rng), grid, axes=1), radius)
+    window = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
+    rotation = _random_rotation(rng)
+    seed = int(rng.integers(2**32))
+
+    def draw(step: int, wobble: float) -> BoolArray:
+        """The object's mask in the window, on every ``step``-th voxel, the same shape on every call."""
+        axes = [np.arange(a, b, step, dtype=np.float32) for a, b in zip(low, high, strict=True)]
+        grid = np.stack(np.meshgrid(*axes, indexing="ij"))
+        grid = (grid - centre.astype(np.float32).reshape(3, 1, 1, 1)) * spacing_array.reshape(3, 1, 1, 1)
+        if wobble:
+            local_shape = (grid.shape[1], grid.shape[2], grid.shape[3])
+            grid += wobble * np.stack([_smooth_field(rng, local_shape) for _ in range(3)])
+        return _SHAPES[shape](np.random.default_rng(seed), np.tensordot(rotation, grid, axes=1), radius)
+
+    if not free[window][::3, ::3, ::3][draw(3, 0.0)].all():
+        return None
+    mask = draw(1, rng.uniform(0, 0.18) * radius)
     parts, count = ndimage.label(mask)
     if count == 0:
         return None
     if count > 1:
         mask = parts == np.bincount(parts.ravel())[1:].argmax() + 1
-    window = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
     if int(mask.sum()) < MIN_OBJECT_VOXELS or not free[window][mask].all():
         return None
     return window, mask
@@ -310,13 +319,13 @@ def held_out_kinds(size: int = 128) -> list[HeldOutKind]:
         return ct_phantom(rng, shapes=HELD_OUT_SHAPES, first=(shape, (6.0, 20.0)))
 
     return [
-        HeldOutKind("small superquadric", 12, partial(plain, first=("superquadric", (4.0, 8.0)))),
-        HeldOutKind("small union", 12, partial(plain, first=("union", (4.0, 8.0)))),
-        HeldOutKind("long tube", 14, partial(plain, first=("long_tube", (7.0, 15.0)))),
-        HeldOutKind("torus", 10, partial(plain, first=("torus", (6.0, 16.0)))),
-        HeldOutKind("superquadric", 12, partial(plain, first=("superquadric", (8.0, 22.0)))),
-        HeldOutKind("union", 12, partial(plain, first=("union", (8.0, 22.0)))),
-        HeldOutKind("ct", 24, mixed_ct),
+        HeldOutKind("small superquadric", 10, partial(plain, first=("superquadric", (4.0, 8.0)))),
+        HeldOutKind("small union", 10, partial(plain, first=("union", (4.0, 8.0)))),
+        HeldOutKind("long tube", 12, partial(plain, first=("long_tube", (7.0, 15.0)))),
+        HeldOutKind("torus", 8, partial(plain, first=("torus", (6.0, 16.0)))),
+        HeldOutKind("superquadric", 10, partial(plain, first=("superquadric", (8.0, 22.0)))),
+        HeldOutKind("union", 10, partial(plain, first=("union", (8.0, 22.0)))),
+        HeldOutKind("ct", 20, mixed_ct),
     ]
 
 

@@ -148,7 +148,7 @@ def ct_series(
             dataset.RescaleSlope, dataset.RescaleIntercept = ds(slope), ds(intercept)
         if modality == "CT":
             dataset.RescaleType = "HU"
-        values.append(_truth(hu[k], modality, float(ds(slope))))
+        values.append(_truth(hu[k], modality, float(ds(slope)), signed))
         if k not in missing:
             datasets.append(_encoded(dataset, transfer_syntax))
     np.random.default_rng(seed).shuffle(datasets)  # type: ignore[arg-type]
@@ -297,10 +297,10 @@ def _pixels(dataset: Dataset, hu: NDArray[np.int16], modality: Modality, signed:
     return 1.0, 0.0 if signed or modality == "MR" else -1024.0
 
 
-def _truth(hu: NDArray[np.int16], modality: Modality, slope: float) -> NDArray[np.generic]:
+def _truth(hu: NDArray[np.int16], modality: Modality, slope: float, signed: bool = False) -> NDArray[np.generic]:
     if modality == "CT":
         return hu
-    stored = hu.astype(np.int32) + 1024
+    stored = hu.astype(np.int32) + (0 if signed else 1024)
     return stored.astype(np.int16) if modality == "MR" else (stored * slope).astype(np.float32)
 
 

@@ -16,7 +16,7 @@ from app.models.networks import Served
 from tests.models.folders import known_version
 from tests.models.volumes import ball_volume
 
-CPU = Device("cpu", precision="fp32")
+CPU = Device("cpu", threads=1, precision="fp32")
 SHAPE = (20, 22, 24)
 
 

@@ -11,7 +11,7 @@ import pytest
 from app.errors import BadPrompt, Cancelled, ConfigurationError, NoRoom
 from app.models.device import Device, Priority, interacting
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

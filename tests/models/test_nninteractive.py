@@ -39,7 +39,7 @@ PROMPTS: list[Prompt] = [
 
 @pytest.fixture(scope="module")
 def device() -> Iterator[Device]:
-    made = Device("cpu", precision="fp32")
+    made = Device("cpu", threads=1, precision="fp32")
     yield made
     made.shutdown()
 
@@ -318,6 +318,19 @@ def test_a_checkpoint_with_code_in_it_is_refused_unopened(tmp_path: Path, device
     assert not (tmp_path / "ran").exists()
     with pytest.raises(pickle.UnpicklingError):
         torch.load(folder / "fold_0" / "checkpoint_final.pth", weights_only=True)
+
+
+def test_what_nnunet_logs_into_its_checkpoints_is_let_through(tmp_path: Path, device: Device) -> None:
+    logged = {
+        "logging": {"dice": [np.float64(0.3), np.float32(0.4)], "epoch": [np.int64(3)], "done": np.bool_(True)},
+        "_best_ema": np.float64(0.35),
+        "init_args": {"configuration": "3d_fullres", "fold": 0, "device": torch.device("cpu")},
+        "inference_allowed_mirroring_axes": (0, 1, 2),
+    }
+    folder = tiny_nninteractive(tmp_path / "model", checkpoint=logged)
+    session = NnInteractive("nninteractive", folder, device, autozoom=False).open(ball_volume(), {})
+
+    assert session.add(PROMPTS[0]) is not None
 
 
 class Poison:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -79,6 +79,7 @@ def test_volumes_without_contrast_are_refused() -> None:
         prepare_image(volume, spec())
 
 
+@settings(deadline=None)
 @given(shapes, shapes)
 def test_resampling_a_ramp_gives_the_ramp_at_the_new_centres(old: Index, new: Index) -> None:
     # In units of the box's edges, voxel x of n has its centre at (x + 0.5) / n.
@@ -106,6 +107,7 @@ def test_linear_resampling_is_scipys() -> None:
     np.testing.assert_allclose(resample_linear(array, (7, 3, 12)), expected, rtol=1e-5)
 
 
+@settings(deadline=None)
 @given(shapes, st.integers(1, 4))
 def test_labels_survive_a_finer_grid_and_back(shape: Index, factor: int) -> None:
     label = np.random.default_rng(sum(shape)).integers(0, 5, shape).astype(np.uint8)
@@ -138,6 +140,7 @@ def test_the_likeliest_class_wins() -> None:
     np.testing.assert_array_equal(label, probabilities.argmax(axis=-1))
 
 
+@settings(deadline=None)
 @given(shapes, shapes, st.data())
 def test_a_voxel_lies_in_its_model_voxel(shape: Index, model: Index, data: st.DataObject) -> None:
     index = data.draw(st.tuples(*[st.integers(0, n - 1) for n in shape]))
@@ -146,6 +149,7 @@ def test_a_voxel_lies_in_its_model_voxel(shape: Index, model: Index, data: st.Da
         assert y / m <= (x + 0.5) / n <= (y + 1) / m
 
 
+@settings(deadline=None)
 @given(shapes, shapes)
 def test_neighbouring_regions_share_no_voxel_and_miss_none(shape: Index, model: Index) -> None:
     covered = np.zeros(shape, int)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from app.models.spec import Version, write_snapshot, write_version
 from tests.models.folders import known_version, tiny_spec, tiny_version
 from tests.models.volumes import ball_mask, ball_volume
 
-CPU = Device("cpu", precision="fp32")
+CPU = Device("cpu", threads=1, precision="fp32")
 
 
 def ball_finder(folder: Path, spacing: float = 0.0) -> Version:
@@ -128,7 +129,7 @@ def test_unknown_options_and_bad_volumes_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_click_does_not_wait_for_the_whole_volume(tmp_path: Path) -> None:
-    device = Device("cpu", precision="fp32")
+    device = Device("cpu", threads=1, precision="fp32")
     finder = model(ball_finder(tmp_path / "1"), device)
     steps: list[str] = []
     first_window, clicked = threading.Event(), threading.Event()
@@ -137,7 +138,7 @@ def test_a_click_does_not_wait_for_the_whole_volume(tmp_path: Path) -> None:
         steps.append("window")
         if text == "segmenting" and not first_window.is_set():
             first_window.set()
-            assert clicked.wait(20)
+            assert clicked.wait(60)
 
     result: list[Mask] = []
     work = threading.Thread(
@@ -146,14 +147,14 @@ def test_a_click_does_not_wait_for_the_whole_volume(tmp_path: Path) -> None:
         )
     )
     work.start()
-    assert first_window.wait(20)
+    assert first_window.wait(60)
     click = threading.Thread(target=lambda: device.run(lambda: steps.append("click")))
     click.start()
     while device.waiting == 0:
-        pass
+        time.sleep(0.002)
     clicked.set()
-    work.join(20)
-    click.join(20)
+    work.join(60)
+    click.join(60)
     device.shutdown()
 
     assert 0 < steps.index("click") < len(steps) - 3
@@ -161,7 +162,7 @@ def test_a_click_does_not_wait_for_the_whole_volume(tmp_path: Path) -> None:
 
 
 def test_cancelled_work_leaves_the_device_usable(tmp_path: Path) -> None:
-    device = Device("cpu", precision="fp32")
+    device = Device("cpu", threads=1, precision="fp32")
     finder = model(ball_finder(tmp_path / "1"), device)
 
     def stop(done: float, text: str = "") -> None:

@@ -13,7 +13,7 @@ from app.models.networks import Served, build_network, load_weights
 from app.models.spec import read_version, read_weights, write_snapshot, write_version
 from tests.models.folders import tiny_spec, tiny_version
 
-CPU = Device("cpu", precision="fp32")
+CPU = Device("cpu", threads=1, precision="fp32")
 
 
 def test_a_version_is_read_as_it_was_written(tmp_path: Path) -> None:

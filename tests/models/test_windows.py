@@ -17,7 +17,7 @@ from app.models.networks import Loaded
 from app.models.spec import Version
 from app.models.windows import window_count, window_probabilities
 
-CPU = Device("cpu", precision="fp32")
+CPU = Device("cpu", threads=1, precision="fp32")
 
 
 class PerVoxel(torch.nn.Module):

@@ -37,7 +37,7 @@ def basic(password: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "path, headers",
+    ("path", "headers"),
     [
         ("/info/", {"Authorization": f"Bearer {TOKEN}"}),
         ("/info/", {"Authorization": f"bearer {TOKEN}"}),
@@ -50,7 +50,7 @@ def test_right_token_comes_in_by_every_carrier(path: str, headers: dict[str, str
 
 
 @pytest.mark.parametrize(
-    "path, headers",
+    ("path", "headers"),
     [
         ("/info/", {}),
         ("/info/", {"Authorization": "Bearer wrong"}),
@@ -115,7 +115,7 @@ def test_without_token_only_loopback_names_are_answered() -> None:
 
 
 @pytest.mark.parametrize(
-    "headers, status",
+    ("headers", "status"),
     [
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Origin": "https://attacker.example"}, 403),

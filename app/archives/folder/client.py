@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from app.archives.dicom_json import Entry, tag_of
 from app.archives.folder.durable import put
 from app.archives.folder.examine import read_instance_header
+from app.archives.folder.fields import INSTANCE_FIELDS, SERIES_FIELDS, STUDY_FIELDS
 from app.archives.folder.index import FolderIndex, Row
 from app.archives.folder.match import attribute, matcher
 from app.archives.folder.options import FolderOptions
@@ -24,47 +25,6 @@ from app.errors import BadFile, BadInput, Conflict, NotFound
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-STUDY_FIELDS = (
-    "StudyInstanceUID",
-    "StudyDate",
-    "StudyTime",
-    "AccessionNumber",
-    "StudyDescription",
-    "StudyID",
-    "ReferringPhysicianName",
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "TimezoneOffsetFromUTC",
-    "ModalitiesInStudy",
-    "NumberOfStudyRelatedSeries",
-    "NumberOfStudyRelatedInstances",
-)
-SERIES_FIELDS = (
-    "SeriesInstanceUID",
-    "Modality",
-    "SeriesNumber",
-    "SeriesDescription",
-    "SeriesDate",
-    "SeriesTime",
-    "BodyPartExamined",
-    "Manufacturer",
-    "FrameOfReferenceUID",
-    "NumberOfSeriesRelatedInstances",
-)
-INSTANCE_FIELDS = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "InstanceNumber",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "NumberOfFrames",
-    "AvailableTransferSyntaxUID",
-)
-"""What results hold unasked (DICOM PS3.18 tables 10.6.3-3 to -5); a level's results hold those of the levels above."""
 
 CANT_BE_STORED = 0xC000
 ANOTHER_IS_STORED = 0x0111
@@ -227,7 +187,7 @@ def _page(
     fields: Sequence[str] | None,
     search_filters: Mapping[str, object] | None,
 ) -> list[dict[str, Any]]:
-    meets = matcher(search_filters or {}, fuzzy=bool(fuzzymatching))
+    meets = matcher(search_filters or {}, unasked, fuzzy=bool(fuzzymatching))
     start = max(offset or 0, 0)
     stop = None if limit is None else start + max(limit, 0)
     page = itertools.islice(filter(meets, entries), start, stop)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from app.archives.folder.fields import SEARCHABLE_FIELDS
 from app.archives.folder.options import volume_stem
 from app.dicom.parsing import PARSER_ERRORS
 from app.dicom.uids import check_uid
@@ -21,16 +23,15 @@ FileKind = Literal["instance", "volume", "other", "broken"]
 MAGIC = b"DICM"
 MAGIC_AT = 128
 DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95")
-BULK_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "UN", "UT"})
-LONGEST_VALUE = 1024
+DIRECTORY = "1.2.840.10008.1.3.10"
+"""Media Storage Directory Storage: a DICOMDIR, which says what other files say themselves."""
 
 
 @dataclass(frozen=True)
 class Found:
     """A file and what it is. `reason` says why it is broken. The rest is for instances alone.
 
-    `header` is DICOM JSON of the attributes that a search can ask for: the public ones on the top level, without
-    sequences and bulk data.
+    `header` is DICOM JSON of `SEARCHABLE_FIELDS`.
     """
 
     kind: FileKind
@@ -60,20 +61,23 @@ def examine(path: Path, max_bytes: int) -> Found:
         return Found("broken", reason=f"can't be read ({type(error).__name__})")
 
 
-def read_instance_header(path: Path) -> Dataset:
-    """A DICOM file without its pixels. Raises `BadFile` for deflated files, and what pydicom raises."""
+def read_instance_header(path: Path, fields: Sequence[str] | None = None) -> Dataset:
+    """A DICOM file without its pixels, or only its `fields`.
+
+    Raises `BadFile` for deflated files, and what pydicom raises.
+    """
     import pydicom
     from pydicom.filereader import read_file_meta_info
 
     # pydicom inflates without a limit, even when it stops before the pixels.
     if read_file_meta_info(path).get("TransferSyntaxUID", "") in DEFLATED:
         raise BadFile("uses a deflated transfer syntax; store it uncompressed or with compressed frames")
-    return pydicom.dcmread(path, stop_before_pixels=True)
+    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=None if fields is None else list(fields))
 
 
 def _examine_dicom(path: Path) -> Found:
-    header = read_instance_header(path)
-    if header.get("DirectoryRecordSequence") is not None or path.name.upper() == "DICOMDIR":
+    header = read_instance_header(path, SEARCHABLE_FIELDS)
+    if header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
         return Found("other")
     study, series, sop = (check_uid(str(header.get(f"{level}InstanceUID", ""))) for level in ("Study", "Series", "SOP"))
     return Found(
@@ -84,26 +88,5 @@ def _examine_dicom(path: Path) -> Found:
         sop_class=str(header.get("SOPClassUID", "")),
         syntax=str(header.file_meta.get("TransferSyntaxUID", "")),
         modality=str(header.get("Modality", "")),
-        header=json.dumps(searchable(header), separators=(",", ":")),
+        header=json.dumps(header.to_json_dict(suppress_invalid_tags=True), separators=(",", ":")),
     )
-
-
-def searchable(header: Dataset) -> dict[str, Any]:
-    """The attributes that a search can ask for, as DICOM JSON."""
-    from pydicom import Dataset
-
-    kept = Dataset()
-    for tag in header.keys():  # noqa: SIM118 - iterating a Dataset itself converts every element
-        if tag.is_private or tag.group <= 0x0002:
-            continue
-        raw = header.get_item(tag)
-        if raw.VR in BULK_VRS or (isinstance(raw.value, bytes) and len(raw.value) > LONGEST_VALUE):
-            continue
-        try:
-            element = header[tag]
-        except PARSER_ERRORS:
-            continue
-        if element.VR not in BULK_VRS:
-            kept.add(element)
-    found: dict[str, Any] = kept.to_json_dict(suppress_invalid_tags=True)
-    return found

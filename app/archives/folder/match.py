@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import translate
 
-from app.archives.dicom_json import Entry
-from app.archives.folder.examine import BULK_VRS
+from app.archives.dicom_json import Entry, tag_of
+from app.archives.folder.fields import SEARCHABLE_FIELDS
 from app.errors import BadOption
 
 RANGED_VRS = frozenset({"DA", "TM", "DT"})
@@ -16,12 +16,16 @@ NO_WILDCARD_VRS = frozenset({"UI", "DA", "TM", "DT", "IS", "DS", "US", "SS", "UL
 Matcher = Callable[[Entry], bool]
 
 
-def matcher(filters: Mapping[str, object], *, fuzzy: bool = False) -> Matcher:
+def matcher(filters: Mapping[str, object], fields: Sequence[str], *, fuzzy: bool = False) -> Matcher:
     """Whether a result meets all `filters`, keyword or tag to value.
 
-    With `fuzzy`, names match by the beginnings of their words. Raises `BadOption` for what is no attribute or can't be
-    searched for: a filter is never passed over.
+    What can be searched for are the `fields` of the level and whatever else the index keeps. With `fuzzy`, names match
+    by the beginnings of their words. Raises `BadOption` for anything else: a filter is never passed over.
     """
+    known = {tag_of(keyword) for keyword in (*fields, *SEARCHABLE_FIELDS)}
+    for name in filters:
+        if attribute(name)[0] not in known:
+            raise BadOption(f"{name[:80]} can't be searched for here")
     tests = [_test(attribute(name), str(value), fuzzy) for name, value in filters.items()]
     return lambda entry: all(test(entry) for test in tests)
 
@@ -36,9 +40,7 @@ def attribute(name: str) -> tuple[str, str]:
             raise KeyError(name)
         vr = dictionary_VR(tag).split(" ")[0]
     except KeyError:
-        raise BadOption(f"{name[:80]!r} is not a DICOM attribute that can be searched for") from None
-    if vr in BULK_VRS:
-        raise BadOption(f"{name[:80]} can't be searched for")
+        raise BadOption(f"{name[:80]!r} is not a DICOM attribute") from None
     return f"{tag:08X}", vr
 
 

@@ -13,10 +13,10 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from app.core.label import FINAL
-from app.dialects.monailabel.notes import label_note
+from app.dialects.monailabel.notes import dataset_names, label_note
 from app.dialects.monailabel.routes import route
 from app.services import Services
-from app.workspace import Workspace, safe_name
+from app.workspace import Workspace
 
 
 def router(services: Services) -> APIRouter:
@@ -47,8 +47,7 @@ def _write(services: Services, file: Path, limit: int | None) -> None:
         for label, noted in finals[:limit]:
             image = services.cases.image_file(label.case_id)
             mask = services.labels.download(label)
-            stem = safe_name(label.case_id)
-            names = {"image": f"image/{stem}.nii", "label": f"label/{stem}.nii.gz"}
+            names = dataset_names(label.case_id)
             archive.write(image.path, names["image"])
             archive.write(mask.path, names["label"])
             pairs.append({**names, "id": label.case_id, "info": label_note(label, noted)})

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from fastapi import APIRouter
 
 from app.core.label import FINAL
-from app.dialects.monailabel.notes import image_note, label_note
+from app.dialects.monailabel.notes import dataset_names, image_note, label_note
 from app.dialects.monailabel.routes import route
 from app.services import Services
 
@@ -21,8 +21,7 @@ def router(services: Services) -> APIRouter:
         if output == "all":
             return _everything(services)
         if output == "train":
-            finals = [case_id for case_id, tags in services.labels.overview().items() if FINAL in tags]
-            return [{"image": f"image/{i}.nii", "label": f"label/{i}.nii.gz"} for i in finals]
+            return [dataset_names(case_id) for case_id, tags in services.labels.overview().items() if FINAL in tags]
         total, completed = services.cases.counts()
         return {"total": total, "completed": completed, "label_tags": services.labels.counts()}
 

@@ -31,9 +31,7 @@ def router(services: Services) -> APIRouter:
         async with received(request, incoming, most) as form:
             sent = form.needed("file")
             who = caller(request, form.json("params").get("client_id"))
-            case_id = image or sent.stem
-            if not case_id:
-                raise BadInput("the image has neither an id nor a file name")
+            case_id = _checked(image or sent.stem)
             await run_in_threadpool(_refuse_archived, services, case_id)
             row = await run_in_threadpool(services.cases.add_upload, [(sent.file, sent.name)], case_id, who)
             return {"image": row.case.id}
@@ -72,6 +70,16 @@ def router(services: Services) -> APIRouter:
             await run_in_threadpool(services.cases.set_info, image, {**row.info, **noted})
 
     return api
+
+
+def _checked(case_id: str) -> str:
+    """Slicer makes a local file of the id when it downloads the image: one annotator's name for an image mustn't lead
+    to another's files."""
+    if not case_id or case_id.startswith(".") or len(case_id) > 200 or any(c in "/\\" or ord(c) < 32 for c in case_id):
+        raise BadInput(
+            f"{case_id[:200]!r} can't be an image's name: it needs 1 to 200 characters, no slashes, no dot first"
+        )
+    return case_id
 
 
 def _refuse_archived(services: Services, case_id: str) -> None:

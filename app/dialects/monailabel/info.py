@@ -50,6 +50,13 @@ def router(services: Services) -> APIRouter:
             "datastore": {"total": total, "completed": completed, "label_tags": services.labels.counts()},
         }
 
+    @route(api, "POST", "/reload")
+    def reload() -> dict[str, Any]:
+        """Look now for what is new in the archive, and for new weights."""
+        services.sync.run()
+        services.models.refresh()
+        return {}
+
     return api
 
 
@@ -60,7 +67,7 @@ def _model(card: ModelCard, labels: list[str]) -> dict[str, Any]:
         "type": TYPES[card.kind],
         "labels": _numbered(_without_background(card.labels) or labels),
         "dimension": card.dimension,
-        "description": card.description + "".join(notes),
+        "description": card.description.rstrip(".") + "." + "".join(notes),
         "config": _config(card.options),
         "licence": card.licence,
         "version": card.version,

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.catalog.cases import CaseRow
 from app.core.label import Label
+from app.workspace import safe_name
 
 
 def image_note(row: CaseRow) -> dict[str, Any]:
@@ -21,6 +22,12 @@ def image_note(row: CaseRow) -> dict[str, Any]:
     if row.case.warnings:
         note["warnings"] = list(row.case.warnings)
     return note
+
+
+def dataset_names(case_id: str) -> dict[str, str]:
+    """What the image and the label of a case are called in `/datastore/dataset`."""
+    stem = safe_name(case_id)
+    return {"image": f"image/{stem}.nii", "label": f"label/{stem}.nii.gz"}
 
 
 def label_note(label: Label, noted: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,22 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.core.model import ModelCard, Option
 from app.errors import BadInput
 
-
-def _empty_list(value: object) -> object:
-    return [] if value is None else value
-
-
-def _empty_text(value: object) -> object:
-    return "" if value is None else value
-
-
-Text = Annotated[str, BeforeValidator(_empty_text)]
-Points = Annotated[list[Annotated[list[float], Field(min_length=3, max_length=3)]], BeforeValidator(_empty_list)]
+Points = list[Annotated[list[float], Field(min_length=3, max_length=3)]]
 
 
 class LabelEntry(BaseModel):
@@ -35,18 +25,18 @@ class InferParams(BaseModel):
     """The keys of `params` that mean something here. `image`, `model` and `output` among them never do (5.1)."""
 
     model_config = ConfigDict(extra="ignore")
-    client_id: Text = ""
-    label: Text = ""
+    client_id: str = ""
+    label: str = ""
     foreground: Points = []
     background: Points = []
-    roi: Annotated[list[float], BeforeValidator(_empty_list)] = []
+    roi: list[float] = []
     slice: int | float | None = None
     reset_state: bool = False
     result_compress: bool = True
-    label_info: Annotated[list[LabelEntry], BeforeValidator(_empty_list)] = []
-    selected_label_name: Text = ""
+    label_info: list[LabelEntry] = []
+    selected_label_name: str = ""
     save_label: bool = False
-    label_tag: Text = ""
+    label_tag: str = ""
 
 
 class _LabelPoints(BaseModel):
@@ -54,9 +44,9 @@ class _LabelPoints(BaseModel):
 
 
 def read_params(raw: Mapping[str, Any]) -> InferParams:
-    """Raises `BadInput`."""
+    """What is null counts as missing. Raises `BadInput`."""
     try:
-        params = InferParams.model_validate(raw)
+        params = InferParams.model_validate({key: value for key, value in raw.items() if value is not None})
     except ValidationError as error:
         raise BadInput(f"params: {_problems(error)}") from error
     if len(params.roi) not in (0, 6):
@@ -69,7 +59,7 @@ def points_by_label(raw: Mapping[str, Any], labels: Sequence[str]) -> dict[str, 
     found = {}
     for name in (*labels, "background"):
         try:
-            found[name] = _LabelPoints(points=raw.get(name)).points
+            found[name] = _LabelPoints(points=raw.get(name) or []).points
         except ValidationError as error:
             raise BadInput(f"params: {name}: {_problems(error)}") from error
     return found

@@ -24,7 +24,9 @@ def router(services: Services) -> APIRouter:
     api = APIRouter(tags=["DICOMweb"], lifespan=lifespan)
 
     # One address for what the contract calls wado, qido and stow: they are one service.
-    @api.api_route("/proxy/dicom/{path:path}", methods=["GET", "HEAD", "POST"], response_model=None)
+    @api.get("/proxy/dicom/{path:path}", response_model=None)
+    @api.head("/proxy/dicom/{path:path}", response_model=None)
+    @api.post("/proxy/dicom/{path:path}", response_model=None)
     async def forward(request: Request, path: str) -> StreamingResponse:
         """Ask the archive, with its credentials and without the caller's."""
         for kind in ("wado", "qido", "stow"):

@@ -17,10 +17,15 @@ BOUNDARY = "----------lImIt_of_THE_fIle_eW_$"
 
 
 def sent_by_slicer(fields: dict[str, str], files: dict[str, tuple[str, bytes]]) -> bytes:
-    """As `encode_multipart_formdata` of the stock clients writes it, with its stray line end behind the last boundary."""
+    """As `encode_multipart_formdata` of the stock clients writes it, with its stray line end at the end."""
     lines: list[bytes] = []
     for key, value in fields.items():
-        lines += [f"--{BOUNDARY}".encode(), f'Content-Disposition: form-data; name="{key}"'.encode(), b"", value.encode()]
+        lines += [
+            f"--{BOUNDARY}".encode(),
+            f'Content-Disposition: form-data; name="{key}"'.encode(),
+            b"",
+            value.encode(),
+        ]
     for key, (name, data) in files.items():
         disposition = f'Content-Disposition: form-data; name="{key}"; filename="{name}"'
         kind = b"Content-Type: application/octet-stream"
@@ -100,8 +105,7 @@ def test_more_than_allowed_is_refused_and_nothing_stays(tmp_path):
 @pytest.mark.parametrize("body", [b"no boundary at all", b"--" + BOUNDARY.encode() + b"\r\nbroken", b"\x00" * 50])
 def test_a_broken_form_is_the_callers_fault(tmp_path, body):
     with pytest.raises(BadInput):
-        form, _ = receive(tmp_path, body)
-        form.needed("file")
+        receive(tmp_path, body)[0].needed("file")
 
 
 def test_the_reviewer_sends_urlencoded_fields(tmp_path):

@@ -1,0 +1,96 @@
+"""The batch job: an automatic model over many cases, its answers kept as labels that a person may start from."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from app.catalog.cases import CaseRow
+from app.catalog.jobs import Job
+from app.catalog.labels import NewLabel
+from app.core.label import FINAL, ORIGINAL
+from app.core.mask import Mask
+from app.core.model import AutomaticModel
+from app.errors import BadOption, Cancelled, ModelNotTrained, NotSupported, SegloopError, UnknownLabel
+from app.learning.control import Control
+from app.learning.labelling import keep_label
+from app.learning.rooms import Rooms
+from app.learning.served import open_model
+from app.models.device import Device
+
+logger = logging.getLogger(__name__)
+
+
+def segment_cases(rooms: Rooms, job: Job, control: Control) -> Mapping[str, Any]:
+    """Segment cases with the model `job.name`. Cases that its version has segmented before are skipped.
+
+    The request's `images` says which cases: `all`, `labeled` or `unlabeled`; `label_tag` under which tag the answers
+    are kept (not as final: that takes a person); `max_batch_size` how many at most, 0 for no limit.
+    Raises `BadOption`, `UnknownModel`, `NotSupported`, `ModelNotTrained`.
+    """
+    tag = str(job.request.get("label_tag") or ORIGINAL)
+    if tag == FINAL:
+        raise BadOption(f"a model's answers aren't kept as {FINAL}: that a label is final, a person says")
+    device = Device(rooms.settings.device, threads=rooms.settings.threads or None)
+    model = cast(AutomaticModel, open_model(rooms, job.name, device))
+    if not hasattr(model, "segment"):
+        raise NotSupported(f"{job.name} doesn't segment on its own")
+    if not model.card.ready:
+        raise ModelNotTrained(f"{job.name} has no weights yet", retry_after=60)
+    served = rooms.catalog.versions.served(job.name)
+    version = served.id if served is not None else model.card.version
+
+    rows = _wanted(rooms, str(job.request.get("images", "unlabeled")))
+    rows = [row for row in rows if not _has(rooms, row, tag, job.name, version)]
+    rows = rows[: int(job.request.get("max_batch_size") or 0) or None]
+    failed: dict[str, str] = {}
+    for count, row in enumerate(rows):
+        control.progress(count / len(rows))
+        try:
+            volume = rooms.volumes(row.origin).volume(row.case)
+            mask = model.segment(volume, lambda done, text="": control.pause(), {})
+            segments = tuple(replace(s, algorithm="AUTOMATIC", algorithm_name=job.name) for s in mask.segments)
+            mask = Mask(mask.layers, segments, mask.geometry)
+            keep_label(rooms, row, mask, _new(row, tag, mask, job, version))
+        except Cancelled:
+            raise
+        except SegloopError as error:
+            logger.warning("case %s can't be segmented: %s", row.case.id, error)
+            failed[row.case.id] = str(error)
+    return {"segmented": len(rows) - len(failed), "failed": failed, "version": version}
+
+
+def _wanted(rooms: Rooms, images: str) -> list[CaseRow]:
+    if images not in ("all", "labeled", "unlabeled"):
+        raise BadOption(f"images is all, labeled or unlabeled, not {images!r}")
+    rows = [row for row in rooms.catalog.cases.all() if not row.problem]
+    return [row for row in rows if images == "all" or row.completed == (images == "labeled")]
+
+
+def _has(rooms: Rooms, row: CaseRow, tag: str, model: str, version: str) -> bool:
+    try:
+        newest = rooms.catalog.labels.newest(row.case.id, tag)
+    except UnknownLabel:
+        return False
+    return (newest.model, newest.model_version) == (model, version)
+
+
+def _new(row: CaseRow, tag: str, mask: Mask, job: Job, version: str) -> NewLabel:
+    digest = hashlib.sha256()
+    for layer in mask.layers:
+        digest.update(layer.tobytes())
+    return NewLabel(
+        case_id=row.case.id,
+        tag=tag,
+        submitted_sha256=digest.hexdigest(),
+        segments=mask.segments,
+        author=job.name,
+        client="segloop",
+        model=job.name,
+        model_version=version,
+        comment="",
+        info={},
+    )

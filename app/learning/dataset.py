@@ -1,0 +1,142 @@
+"""Labelled cases as what trainers learn from: on the model's grid, prepared once, mapped from disk."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.catalog.cases import CaseRow
+from app.core.label import FINAL, Label
+from app.core.mask import Mask
+from app.core.training import ModelSpec, Sample
+from app.core.volume import Volume
+from app.errors import Cancelled, SegloopError
+from app.learning.rooms import Rooms
+from app.models.preparation import prepare_image, prepare_label
+from app.workspace import write_durably
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN = 255
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A case and the final label that counts: the newest."""
+
+    row: CaseRow
+    label: Label
+
+    def open(self, rooms: Rooms) -> tuple[Volume, Mask]:
+        """The voxels and the label on their grid. Raises what reading a case raises, and `IntegrityError`."""
+        volume = rooms.volumes(self.row.origin).volume(self.row.case)
+        return volume, rooms.labels.read(self.label, volume.geometry)
+
+
+def labelled_cases(rooms: Rooms, label_ids: Sequence[int] | None = None) -> list[Labelled]:
+    """Every case with a final label that is there and can be opened, oldest label first; with `label_ids`, those
+    labels instead of the newest."""
+    rows = {row.case.id: row for row in rooms.catalog.cases.all() if not row.problem}
+    catalog = rooms.catalog.labels
+    labels = (
+        [label for label, _ in catalog.newest_of_all(FINAL)]
+        if label_ids is None
+        else [catalog.by_id(number) for number in label_ids]
+    )
+    return [Labelled(rows[label.case_id], label) for label in labels if label.case_id in rows]
+
+
+def learnable(structures: Sequence[str], cases: Sequence[Labelled]) -> tuple[str, ...]:
+    """Those of the project's structures that some label speaks of, in the project's order. A structure that nobody was
+    ever asked for can't be learnt, and would make every background voxel uncertain."""
+    spoken_of = {segment.name for one in cases for segment in one.label.segments}
+    return tuple(name for name in structures if name in spoken_of)
+
+
+def training_label(mask: Mask, labels: Sequence[str]) -> NDArray[np.uint8]:
+    """A mask as uint8 `(k, j, i)`: 1-based positions in `labels`, 0 for background, 255 for unknown.
+
+    Structures are matched by name. A segment that is listed and empty says that the structure isn't there. If one of
+    `labels` isn't listed at all, the annotator wasn't asked for it, and what is outside the listed structures may be
+    it: unknown. Segments that `labels` doesn't have are background; where segments overlap, the later label wins.
+    """
+    listed = {segment.name: segment.number for segment in mask.segments}
+    partial = any(name not in listed for name in labels)
+    answer = np.full(mask.geometry.shape, UNKNOWN if partial else 0, np.uint8)
+    if partial:
+        for segment in mask.segments:
+            if segment.name not in labels:
+                answer[mask.voxels_of(segment.number)] = 0
+    for position, name in enumerate(labels, start=1):
+        if name in listed:
+            answer[mask.voxels_of(listed[name])] = position
+    return answer
+
+
+@dataclass(frozen=True, eq=False)
+class Samples(Sequence[Sample]):
+    """Prepared cases, opened one at a time: voxels are mapped from disk, so that hundreds of cases take no memory."""
+
+    folder: Path
+    entries: Sequence[tuple[Labelled, str]]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+        one, key = self.entries[index]
+        image = np.load(self.folder / f"{key}.image.npy", mmap_mode="r")
+        label = np.load(self.folder / f"{key}.label.npy", mmap_mode="r")
+        return Sample(one.row.case.id, one.row.case.patient_key, image, label)
+
+
+def prepare(
+    rooms: Rooms, folder: Path, cases: Sequence[Labelled], spec: ModelSpec, step: Callable[[], None]
+) -> tuple[Samples, Mapping[str, str]]:
+    """Bring cases onto the model's grid, those that aren't in `folder` from an earlier run.
+
+    Files in `folder` that none of these cases needs are removed. `step` is called before each case; what it raises
+    goes through. Also returns, by case id, why cases were left out: one that can't be read doesn't stop the others.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    entries: list[tuple[Labelled, str]] = []
+    problems: dict[str, str] = {}
+    for one in cases:
+        step()
+        key = _key(one, spec)
+        try:
+            if not (folder / f"{key}.label.npy").exists():
+                _write(rooms, folder, one, spec, key)
+            entries.append((one, key))
+        except Cancelled:
+            raise
+        except SegloopError as error:
+            logger.warning("case %s is left out: %s", one.row.case.id, error)
+            problems[one.row.case.id] = str(error)
+    needed = {key for _, key in entries}
+    for file in folder.iterdir():
+        if file.name.partition(".")[0] not in needed:
+            file.unlink()
+    return Samples(folder, entries), problems
+
+
+def _write(rooms: Rooms, folder: Path, one: Labelled, spec: ModelSpec, key: str) -> None:
+    volume, mask = one.open(rooms)
+    image = prepare_image(volume, spec)
+    label = prepare_label(training_label(mask, spec.labels), volume.geometry, spec)
+    # The label comes last: a case that has one is whole.
+    write_durably(folder / f"{key}.image.npy", lambda path: np.save(path, image))
+    write_durably(folder / f"{key}.label.npy", lambda path: np.save(path, label))
+
+
+def _key(one: Labelled, spec: ModelSpec) -> str:
+    """Changes with whatever the prepared arrays depend on."""
+    names = [segment.name for segment in one.label.segments]
+    parts = (one.row.case.id, one.row.case.stamp, one.label.sha256, names, spec.labels, spec.spacing, spec.intensity)
+    return hashlib.sha256(repr((*parts, spec.patch[0] == 1)).encode()).hexdigest()[:32]

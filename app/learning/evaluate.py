@@ -1,0 +1,93 @@
+"""How good a model version is: Dice on whole validation cases, through the same path that serves people."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.mask import Mask
+from app.core.model import AutomaticModel, InteractiveModel
+from app.core.progress import unheard
+from app.core.prompt import Point
+from app.core.volume import Index, Volume
+from app.errors import Cancelled, SegloopError
+from app.learning.dataset import Labelled
+from app.learning.gate import Measured
+from app.learning.rooms import Rooms
+from app.learning.served import AnyModel
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    model: AnyModel, cases: Sequence[Labelled], names: Sequence[str], rooms: Rooms, step: Callable[[], None]
+) -> Measured:
+    """Mean Dice by structure. An interactive model gets one click, in the middle of each structure.
+
+    `step` is called before each case. Cases that can't be read are left out.
+    """
+    found: dict[str, list[float]] = defaultdict(list)
+    count = 0
+    for one in cases:
+        step()
+        try:
+            volume, truth = one.open(rooms)
+            for name, value in _dice_of_case(model, volume, truth, names):
+                found[name].append(value)
+            count += 1
+        except Cancelled:
+            raise
+        except SegloopError as error:
+            logger.warning("case %s can't be measured: %s", one.row.case.id, error)
+    return Measured({name: float(np.mean(found[name])) for name in names if name in found}, count)
+
+
+def dice(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float | None:
+    """Twice the common part over the sum of both sizes (Dice 1945); None if both are empty."""
+    size = int(predicted.sum()) + int(truth.sum())
+    return 2 * int((predicted & truth).sum()) / size if size else None
+
+
+def middle(area: NDArray[np.bool_]) -> Index:
+    """The voxel of a non-empty area `(k, j, i)` that lies deepest inside."""
+    from scipy.ndimage import distance_transform_edt
+
+    depth = distance_transform_edt(np.pad(area, 1))[1:-1, 1:-1, 1:-1]
+    return cast(Index, tuple(int(x) for x in np.unravel_index(int(depth.argmax()), area.shape)))
+
+
+def _dice_of_case(model: AnyModel, volume: Volume, truth: Mask, names: Sequence[str]) -> Iterator[tuple[str, float]]:
+    listed = {segment.name: segment.number for segment in truth.segments if segment.name in names}
+    if model.card.kind == "interactive":
+        clicked = cast(InteractiveModel, model)
+        pairs = ((name, _after_a_click(clicked, volume, truth.voxels_of(number))) for name, number in listed.items())
+    else:
+        predicted = cast(AutomaticModel, model).segment(volume, unheard, {})
+        numbers = {segment.name: segment.number for segment in predicted.segments}
+        # A structure the model has never heard of is one it finds nowhere.
+        nowhere = np.zeros(volume.geometry.shape, bool)
+        pairs = (
+            (name, dice(predicted.voxels_of(numbers[name]) if name in numbers else nowhere, truth.voxels_of(number)))
+            for name, number in listed.items()
+        )
+    yield from ((name, value) for name, value in pairs if value is not None)
+
+
+def _after_a_click(model: InteractiveModel, volume: Volume, truth: NDArray[np.bool_]) -> float | None:
+    if not truth.any():
+        return None
+    flat = model.card.dimension == 2
+    if flat:
+        k = int(truth.sum(axis=(1, 2)).argmax())  # the slice with most of the structure
+        truth = truth & (np.arange(truth.shape[0]) == k)[:, None, None]
+    session = model.open(volume, {})
+    try:
+        session.add(Point(middle(truth)))
+        return dice(session.mask > 0, truth)
+    finally:
+        session.close()

@@ -1,0 +1,108 @@
+"""The scoring job: how unsure a model is about each unlabelled case, within a budget of time.
+
+One pass over a case writes `entropy:<model>`, and `epistemic:<model>` too if snapshots of the training run were kept.
+Scores that an earlier version made are nearly as good as fresh ones, so what they call hard is looked at again first.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any, cast
+
+from app.catalog.cases import CaseRow
+from app.catalog.jobs import Job
+from app.core.model import ProbabilisticModel
+from app.core.pool import Candidate, Score
+from app.core.volume import Volume
+from app.errors import Cancelled, ModelNotTrained, NotSupported, SegloopError
+from app.learning.control import Control
+from app.learning.rooms import Rooms
+from app.learning.served import open_model
+from app.learning.uncertainty import Summary, entropy, mutual_information, summarise
+from app.models.device import Device
+
+logger = logging.getLogger(__name__)
+
+ENTROPY, EPISTEMIC = "entropy", "epistemic"
+_HARD = 0.3
+"""The share of stale scores, the highest, that is made again before the others."""
+
+
+def score(rooms: Rooms, job: Job, control: Control) -> Mapping[str, Any]:
+    """Score unlabelled cases with the model `job.name`; cases that its version has scored are skipped.
+
+    Raises `UnknownModel`, `NotSupported`, `ModelNotTrained`.
+    """
+    device = Device(rooms.settings.device, threads=rooms.settings.threads or None)
+    model = cast(ProbabilisticModel, open_model(rooms, job.name, device))
+    if not hasattr(model, "probabilities"):
+        raise NotSupported(f"{job.name} doesn't tell how sure it is; it can't score cases")
+    if not model.card.ready:
+        raise ModelNotTrained(f"{job.name} has no weights yet", retry_after=60)
+    served = rooms.catalog.versions.served(job.name)
+    version = served.id if served is not None else model.card.version
+    members = [model, *model.snapshots()]
+
+    known = rooms.catalog.scores.dated(f"{ENTROPY}:{job.name}")
+    todo = in_order(rooms.catalog.cases.candidates(), known, version)[: rooms.settings.learning.score_cases]
+    until = time.monotonic() + rooms.settings.learning.score_seconds
+    done = 0
+    for count, candidate in enumerate(todo):
+        control.pause()
+        control.progress(count / len(todo))
+        if time.monotonic() - control.waited > until:
+            break
+        try:
+            _score_case(rooms, rooms.catalog.cases.get(candidate.case_id), members, version, job.name, control)
+            done += 1
+        except Cancelled:
+            raise
+        except SegloopError as error:
+            logger.warning("case %s can't be scored: %s", candidate.case_id, error)
+    return {"scored": done, "left": len(todo) - done, "version": version, "members": len(members)}
+
+
+def in_order(
+    candidates: Sequence[Candidate], known: Mapping[str, tuple[Score, float]], version: str
+) -> list[Candidate]:
+    """What should be scored, the most useful first: what never was, then the highest scores of earlier versions, then
+    the oldest ones. `known` has the newest score and its time by case id; those of `version` are fresh."""
+    never = [one for one in candidates if one.case_id not in known]
+    stale = [one for one in candidates if one.case_id in known and known[one.case_id][0].model_version != version]
+    stale.sort(key=lambda one: -known[one.case_id][0].value)
+    hard = round(_HARD * len(stale))
+    return [*never, *stale[:hard], *sorted(stale[hard:], key=lambda one: known[one.case_id][1])]
+
+
+def _score_case(
+    rooms: Rooms, row: CaseRow, members: Sequence[ProbabilisticModel], version: str, model: str, control: Control
+) -> None:
+    start = time.monotonic()
+    volume = rooms.volumes(row.origin).volume(row.case)
+    summaries = look(volume, members, control)
+    seconds = time.monotonic() - start
+    # Entropy comes last: a case that has it is done.
+    for scorer in (EPISTEMIC, ENTROPY):
+        if scorer in summaries:
+            summary = summaries[scorer]
+            detail = {"per_class": dict(summary.per_class), "slices": list(summary.slices), "members": len(members)}
+            rooms.catalog.scores.put(row.case.id, f"{scorer}:{model}", version, summary.value, seconds, detail)
+
+
+def look(volume: Volume, members: Sequence[ProbabilisticModel], control: Control) -> dict[str, Summary]:
+    """The entropy of the first member's answer; with more members, what they disagree about, too."""
+
+    def step(done: float, text: str = "") -> None:
+        control.pause()
+
+    labels, depth = members[0].card.labels, volume.geometry.shape[0]
+    first = members[0].probabilities(volume, step)
+    summaries = {ENTROPY: summarise(entropy(first), first, labels, depth)}
+    if len(members) > 1:
+        others = (member.probabilities(volume, step) for member in members[1:])
+        information, mean = mutual_information(chain([first], others))
+        summaries[EPISTEMIC] = summarise(information, mean, labels, depth)
+    return summaries

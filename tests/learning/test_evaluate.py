@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.learning.dataset import labelled_cases
+from app.learning.evaluate import dice, evaluate, middle
+from app.learning.rooms import Rooms
+from app.models.fake import FakeAutomatic, FakeInteractive
+from tests.learning import phantoms
+
+
+@pytest.fixture
+def rooms(tmp_path: Path) -> Iterator[Rooms]:
+    opened = phantoms.rooms(phantoms.settings(tmp_path), count=3)
+    yield opened
+    opened.close()
+
+
+def test_dice() -> None:
+    one, other = np.zeros((2, 2, 2), bool), np.zeros((2, 2, 2), bool)
+    assert dice(one, other) is None
+    one[0] = True
+    assert dice(one, other) == 0.0
+    other[0, 0] = True
+    assert dice(one, other) == pytest.approx(2 * 2 / (4 + 2))
+    assert dice(one, one) == 1.0
+
+
+def test_middle_is_deepest_even_at_the_edge() -> None:
+    area = np.zeros((5, 9, 9), bool)
+    area[:, 2:7, 0:5] = True
+    assert middle(area) == (2, 4, 2)
+
+
+def test_a_click_into_the_middle(rooms: Rooms) -> None:
+    labelmap = np.zeros(phantoms.SHAPE, np.uint8)
+    labelmap[3:8, 5:10, 5:10] = 1
+    phantoms.submit(rooms, 0, labelmap=labelmap)
+    measured = evaluate(FakeInteractive(radius=2), labelled_cases(rooms), phantoms.NAMES, rooms, lambda: None)
+    assert (dict(measured.dice), measured.cases) == ({"bright": 1.0}, 1)  # "dark" is nowhere, and was clicked nowhere
+
+
+def test_an_automatic_model_by_structure_name(rooms: Rooms) -> None:
+    phantoms.submit(rooms, 0)
+    measured = evaluate(
+        FakeAutomatic(("bright", "liver", "spleen")), labelled_cases(rooms), phantoms.NAMES, rooms, lambda: None
+    )
+    assert measured.dice["dark"] == 0.0  # it doesn't know the structure, so it finds it nowhere
+    assert measured.dice["bright"] < 0.1  # it finds it, in another place
+    assert measured.mean == pytest.approx(measured.dice["bright"] / 2)
+
+
+def test_a_case_that_cannot_be_read_is_left_out(rooms: Rooms) -> None:
+    rooms.labels.path(phantoms.submit(rooms, 0)).unlink()
+    phantoms.submit(rooms, 1)
+    model = FakeAutomatic(phantoms.NAMES)
+    assert evaluate(model, labelled_cases(rooms), phantoms.NAMES, rooms, lambda: None).cases == 1

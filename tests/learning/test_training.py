@@ -1,0 +1,183 @@
+"""From labels to a served version, on tiny volumes with a tiny network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.catalog.jobs import Job
+from app.errors import BadInput, Cancelled, ConfigurationError
+from app.learning.control import Control
+from app.learning.dataset import labelled_cases, learnable, training_label
+from app.learning.rooms import Rooms
+from app.learning.split import is_validation
+from app.learning.training import train
+from app.models.spec import read_version
+from tests.learning import phantoms
+
+LEARN = [seed for seed in range(12) if not is_validation(f"patient-{seed}", 5)]
+VALIDATE = [seed for seed in range(12) if is_validation(f"patient-{seed}", 5)]
+
+
+@pytest.fixture
+def rooms(tmp_path: Path) -> Iterator[Rooms]:
+    opened = phantoms.rooms(phantoms.settings(tmp_path))
+    yield opened
+    opened.close()
+
+
+def control(rooms: Rooms, job: Job) -> Control:
+    return Control(rooms.catalog.jobs, job.id, rooms.paths.interaction, pause_seconds=0)
+
+
+def run(rooms: Rooms, **request: object) -> tuple[Job, dict[str, object]]:
+    job = rooms.catalog.jobs.add("train", "segmentation", request, once=False)
+    rooms.catalog.jobs.started(job.id, 1, 0.0)
+    result = dict(train(rooms, job, control(rooms, job)))
+    rooms.catalog.jobs.finish(job.id, "done", result)
+    return job, result
+
+
+def test_the_phantoms_have_both_sides() -> None:
+    assert len(LEARN) >= 4
+    assert len(VALIDATE) >= 2
+
+
+def test_labels_become_a_served_version(rooms: Rooms) -> None:
+    labels = [phantoms.submit(rooms, seed) for seed in [*LEARN[:4], *VALIDATE[:2]]]
+    job, result = run(rooms, max_epochs=12)
+    served = rooms.catalog.versions.served("segmentation")
+    assert served is not None
+    assert (served.id, served.state, served.job_id) == ("segmentation-1", "published", job.id)
+    assert list(served.label_ids) == [label.id for label in labels]
+    assert result["version"] == "segmentation-1"
+    assert (result["epoch"], result["total_epochs"], result["validation_cases"]) == (12, 12, 2)
+    assert float(str(result["best_metric"])) > 0.5
+    assert str(result["total_time"]).count(":") == 2
+    json.dumps(result)
+
+    folder = rooms.paths.models / served.folder
+    version = read_version(folder)
+    assert version.spec.labels == phantoms.NAMES
+    assert version.sha256 == served.sha256
+    assert len(version.snapshots) == 2
+    assert json.loads((folder / "metrics.json").read_text())["dice"].keys() == set(phantoms.NAMES)
+    epochs = [data for _, _, data in rooms.catalog.jobs.events(job.id, kind="epoch")]
+    assert [data["epoch"] for data in epochs] == list(range(1, 13))
+    assert epochs[-1]["metrics"]["loss"] < epochs[0]["metrics"]["loss"]
+
+
+def test_a_worse_version_is_kept_and_not_served(rooms: Rooms) -> None:
+    for seed in [*LEARN[:4], *VALIDATE[:2]]:
+        phantoms.submit(rooms, seed)
+    run(rooms, max_epochs=12)
+    for seed in LEARN[:4]:  # someone mixes up the two structures
+        phantoms.submit(rooms, seed, labelmap=(3 - phantoms.voxels(seed)[1]) % 3)
+    _, result = run(rooms, max_epochs=12)
+    assert (result["version"], result["state"]) == ("segmentation-2", "rejected")
+    assert "worse" in str(result["reason"])
+    served = rooms.catalog.versions.served("segmentation")
+    assert served is not None
+    assert served.id == "segmentation-1"
+    assert rooms.catalog.versions.get("segmentation-2").parent == "segmentation-1"
+
+
+def test_without_validation_patients_the_last_epoch_is_published(rooms: Rooms) -> None:
+    phantoms.submit(rooms, LEARN[0])
+    _, result = run(rooms, max_epochs=1)
+    assert (result["state"], result["best_metric"], result["best_metric_epoch"]) == ("published", 0.0, 1)
+    assert "no validation patients" in str(result["reason"])
+
+
+def test_a_job_that_is_run_again_after_publishing_publishes_nothing(rooms: Rooms) -> None:
+    phantoms.submit(rooms, LEARN[0])
+    job, result = run(rooms, max_epochs=1)
+    assert dict(train(rooms, job, control(rooms, job))) == result
+    assert len(rooms.catalog.versions.listed("segmentation")) == 1
+
+
+def test_an_orphaned_folder_of_a_killed_run_is_no_obstacle(rooms: Rooms) -> None:
+    phantoms.submit(rooms, LEARN[0])
+    orphan = rooms.paths.models / "segmentation" / "1"
+    orphan.mkdir(parents=True)
+    (orphan / "weights.pt").write_bytes(b"half a file")
+    _, result = run(rooms, max_epochs=1)
+    served = rooms.catalog.versions.get(str(result["version"]))
+    assert read_version(rooms.paths.models / served.folder).sha256 == served.sha256
+
+
+def test_a_case_that_cannot_be_read_is_left_out(rooms: Rooms) -> None:
+    broken = phantoms.submit(rooms, LEARN[0])
+    phantoms.submit(rooms, LEARN[1])
+    rooms.labels.path(broken).write_bytes(b"not what was written")
+    job, result = run(rooms, max_epochs=1)
+    assert result["training_cases"] == 1
+    assert [data["case"] for _, _, data in rooms.catalog.jobs.events(job.id, kind="log")] == [f"case-{LEARN[0]}"]
+
+
+def test_reasons_for_not_training(rooms: Rooms, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="bright, dark"):
+        run(rooms)
+    phantoms.submit(rooms, VALIDATE[0])
+    with pytest.raises(BadInput, match="kept for validation"):
+        run(rooms)
+    other = phantoms.rooms(phantoms.settings(tmp_path / "other", trainer="nobody"))
+    phantoms.submit(other, LEARN[0])
+    with pytest.raises(ConfigurationError, match="nobody"):
+        run(other)
+    other.close()
+
+
+def test_a_stopped_run_ends_before_its_next_step(rooms: Rooms) -> None:
+    phantoms.submit(rooms, LEARN[0])
+    job = rooms.catalog.jobs.add("train", "segmentation", {})
+    rooms.catalog.jobs.started(job.id, 1, 0.0)
+    rooms.catalog.jobs.request_stop(job.id)
+    with pytest.raises(Cancelled):
+        train(rooms, job, control(rooms, job))
+    assert rooms.catalog.versions.listed() == []
+
+
+def test_a_new_structure_starts_from_what_fits(rooms: Rooms) -> None:
+    phantoms.submit(rooms, LEARN[0], names=("bright",))
+    run(rooms, max_epochs=1)
+    phantoms.submit(rooms, LEARN[1])
+    _, result = run(rooms, max_epochs=1)
+    version = rooms.catalog.versions.get(str(result["version"]))
+    assert read_version(rooms.paths.models / version.folder).spec.labels == phantoms.NAMES
+
+
+def test_prepared_cases_are_used_again_and_removed_when_their_label_is_old(rooms: Rooms) -> None:
+    phantoms.submit(rooms, LEARN[0])
+    phantoms.submit(rooms, LEARN[1])
+    run(rooms, max_epochs=1)
+    folder = rooms.paths.cache / "prepared" / "segmentation" / "train"
+    before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+    phantoms.submit(rooms, LEARN[1], labelmap=np.zeros(phantoms.SHAPE, np.uint8))
+    run(rooms, max_epochs=1)
+    after = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+    assert len(before) == len(after) == 4
+    assert len(before.items() & after.items()) == 2
+    shutil.rmtree(folder)  # it is only a cache
+    run(rooms, max_epochs=1)
+
+
+def test_only_structures_that_some_label_speaks_of_are_learnt(rooms: Rooms) -> None:
+    assert learnable(phantoms.NAMES, labelled_cases(rooms)) == ()
+    phantoms.submit(rooms, 0, names=("dark",))
+    assert learnable(phantoms.NAMES, labelled_cases(rooms)) == ("dark",)
+
+
+def test_what_an_annotator_was_not_asked_for_is_unknown() -> None:
+    labelmap = np.zeros(phantoms.SHAPE, np.uint8)
+    labelmap[0], labelmap[1] = 1, 2
+    mask = phantoms.Mask.single(labelmap, ["dark", "other"], phantoms.geometry())
+    asked = training_label(mask, ("dark",))
+    assert [int(asked[k, 0, 0]) for k in range(3)] == [1, 0, 0]
+    partly = training_label(mask, ("bright", "dark"))
+    assert [int(partly[k, 0, 0]) for k in range(3)] == [2, 0, 255]

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from app.core.progress import unheard
+from app.core.volume import Geometry, Volume
+from app.errors import BadFile, Cancelled, ConfigurationError
+from app.models.bundle import Bundle
+from app.models.device import Device
+from tests.models.volumes import ball_mask
+
+CPU = Device("cpu", threads=1, precision="fp32")
+SHAPE = (14, 18, 22)
+
+
+def bundle(folder: Path, channels: dict[str, str], outputs: int, images: int = 1, spacing: float = 1.0) -> Path:
+    """A bundle whose network is a single 1 x 1 x 1 convolution, over oriented and resampled images."""
+    metadata = {
+        "version": "0.3.1",
+        "description": "finds bright balls",
+        "copyright": "Copyright (c) Nobody",
+        "network_data_format": {
+            "inputs": {"image": {"num_channels": images}},
+            "outputs": {"pred": {"channel_def": channels}},
+        },
+    }
+    inference: dict[str, Any] = {
+        "imports": ["$import torch"],
+        "bundle_root": ".",
+        "device": "$torch.device('cuda')",
+        "network_def": {
+            "_target_": "torch.nn.Conv3d",
+            "in_channels": 1,
+            "out_channels": outputs,
+            "kernel_size": 1,
+        },
+        "network": "$@network_def.to(@device)",
+        "preprocessing": {
+            "_target_": "Compose",
+            "transforms": [
+                {"_target_": "LoadImaged", "keys": "image"},
+                {"_target_": "EnsureChannelFirstd", "keys": "image"},
+                {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
+                {"_target_": "Spacingd", "keys": "image", "pixdim": [spacing] * 3, "mode": "bilinear"},
+                {
+                    "_target_": "ScaleIntensityRanged",
+                    "keys": "image",
+                    "a_min": 0,
+                    "a_max": 100,
+                    "b_min": 0.0,
+                    "b_max": 1.0,
+                },
+            ],
+        },
+        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "sw_batch_size": 2},
+    }
+    (folder / "configs").mkdir(parents=True)
+    (folder / "models").mkdir()
+    (folder / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    (folder / "configs" / "inference.json").write_text(json.dumps(inference))
+    weight = torch.linspace(-1, 1, outputs).reshape(outputs, 1, 1, 1, 1) if outputs > 2 else torch.tensor([0.0, 2.0])
+    state = {"weight": weight.reshape(outputs, 1, 1, 1, 1), "bias": torch.zeros(outputs)}
+    if outputs == 2:
+        state["bias"] = torch.tensor([0.0, -1.0])  # the second class wins above one half
+    torch.save(state, folder / "models" / "model.pt")
+    return folder
+
+
+def oblique_volume() -> Volume:
+    """A ball off the middle, on a grid that is neither RAS nor cubic."""
+    turn = np.array([[0.96, -0.28, 0], [0.28, 0.96, 0], [0, 0, -1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn * [1.1, 1.2, 2.0]
+    affine[:3, 3] = [30, -20, 11]
+    voxels = (100 * ball_mask(SHAPE, (5, 11, 8), 4.5)).astype(np.int16)
+    return Volume(voxels, Geometry(SHAPE, affine))
+
+
+def test_the_answer_lies_on_the_cases_grid(tmp_path: Path) -> None:
+    volume = oblique_volume()
+    model = Bundle("ball", bundle(tmp_path / "ball", {"0": "background", "1": "ball"}, 2, spacing=0.8), CPU)
+    found = model.segment(volume, unheard, {}).voxels_of(1)
+
+    ball = volume.voxels > 0
+    assert found.shape == SHAPE
+    assert 2 * (found & ball).sum() / (found.sum() + ball.sum()) > 0.9
+    np.testing.assert_allclose(np.argwhere(found).mean(axis=0), (5, 11, 8), atol=0.2)
+
+
+def test_the_card_is_the_metadata(tmp_path: Path) -> None:
+    card = Bundle("ball", bundle(tmp_path / "ball", {"1": "ball", "0": "Background"}, 2), CPU).card
+
+    assert card.labels == ("ball",)
+    assert card.version == "ball-0.3.1"
+    assert card.description == "finds bright balls"
+    assert card.licence == "Copyright (c) Nobody"
+    assert card.ready
+
+
+def test_classes_without_a_background_may_overlap(tmp_path: Path) -> None:
+    volume = oblique_volume()
+    channels = {"0": "never", "1": "nowhere", "2": "ball"}
+    mask = Bundle("three", bundle(tmp_path / "three", channels, 3), CPU).segment(volume, unheard, {})
+
+    assert [segment.name for segment in mask.segments] == ["never", "nowhere", "ball"]
+    assert mask.overlapping
+    assert not mask.voxels_of(1).any()
+    assert mask.voxels_of(3).any()
+
+
+def test_weights_with_code_are_refused(tmp_path: Path) -> None:
+    folder = bundle(tmp_path / "ball", {"0": "background", "1": "ball"}, 2)
+    torch.save({"weight": print}, folder / "models" / "model.pt")
+    with pytest.raises(BadFile, match="more than weights"):
+        Bundle("ball", folder, CPU).segment(oblique_volume(), unheard, {})
+
+
+def test_pickle_must_not_be_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONAI_ALLOW_PICKLE", "1")
+    with pytest.raises(ConfigurationError, match="MONAI_ALLOW_PICKLE"):
+        Bundle("ball", bundle(tmp_path / "ball", {"0": "background", "1": "ball"}, 2), CPU)
+
+
+def test_bundles_for_several_images_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match="4 images"):
+        Bundle("brain", bundle(tmp_path / "brain", {"0": "background", "1": "tumour"}, 2, images=4), CPU)
+
+
+def test_metadata_that_disagrees_with_the_network_is_refused(tmp_path: Path) -> None:
+    channels = {"0": "background", "1": "a", "2": "b"}
+    with pytest.raises(BadFile, match="2 labels"):
+        Bundle("ball", bundle(tmp_path / "ball", channels, 2), CPU).segment(oblique_volume(), unheard, {})
+
+
+def test_it_can_be_cancelled(tmp_path: Path) -> None:
+    def stop(done: float, text: str = "") -> None:
+        if text == "segmenting":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        Bundle("ball", bundle(tmp_path / "ball", {"0": "background", "1": "ball"}, 2), CPU).segment(
+            oblique_volume(), stop, {}
+        )
+
+
+def test_folders_that_are_no_bundles_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadFile):
+        Bundle("none", tmp_path, CPU)
