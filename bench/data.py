@@ -77,7 +77,7 @@ def blobs(shape: Shape, count: int, shift: int = 0) -> NDArray[np.uint8]:
     for number in range(1, count + 1):
         row, column = divmod(number - 1, columns)
         place = np.array(
-            [rng.uniform(0.25, 0.75), 0.25 + 0.5 * (row + 0.5) / columns, 0.2 + 0.6 * (column + 0.5) / columns]
+            [rng.uniform(0.15, 0.85), 0.25 + 0.5 * (row + 0.5) / columns, 0.2 + 0.6 * (column + 0.5) / columns]
         )
         centre = place * shape + [0, 0, shift]
         low = np.maximum(np.floor(centre - radii), 0).astype(int)

@@ -1,6 +1,6 @@
-"""One SEG written or read in a process of its own, for its peak memory: `write|read ours|highdicom COUNT FOLDER SERIES`.
+"""One SEG written or read in a process of its own, for its peak memory.
 
-`FOLDER` holds `labelmap-COUNT.npy`, `affine.npy` and, for reading, `COUNT.dcm`.
+Arguments: `write` or `read`, `ours` or `highdicom`, COUNT, FOLDER, SERIES. `FOLDER` holds `labelmap-COUNT.npy`, `affine.npy` and, for reading, `COUNT.dcm`.
 """
 
 from __future__ import annotations

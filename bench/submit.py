@@ -11,6 +11,7 @@ import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from urllib.parse import urlencode
 
 from bench.archive import orthanc_with
@@ -24,8 +25,6 @@ MOST = 2.0
 
 
 def run(plan: Plan) -> list[Row]:
-    from time import perf_counter
-
     series = ct(plan)
     folder = plan.new_folder("submit")
     case_id = series.series_uid

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -72,7 +73,8 @@ class Cases:
         )
         with self._database.read() as connection:
             rows = connection.exec_driver_sql(query).cursor
-            return [] if rows is None else [Candidate._make(row) for row in rows.fetchall()]
+            # What `Candidate._make` does, without a call in Python per row.
+            return [] if rows is None else list(map(partial(tuple.__new__, Candidate), rows.fetchall()))
 
     def labelled_patients(self) -> frozenset[str]:
         query = sa.select(case.c.patient_key).where(case.c.completed.is_(True)).distinct()

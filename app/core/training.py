@@ -19,7 +19,8 @@ class ModelSpec:
 
     `network` names a class of `monai.networks.nets` and `arguments` are its constructor's. `labels` are 1..N by
     position. `spacing` is the model's grid in mm along `(k, j, i)` (0: keep the image's); `patch` is `(k, j, i)`
-    (`(1, j, i)` for 2D models). `intensity` is `zscore`, or `window:LOW:HIGH` for a clip to that window scaled to 0..1.
+    (`(1, j, i)` for 2D models). `intensity` is `zscore`, `window:LOW:HIGH` for a clip to that window scaled to 0..1, or
+    `shift:MEAN:SCALE`.
     """
 
     kind: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -43,12 +42,6 @@ class Clock:
 
     def start(self) -> None:
         self._scheduler.start()
-
-    def hurry(self, name: str) -> None:
-        """Let the work called `name` come now instead of at its next time. Raises `KeyError` for an unknown name."""
-        if self._scheduler.get_job(name) is None:
-            raise KeyError(name)
-        self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
 
     def shutdown(self) -> None:
         """Wait for ticks that run, and start none any more."""

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from app.core.mask import Mask
 from app.core.model import AutomaticModel, InteractiveModel
-from app.core.progress import unheard
 from app.core.prompt import Point
 from app.core.volume import Index, Volume
 from app.errors import Cancelled, SegloopError
@@ -29,7 +28,7 @@ def evaluate(
 ) -> Measured:
     """Mean Dice by structure. An interactive model gets one click, in the middle of each structure.
 
-    `step` is called before each case. Cases that can't be read are left out.
+    `step` is called before each case and each window of one. Cases that can't be read are left out.
     """
     found: dict[str, list[float]] = defaultdict(list)
     count = 0
@@ -37,7 +36,7 @@ def evaluate(
         step()
         try:
             volume, truth = one.open(rooms)
-            for name, value in _dice_of_case(model, volume, truth, names):
+            for name, value in _dice_of_case(model, volume, truth, names, step):
                 found[name].append(value)
             count += 1
         except Cancelled:
@@ -61,13 +60,15 @@ def middle(area: NDArray[np.bool_]) -> Index:
     return cast(Index, tuple(int(x) for x in np.unravel_index(int(depth.argmax()), area.shape)))
 
 
-def _dice_of_case(model: AnyModel, volume: Volume, truth: Mask, names: Sequence[str]) -> Iterator[tuple[str, float]]:
+def _dice_of_case(
+    model: AnyModel, volume: Volume, truth: Mask, names: Sequence[str], step: Callable[[], None]
+) -> Iterator[tuple[str, float]]:
     listed = {segment.name: segment.number for segment in truth.segments if segment.name in names}
     if model.card.kind == "interactive":
         clicked = cast(InteractiveModel, model)
         pairs = ((name, _after_a_click(clicked, volume, truth.voxels_of(number))) for name, number in listed.items())
     else:
-        predicted = cast(AutomaticModel, model).segment(volume, unheard, {})
+        predicted = cast(AutomaticModel, model).segment(volume, lambda done, text="": step(), {})
         numbers = {segment.name: segment.number for segment in predicted.segments}
         # A structure the model has never heard of is one it finds nowhere.
         nowhere = np.zeros(volume.geometry.shape, bool)

@@ -59,8 +59,7 @@ class _Running:
 
 
 class JobRunner:
-    """`command` makes the command line for a job's id; `folder` gets one folder per job, with its log. `ended` is
-    called on the dispatcher's thread with each job that came to an end while this server ran."""
+    """`command` makes the command line for a job's id; `folder` gets one folder per job, with its log."""
 
     def __init__(
         self,
@@ -68,13 +67,11 @@ class JobRunner:
         folder: Path,
         command: Callable[[str], Sequence[str]],
         patience: Patience | None = None,
-        ended: Callable[[Job], None] | None = None,
     ) -> None:
         self._jobs = jobs
         self._folder = folder
         self._command = command
         self._patience = patience or Patience()
-        self._ended = ended
         self._running: _Running | None = None
         self._woken = threading.Event()
         self._ending = threading.Event()
@@ -138,9 +135,6 @@ class JobRunner:
             self._running = None
             if self._jobs.get(running.job_id).state == "running":
                 self._died(running.job_id, running.how_it_ended())
-            job = self._jobs.get(running.job_id)
-            if self._ended is not None and not job.open:
-                self._ended(job)
             return
         if not self._jobs.get(running.job_id).stop_requested:
             return

@@ -3,8 +3,6 @@ from __future__ import annotations
 import threading
 import time
 
-import pytest
-
 from app.learning.clock import Clock, Recurring
 
 
@@ -30,15 +28,3 @@ def test_a_tick_that_raises_comes_again_and_never_overlaps_itself() -> None:
     after = count[0]
     time.sleep(0.2)
     assert count[0] == after
-
-
-def test_hurry_does_not_wait_for_the_next_time() -> None:
-    ran = threading.Event()
-    clock = Clock([Recurring("deliver", 3600, ran.set)])
-    clock.start()
-    assert not ran.is_set()
-    clock.hurry("deliver")
-    assert ran.wait(10)
-    with pytest.raises(KeyError):
-        clock.hurry("nothing")
-    clock.shutdown()

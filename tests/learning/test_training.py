@@ -72,6 +72,31 @@ def test_labels_become_a_served_version(rooms: Rooms) -> None:
     assert epochs[-1]["metrics"]["loss"] < epochs[0]["metrics"]["loss"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "trainer", "options"),
+    [
+        ("deepgrow_3d", "deepgrow", {"dimension": 3}),
+        ("deepgrow_2d", "deepgrow", {"dimension": 2, "patch": "1,16,16"}),
+        ("deepedit", "deepedit", {}),
+    ],
+)
+def test_every_kind_of_model_goes_the_whole_way(
+    tmp_path: Path, kind: str, trainer: str, options: dict[str, object]
+) -> None:
+    made = phantoms.settings(tmp_path / kind, type=kind, trainer=trainer, options={**phantoms.TINY, **options})
+    rooms = phantoms.rooms(made)
+    for seed in (LEARN[0], VALIDATE[0]):
+        phantoms.submit(rooms, seed)
+    _, first = run(rooms, max_epochs=2)
+    assert first["version"] == "segmentation-1"
+    assert first["validation_cases"] == 1
+    assert set(first["dice"]) == set(phantoms.NAMES)  # type: ignore[call-overload]
+    rooms.catalog.versions.serve("segmentation-1", "ann")  # whatever the gate said of two epochs
+    _, second = run(rooms, max_epochs=1)
+    assert rooms.catalog.versions.get(str(second["version"])).parent == "segmentation-1"
+    rooms.close()
+
+
 def test_a_worse_version_is_kept_and_not_served(rooms: Rooms) -> None:
     for seed in [*LEARN[:4], *VALIDATE[:2]]:
         phantoms.submit(rooms, seed)

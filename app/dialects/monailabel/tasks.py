@@ -96,14 +96,18 @@ def _add_watching(api: APIRouter, jobs: JobDesk, kind: JobKind, path: str) -> No
     @route(api, "GET", path)
     def status(all: bool = False, check_if_running: bool = False) -> Any:
         """The running task, else the newest there ever was. With `check_if_running` only a running one, with `all` a
-        list. Jobs outlive a restart, so a viewer that polls this never meets a 404 it doesn't expect."""
+        list. Jobs outlive a restart, so a viewer that polls this never meets a 404 it doesn't expect.
+
+        One that waits, for scoring to end or after a restart, is told as running: at any other status Slicer stops
+        watching and shows 100 % (contract 9).
+        """
         if all:
             listed = [_task(jobs, job) for job in jobs.all(kind)]
             return listed or _nothing(kind)
         job = jobs.current(kind)
-        if job is None or (check_if_running and job.state != "running"):
+        if job is None or (check_if_running and not job.open):
             return _nothing(kind)
-        return _task(jobs, job)
+        return {**_task(jobs, job), "status": "RUNNING"} if job.open else _task(jobs, job)
 
     @route(api, "DELETE", path)
     def stop(request: Request) -> dict[str, Any] | None:
