@@ -7,6 +7,7 @@ import logging.handlers
 import os
 import secrets
 import socket
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -117,4 +118,8 @@ def _log_to(file: Path) -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=[handler, console]
     )
     for noisy in ("apscheduler", "httpx", "urllib3", "dicomweb_client"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    # These quote values of DICOM headers, which are patients' data.
+    for library in ("pydicom", "highdicom"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", module=rf"{library}(\..*)?")

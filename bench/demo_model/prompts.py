@@ -98,7 +98,7 @@ class View:
 def view_of_box(low: Index, high: Index, patch: int) -> View:
     """The first view of a drawn prompt: its box with a third of a patch around it, as the session has it."""
     centre = tuple(round((a + b) / 2) for a, b in zip(low, high, strict=True))
-    zoom = max(1.0, max((b - a + patch // 3) / patch for a, b in zip(low, high, strict=True)))
+    zoom = max(1.0, *((b - a + patch // 3) / patch for a, b in zip(low, high, strict=True)))
     return View((centre[0], centre[1], centre[2]), zoom)
 
 
@@ -119,7 +119,9 @@ class Canvas:
         low = [max(0, a - POINT_RADIUS) for a in index]
         high = [min(n, a + POINT_RADIUS + 1) for a, n in zip(index, channel.shape, strict=True)]
         there = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        here = tuple(slice(a - c + POINT_RADIUS, b - c + POINT_RADIUS) for a, b, c in zip(low, high, index, strict=True))
+        here = tuple(
+            slice(a - c + POINT_RADIUS, b - c + POINT_RADIUS) for a, b, c in zip(low, high, index, strict=True)
+        )
         channel[there] = np.maximum(channel[there], _PROFILE[here] * self.strength)
 
     def add_drawing(self, kind: str, region: Region, positive: bool) -> None:

@@ -143,9 +143,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    train(
-        arguments.out, arguments.minutes, arguments.rate, arguments.resume, arguments.seed, arguments.threads
-    )
+    train(arguments.out, arguments.minutes, arguments.rate, arguments.resume, arguments.seed, arguments.threads)
 
 
 if __name__ == "__main__":
