@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
@@ -19,6 +20,9 @@ from app.web.gate import Gate
 
 logger = logging.getLogger(__name__)
 
+THREADS = 256
+"""Requests that may be worked on, or wait for the device, at the same time."""
+
 
 def create_app(settings: Settings, archive: Archive | None = None, token: str | None = None) -> FastAPI:
     """The server. `archive` replaces the one the settings name; `token` the one of the settings ("" for none).
@@ -29,6 +33,8 @@ def create_app(settings: Settings, archive: Archive | None = None, token: str | 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # Calls that wait for the device hold a thread each; the quick ones must still find one.
+        to_thread.current_default_thread_limiter().total_tokens = THREADS
         await run_in_threadpool(services.start)
         yield
         await run_in_threadpool(services.stop)

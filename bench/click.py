@@ -183,9 +183,7 @@ def library(weights: Path, voxels: Path, storage: str) -> Iterator[LibraryClicks
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         clicks = LibraryClicks(process)
         clicks.hear()  # it is ready
-        yield clicks
-        if process.stdin is not None:
-            process.stdin.close()
+        yield clicks  # leaving closes its pipes, at which it ends
 
 
 def _digest(body: bytes) -> str:

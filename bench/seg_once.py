@@ -1,6 +1,7 @@
 """One SEG written or read in a process of its own, for its peak memory.
 
-Arguments: `write` or `read`, `ours` or `highdicom`, COUNT, FOLDER, SERIES. `FOLDER` holds `labelmap-COUNT.npy`, `affine.npy` and, for reading, `COUNT.dcm`.
+Arguments: `write` or `read`, `ours` or `highdicom`, how many segments, a folder, and the series' folder. The former
+holds `labelmap-COUNT.npy`, `affine.npy` and, for reading, `COUNT.dcm`.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Patches:
         if number not in self._places:
             rng = np.random.default_rng(number)
             places = {}
-            for structure in np.setdiff1d(np.unique(sample.label), [0, UNKNOWN]):
+            for structure in np.flatnonzero(np.bincount(sample.label.ravel(), minlength=UNKNOWN)[1:UNKNOWN]) + 1:
                 flat = np.flatnonzero(sample.label == structure)
                 some = rng.choice(flat, min(len(flat), _PLACES_KEPT), replace=False)
                 places[int(structure)] = np.stack(np.unravel_index(some, sample.label.shape), 1).astype(np.int32)

@@ -62,6 +62,7 @@ class Deepgrow:
 
     def train(self, run: TrainingRun) -> Iterator[Epoch]:
         patches = Patches(run.train, run.spec.patch, foreground=1.0, centred=True)
+        measured = _tasks_to_measure(run)
         size = self.batch or (8 if self.dimension == 2 else 2)
 
         def loss_of(rng: np.random.Generator) -> torch.Tensor:
@@ -73,7 +74,7 @@ class Deepgrow:
             known = torch.from_numpy(np.stack([task.patch.label != UNKNOWN for task in tasks]))
             return _losses.one(_answer(run, tasks), target.to(run.device)[:, None], known.to(run.device)[:, None])
 
-        return epochs(run, self.learning_rate, self.steps_per_epoch, loss_of, lambda: _measure(run))
+        return epochs(run, self.learning_rate, self.steps_per_epoch, loss_of, lambda: _measure(run, measured))
 
 
 @dataclass(eq=False)
@@ -116,16 +117,21 @@ def _click_on_errors(tasks: Sequence[_Task], logits: torch.Tensor, rng: np.rando
             (task.included if click[1] else task.excluded).append(click[0])
 
 
-def _measure(run: TrainingRun) -> dict[str, float]:
-    """Dice after one click, on the same patches and clicks every time."""
+def _tasks_to_measure(run: TrainingRun) -> list[_Task]:
+    """A few structures of the validation cases with one click each, the same in every run."""
+    if len(run.validate) == 0:
+        return []
     rng = np.random.default_rng(1)
     patches = Patches(run.validate, run.spec.patch, foreground=1.0, centred=True)
+    tasks = [_Task.begin(patches.draw(rng), rng) for _ in range(COUNT)]
+    return [task for task in tasks if task.included]
+
+
+def _measure(run: TrainingRun, tasks: Sequence[_Task]) -> dict[str, float]:
+    """Dice after that one click."""
     labels = run.spec.labels
     overlap, sizes = dict.fromkeys(labels, 0), dict.fromkeys(labels, 0)
-    for _ in range(COUNT):
-        task = _Task.begin(patches.draw(rng), rng)
-        if not task.included:
-            continue
+    for task in tasks:
         here = (_answer(run, [task])[0, 0].cpu().numpy() > 0) & (task.patch.label != UNKNOWN)
         name = labels[task.patch.structure - 1]
         overlap[name] += int((here & task.target).sum())

@@ -50,6 +50,11 @@ class Cases:
             raise UnknownCase(f"no image {case_id!r} here; the archive may not have been read again since it came")
         return _row(row)
 
+    def origin(self, case_id: str) -> Origin | None:
+        """Where a case came from, if it is known, gone or not."""
+        with self._database.read() as connection:
+            return connection.scalar(sa.select(case.c.origin).where(case.c.id == case_id))
+
     def all(self) -> list[CaseRow]:
         """Every case that is there and is a case to label (session uploads are not), in the archive's order."""
         query = sa.select(case).where(case.c.gone.is_(False), case.c.expires.is_(None)).order_by(case.c.position)

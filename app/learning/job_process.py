@@ -60,6 +60,7 @@ def _finish(rooms: Rooms, job: Job, work: Work) -> int:
     control = Control(jobs, job.id, rooms.paths.interaction, rooms.settings.learning.pause_seconds)
     logger.info("job %s: %s %s, attempt %d", job.id, job.kind, job.name, job.attempt)
     try:
+        control.progress(job.progress)  # where an earlier attempt left it
         result = work(rooms, job, control)
     except Cancelled as error:
         logger.info("stopped: %s", error)

@@ -8,7 +8,7 @@ with the clicked one; within an hour on one processor core it does not, so that 
 from typing import Any
 
 import torch
-from dynamic_network_architectures.architectures.unet import PlainConvUNet  # type: ignore[import-untyped]
+from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch import nn
 from torch.nn.functional import avg_pool3d
 

@@ -6,6 +6,7 @@ Every dialect calls these and nothing below them. `Services` bundles the desks o
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -92,9 +93,9 @@ class Services:
 
     def start(self) -> None:
         """Read the archive once and start the background work."""
-        for leftover in self.rooms.paths.incoming.iterdir():
-            if leftover.is_file():
-                leftover.unlink()  # an upload that a kill cut off; nobody was told that it arrived
+        # Uploads that a kill cut off; nobody was told that they arrived.
+        shutil.rmtree(self.rooms.paths.incoming)
+        self.rooms.paths.incoming.mkdir()
         self.jobs.runner.start()
         # In a thread: an archive that is slow or away must not keep the server from answering.
         threading.Thread(target=self.sync.run, name="first-sync", daemon=True).start()

@@ -11,7 +11,7 @@ from typing import Any
 from app.catalog.cases import CaseRow
 from app.core.progress import unheard
 from app.core.volume import Volume
-from app.errors import BadInput
+from app.errors import BadInput, Conflict
 from app.learning.rooms import Rooms
 
 
@@ -69,8 +69,11 @@ class CaseDesk:
         """Take over files a client sent, `(path, file name)`: one volume file, or the instances of a DICOM series.
 
         With `seconds` they are a session's image: it expires, and nobody is offered it. A single DICOM slice is kept
-        but not offered (3D Slicer sends one along with a volume). Raises `BadFile`.
+        but not offered (3D Slicer sends one along with a volume). Raises `BadFile`, and `Conflict` for the id of a
+        case in the archive, whose images nobody replaces from outside.
         """
+        if self.rooms.catalog.cases.origin(case_id) == "archive":
+            raise Conflict(f"{case_id!r} is an image of the archive; send yours under another name")
         case = self.rooms.uploads.admit(files, case_id)
         expires = time.time() + seconds if seconds is not None else None
         offered = case.kind == "file" or case.instances > 1

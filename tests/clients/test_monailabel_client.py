@@ -25,9 +25,13 @@ import requests
 import SimpleITK as sitk
 import uvicorn
 
+from app.core.mask import Mask
 from app.core.volume import Geometry
+from app.main import create_app
 from app.services import Services
-from tests.dialects.monailabel.site import SHAPE, built
+from app.settings import Settings
+from tests.dialects.monailabel.site import MODELS, SHAPE, STRUCTURES
+from tests.dicom.synthetic import ct_series, write_series
 
 if importlib.util.find_spec("monailabel") is None:
     pytest.skip("the package monailabel (0.8.5, without its dependencies) isn't installed", allow_module_level=True)
@@ -60,7 +64,17 @@ class Live:
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory) -> Iterator[Live]:
-    app, _, truth = built(tmp_path_factory.mktemp("live") / "workspace")
+    """Two DICOM series, reversed, oblique or sagittal, and a volume file, in a folder: job processes read it too."""
+    folder = tmp_path_factory.mktemp("live")
+    truths = {}
+    for orientation, patient in (("oblique", 1), ("sagittal", 2)):
+        datasets, truth = ct_series(SHAPE, orientation=orientation, reversed=True, patient=patient)
+        write_series(datasets, folder / "studies" / orientation)
+        truths[str(datasets[0].SeriesInstanceUID)] = truth
+    volume = sitk.GetImageFromArray(np.random.default_rng(0).integers(-1000, 1000, SHAPE, dtype=np.int16))
+    sitk.WriteImage(volume, str(folder / "studies" / "case 07.nii.gz"))
+    values: dict[str, Any] = {"models": MODELS, "labels": {"structures": STRUCTURES}, "learning": {"train_after": 0}}
+    app = create_app(Settings(studies=str(folder / "studies"), workspace=folder / "workspace", device="cpu", **values))
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -68,8 +82,8 @@ def live(tmp_path_factory) -> Iterator[Live]:
         time.sleep(0.02)
     port = server.servers[0].sockets[0].getsockname()[1]
     app.state.services.sync.run()
-    series = next(iter(truth))
-    yield Live(f"http://127.0.0.1:{port}", app.state.services, truth[series].geometry, series)
+    series = next(iter(truths))
+    yield Live(f"http://127.0.0.1:{port}", app.state.services, truths[series].geometry, series)
     server.should_exit = True
     thread.join()
 
@@ -224,21 +238,38 @@ def test_one_client_object_may_live_long(client: Any, live: Live):
     assert client.train_stop() is None
 
 
-def test_training(client: Any):
-    task = client.train_start("untrained", {"max_epochs": 1})
+@pytest.mark.parametrize("client", ["python"], indirect=True)
+def test_training(client: Any, live: Live):
+    """Start, watch, stop. The job is a real process that trains on labels of all three cases."""
+    for case_id in client.datastore()["objects"]:
+        geometry = live.services.cases.volume(case_id).geometry
+        if geometry.shape == SHAPE:
+            labelmap = np.zeros(SHAPE, np.uint8)
+            labelmap[2:6, 5:12, 4:10], labelmap[6:8, 1:4, 1:4] = 1, 2
+            mask = Mask.single(labelmap, STRUCTURES, geometry)
+            live.services.labels.submit_mask(case_id, "final", mask, "anna", "test", "", {})
+    task = client.train_start("untrained", {"max_epochs": 500, "steps_per_epoch": 2})
     assert task["status"] in ("SUBMITTED", "RUNNING")
     assert task["id"]
     assert task["start_ts"]
     assert "Status: 429" in refused(lambda: client.train_start("untrained", {}))
     assert client.train_status()["id"] == task["id"]
+    assert client.train_status(check_if_running=True) is True
+    assert wait_until(lambda: client.info()["train_stats"]["untrained"].get("epoch", 0) >= 1)
+    assert client.info()["train_stats"]["untrained"]["total_epochs"] == 500
+    assert client.train_status()["status"] == "RUNNING"
     stopped = client.train_stop()
     assert stopped["details"][-1]
-    end = time.monotonic() + 60
-    while client.train_status()["status"] in ("SUBMITTED", "RUNNING") and time.monotonic() < end:
-        time.sleep(0.2)
+    assert wait_until(lambda: client.train_status()["status"] != "RUNNING")
     assert client.train_status()["status"] == "STOPPED"
     assert client.train_status(check_if_running=True) is False
-    assert client.info()["train_stats"] is not None
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 90) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.2)
+    return condition()
 
 
 def test_the_reviewer(live: Live, tmp_path):

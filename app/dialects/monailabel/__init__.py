@@ -1,4 +1,4 @@
-"""The MONAI Label REST API, as 3D Slicer, OHIF and the Python client speak it (`docs/contracts/monailabel.md`).
+"""The MONAI Label REST API (release 0.8.5), as 3D Slicer, OHIF and the Python client speak it.
 
 | module | holds |
 | --- | --- |

@@ -14,7 +14,7 @@ from app.dialects.monailabel.caller import caller
 from app.dialects.monailabel.forms import received
 from app.dialects.monailabel.notes import image_note
 from app.dialects.monailabel.routes import route
-from app.errors import BadInput, Conflict, UnknownCase
+from app.errors import BadInput, UnknownCase
 from app.services import Services
 from app.workspace import Workspace
 
@@ -32,7 +32,6 @@ def router(services: Services) -> APIRouter:
             sent = form.needed("file")
             who = caller(request, form.json("params").get("client_id"))
             case_id = _checked(image or sent.stem)
-            await run_in_threadpool(_refuse_archived, services, case_id)
             row = await run_in_threadpool(services.cases.add_upload, [(sent.file, sent.name)], case_id, who)
             return {"image": row.case.id}
 
@@ -80,16 +79,6 @@ def _checked(case_id: str) -> str:
             f"{case_id[:200]!r} can't be an image's name: it needs 1 to 200 characters, no slashes, no dot first"
         )
     return case_id
-
-
-def _refuse_archived(services: Services, case_id: str) -> None:
-    """An upload may replace an upload, never an image of the archive: labels of it would lie on other voxels."""
-    try:
-        row = services.cases.get(case_id)
-    except UnknownCase:
-        return
-    if row.origin == "archive":
-        raise Conflict(f"the archive has an image {case_id!r}; send this one under another name")
 
 
 def _has_checksum(file: Path, check_sum: str) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
@@ -61,8 +60,8 @@ class Site:
         return np.frombuffer(voxels, np.uint8).reshape(k, j, i)
 
 
-def built(folder: Path, **settings: Any) -> tuple[FastAPI, MemoryArchive, dict[str, Truth]]:
-    """The application, its archive, and the grid of each case in it."""
+@contextmanager
+def opened(folder: Path, **settings: Any) -> Iterator[Site]:
     archive, truth = MemoryArchive(), {}
     for orientation, patient in (("oblique", 1), ("sagittal", 2)):
         datasets, true = ct_series(SHAPE, orientation=orientation, reversed=True, patient=patient)
@@ -73,12 +72,6 @@ def built(folder: Path, **settings: Any) -> tuple[FastAPI, MemoryArchive, dict[s
     archive.add_volume("case 07", Volume(voxels, truth["case 07"].geometry, "CT"), patient_id="P7")
     values: dict[str, Any] = {"models": MODELS, "labels": {"structures": STRUCTURES}, "learning": {"train_after": 0}}
     app = create_app(Settings(workspace=folder, device="cpu", **{**values, **settings}), archive)
-    return app, archive, truth
-
-
-@contextmanager
-def opened(folder: Path, **settings: Any) -> Iterator[Site]:
-    app, archive, truth = built(folder, **settings)
     with TestClient(app, base_url="http://127.0.0.1") as client:
         services: Services = app.state.services
         services.sync.run()
