@@ -66,10 +66,8 @@ class WeightAverage:
             self.weights[name].lerp_(value.detach(), 1 - keep)
 
 
-def patch_schedule(progress: float, resumed: bool) -> tuple[int, int]:
+def patch_schedule(progress: float) -> tuple[int, int]:
     """Patch size and batch size at a share of the run: small patches first, the session's own at the end."""
-    if resumed:
-        return PATCH, 2
     if progress < 0.4:
         return 48, 4
     if progress < 0.7:
@@ -77,14 +75,14 @@ def patch_schedule(progress: float, resumed: bool) -> tuple[int, int]:
     return PATCH, 2
 
 
-def batches(rng: Rng, minutes: float, resumed: bool) -> Iterator[tuple[float, list[Episode]]]:
+def batches(rng: Rng, minutes: float) -> Iterator[tuple[float, list[Episode]]]:
     """Yield the share of the run done and the running episodes of the next batch, until the time is up."""
     pool = [_prepared(rng) for _ in range(POOL // 4)]
     episodes: list[Episode] = []
     start = time.monotonic()
     step = 0
     while (progress := (time.monotonic() - start) / (60 * minutes)) < 1:
-        patch, size = patch_schedule(progress, resumed)
+        patch, size = patch_schedule(progress)
         if step % STEPS_PER_NEW_PHANTOM == 0:
             if len(pool) == POOL:
                 pool.pop(int(rng.integers(POOL)))
@@ -110,7 +108,7 @@ def train(out: Path, minutes: float, rate: float, resume: bool, seed: int, threa
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-4)
     recent: list[float] = []
     start = time.monotonic()
-    for step, (progress, episodes) in enumerate(batches(rng, minutes, resume)):
+    for step, (progress, episodes) in enumerate(batches(rng, minutes)):
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, (step + 1) / 50) * (1 - progress) ** 0.9
         inputs, targets = (torch.stack(part) for part in zip(*(e.sample() for e in episodes), strict=True))
@@ -139,7 +137,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("app/models/demo"))
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--rate", type=float, default=3e-3, help="initial learning rate (try 1e-3 with --resume)")
-    parser.add_argument("--resume", action="store_true", help="go on from the weights in --out, full patches only")
+    parser.add_argument("--resume", action="store_true", help="go on from the weights in --out")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()

@@ -14,7 +14,7 @@ from app.dialects.monailabel.caller import caller
 from app.dialects.monailabel.forms import received
 from app.dialects.monailabel.notes import image_note
 from app.dialects.monailabel.routes import route
-from app.errors import BadInput, UnknownCase
+from app.errors import BadInput
 from app.services import Services
 from app.workspace import Workspace
 

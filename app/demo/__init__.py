@@ -1,0 +1,21 @@
+"""`segloop demo`: phantom CT studies, a server, and an annotator who clicks through the whole loop.
+
+| module | holds |
+| --- | --- |
+| `anatomy` | one made-up patient: organs as formulas in millimetres |
+| `plan` | which patients and series there are |
+| `phantoms` | the series as DICOM files, the truth beside them |
+| `stow` | putting those files into a DICOMweb archive |
+| `clicks` | where an annotator clicks |
+| `nifti` | images as the wire has them |
+| `client` | the MONAI Label API as a client sees it |
+| `annotator` | plays one case through that API |
+| `held_out` | patients the server never sees, to measure with |
+| `server` | the server as a child process |
+| `narrator` | what is shown while it runs |
+| `rounds` | labelling, training and scoring in turns |
+| `report`, `picture` | the table and the picture at the end |
+| `play` | all of it in order |
+
+The annotator knows nothing of the server but its address: everything goes over HTTP, as it does for a viewer.
+"""

@@ -1,0 +1,84 @@
+"""Labelling, training and scoring in turns: the loop that the server is for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.demo.annotator import Annotator, Played
+from app.demo.client import Trained
+from app.demo.held_out import HeldOut, measure
+from app.demo.narrator import Narrator
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """Some labelled cases, and what the server learned from all labels up to here.
+
+    `labels` counts those. `trained` is None where nothing is trained; `held_out` is the mean Dice on patients the
+    server never sees, None without a trained model.
+    """
+
+    number: int
+    played: tuple[Played, ...]
+    labels: int
+    trained: Trained | None
+    held_out: float | None
+
+
+@dataclass(frozen=True)
+class Game:
+    """What is played: so many rounds of so many cases each."""
+
+    annotator: Annotator
+    held_out: Sequence[HeldOut]
+    rounds: int
+    cases: int
+
+    def play(self, narrator: Narrator) -> list[Round]:
+        """All rounds, fewer if the cases run out. Raises `Refused`."""
+        finished: list[Round] = []
+        labels = 0
+        for number in range(1, self.rounds + 1):
+            played = self._label(number, narrator)
+            if not played:
+                narrator.say("every case is labelled")
+                break
+            labels += len(played)
+            finished.append(self._learn(number, played, labels, narrator))
+        return finished
+
+    def _label(self, number: int, narrator: Narrator) -> tuple[Played, ...]:
+        played: list[Played] = []
+        with narrator.step(f"round {number}: labelling") as tell:
+            for done in range(self.cases):
+                share = done / self.cases
+                one = self.annotator.play(lambda text, share=share: tell(share, text))  # type: ignore[misc]
+                if one is None:
+                    break
+                played.append(one)
+        for one in played:
+            before = "not trained yet" if one.before is None else f"{one.before:.2f}"
+            narrator.say(
+                f"  {one.sample.patient}: Dice {before} before, {one.after:.2f} after {one.clicks} clicks"
+                f" ({one.sample.reason})"
+            )
+        return tuple(played)
+
+    def _learn(self, number: int, played: tuple[Played, ...], labels: int, narrator: Narrator) -> Round:
+        client, model = self.annotator.client, self.annotator.auto_model
+        info = client.info()
+        trained = None
+        if model in info["trainers"]:
+            with narrator.step(f"round {number}: training {model} on {labels} labels") as tell:
+                trained = client.train(model, tell)
+        reached = measure(client, model, self.held_out, self.annotator.names)
+        method = f"entropy_{model}"
+        if number < self.rounds and method in info["scoring"]:
+            with narrator.step(f"round {number}: scoring what is not labelled yet") as tell:
+                client.score(method, tell)
+        if trained is not None:
+            known = "" if trained.validation is None else f", {trained.validation:.2f} on the server's validation cases"
+            on_new = "no answer" if reached is None else f"Dice {reached:.2f}"
+            narrator.say(f"  {trained.version or 'no version'}: {on_new} on patients it never saw{known}")
+        return Round(number, played, labels, trained, reached)
