@@ -26,7 +26,7 @@ class SeriesReader:
         dataset = parse(file)
         # Before the builder looks at the pixels: then it is still known where in the file they were.
         header = header_bytes(file, dataset)
-        self._builder.add(dataset)
+        self._builder.add(dataset, owned=True)
         self._headers[str(dataset.get("SOPInstanceUID", ""))] = header
 
     def build(self) -> Fetched:

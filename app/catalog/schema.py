@@ -108,6 +108,8 @@ score = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
 )
 
+sa.Index("score_newest", score.c.scorer, score.c.created)
+
 job = sa.Table(
     "job",
     metadata,

@@ -9,13 +9,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.catalog.database import Database
-from app.catalog.schema import case, score
+from app.catalog.schema import score
 from app.core.pool import Score
 
 
 class Scores:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._known: dict[str, tuple[tuple[Any, ...], Mapping[str, Score]]] = {}
 
     def put(
         self, case_id: str, scorer: str, model_version: str, value: float, seconds: float, detail: Mapping[str, Any]
@@ -27,16 +28,20 @@ class Scores:
             row = {"value": value, "seconds": seconds, "detail": dict(detail), "created": time.time()}
             connection.execute(sa.insert(score).values(**key, **row))
 
-    def newest(self, scorer: str) -> dict[str, Score]:
-        """The newest score of every open case that has one, by case id."""
-        query = (
-            sa.select(score.c.case_id, score.c.value, score.c.model_version)
-            .join(case, case.c.id == score.c.case_id)
-            .where(score.c.scorer == scorer, case.c.completed.is_(False), case.c.gone.is_(False))
-            .order_by(score.c.created)  # a later row of the same case overwrites an earlier one in the dict
-        )
+    def newest(self, scorer: str) -> Mapping[str, Score]:
+        """The newest score of every case that has one, by case id. Read again only when a score has come since."""
+        mine = score.c.scorer == scorer
+        changed = sa.select(sa.func.count(), sa.func.max(score.c.created)).where(mine)
+        query = sa.select(score.c.case_id, score.c.value, score.c.model_version).where(mine).order_by(score.c.created)
         with self._database.read() as connection:
-            return {row.case_id: Score(row.value, row.model_version) for row in connection.execute(query)}
+            stamp = tuple(connection.execute(changed).one())
+            known = self._known.get(scorer)
+            if known is not None and known[0] == stamp:
+                return known[1]
+            # In order of time, so that a later score of a case takes the place of an earlier one.
+            found = {row[0]: Score(row[1], row[2]) for row in connection.execute(query).all()}
+        self._known[scorer] = stamp, found
+        return found
 
     def dated(self, scorer: str) -> dict[str, tuple[Score, float]]:
         """The newest score of every case that has one, and when it was made, by case id."""

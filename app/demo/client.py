@@ -157,8 +157,9 @@ class Client:
         until = time.monotonic() + SERVED_SECONDS
         while self._version(model) == before and time.monotonic() < until:
             time.sleep(POLL_SECONDS)
-        metric = self._stats(model).get("best_metric")
-        return Trained(self._version(model), None if metric is None else float(metric))
+        stats = self._stats(model)
+        measured = stats.get("validation_cases") and stats.get("best_metric") is not None
+        return Trained(self._version(model), float(stats["best_metric"]) if measured else None)
 
     def score(self, method: str, told: Told) -> None:
         """Score the unlabelled cases and wait for it."""

@@ -69,9 +69,9 @@ def _curve(axes: Any, rounds: Sequence[Round]) -> None:
     before = [(first[n], p.before) for n, one in enumerate(rounds) for p in one.played if p.before is not None]
     after = [(first[n], p.after) for n, one in enumerate(rounds) for p in one.played]
     if learned:
-        axes.plot(*zip(*learned, strict=True), "o-", color=COLORS[5], lw=2, label="automatic, patients never seen")
+        axes.plot(*zip(*learned, strict=True), "o-", color=COLORS[5], lw=2, label="automatic, patients the server never saw")
     if validated:
-        axes.plot(*zip(*validated, strict=True), "s--", color="0.45", lw=1, label="automatic, server's validation")
+        axes.plot(*zip(*validated, strict=True), "s--", color="0.45", lw=1, label="automatic, validation patients")
     if before:
         axes.plot(*zip(*before, strict=True), "x", color=COLORS[0], ms=8, mew=2, label="automatic, next cases")
     if after:
@@ -82,7 +82,7 @@ def _curve(axes: Any, rounds: Sequence[Round]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     if not learned and not validated:
         axes.text(0.5, 0.5, "no model was trained", transform=axes.transAxes, ha="center", color="0.5")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
+    axes.legend(loc="lower right", fontsize=9)
 
 
 def _legend(figure: Any, names: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from app.demo.annotator import Played
 from app.demo.plan import PATIENT_PREFIX
 from app.demo.rounds import Round
 
-UNTRAINED = "not trained yet"
+UNTRAINED = "untrained"
 
 
 def table(rounds: Sequence[Round]) -> Table:
@@ -52,6 +52,6 @@ def _learned(one: Round) -> tuple[str, ...]:
         return f"{one.labels} labels, nothing trained", "", "", "", "", ""
     reached = "" if one.held_out is None else f"{one.held_out:.2f}"
     validation = one.trained.validation
-    said = "" if validation is None else f"; {validation:.2f} on the server's own validation cases"
-    version = one.trained.version or "no version"
-    return f"{one.labels} labels", version, "", reached, "", f"automatic, on patients the server never saw{said}"
+    said = "" if validation is None else f"; {validation:.2f} on its own validation patients"
+    version = f"version {one.trained.version}" if one.trained.version else "no version"
+    return f"{one.labels} labels", version, "", reached, "", f"= automatic, on patients the server never saw{said}"

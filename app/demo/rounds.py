@@ -58,10 +58,9 @@ class Game:
                     break
                 played.append(one)
         for one in played:
-            before = "not trained yet" if one.before is None else f"{one.before:.2f}"
+            before = "no model yet" if one.before is None else f"automatic Dice {one.before:.2f}"
             narrator.say(
-                f"  {one.sample.patient}: Dice {before} before, {one.after:.2f} after {one.clicks} clicks"
-                f" ({one.sample.reason})"
+                f"  {one.sample.patient}: {before}, {one.after:.2f} after {one.clicks} clicks ({one.sample.reason})"
             )
         return tuple(played)
 
@@ -78,7 +77,7 @@ class Game:
             with narrator.step(f"round {number}: scoring what is not labelled yet") as tell:
                 client.score(method, tell)
         if trained is not None:
-            known = "" if trained.validation is None else f", {trained.validation:.2f} on the server's validation cases"
+            known = "" if trained.validation is None else f", {trained.validation:.2f} on its own validation patients"
             on_new = "no answer" if reached is None else f"Dice {reached:.2f}"
-            narrator.say(f"  {trained.version or 'no version'}: {on_new} on patients it never saw{known}")
+            narrator.say(f"  {model} {trained.version or '(no version)'}: {on_new} on patients it never saw{known}")
         return Round(number, played, labels, trained, reached)

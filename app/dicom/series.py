@@ -52,15 +52,18 @@ class SeriesBuilder:
         self._headers: list[Dataset] = []
         self._planes: list[Plane] = []
 
-    def add(self, instance: bytes | Dataset) -> None:
-        """Take one instance, a Part 10 file or a dataset. Raises `BadFile`, `UnusableSeries`."""
+    def add(self, instance: bytes | Dataset, *, owned: bool = False) -> None:
+        """Take one instance, a Part 10 file or a dataset. An `owned` dataset may be changed: it loses its pixels.
+
+        Raises `BadFile`, `UnusableSeries`.
+        """
         dataset = parse(instance) if isinstance(instance, bytes) else instance
         try:
             if self._headers and text(dataset, _SERIES) != text(self._headers[0], _SERIES):
                 raise UnusableSeries("the images belong to more than one series")
             pixels = decode(dataset, self._bytes_left)
             self._planes.extend(planes_of(dataset, pixels, source=len(self._headers)))
-            self._headers.append(_without_pixels(dataset, owned=isinstance(instance, bytes)))
+            self._headers.append(_without_pixels(dataset, owned=owned or isinstance(instance, bytes)))
         except PARSER_ERRORS as error:
             raise BadFile(f"an image's header can't be read ({type(error).__name__})") from error
         self._bytes_left -= pixels.stored.nbytes

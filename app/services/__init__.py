@@ -61,7 +61,7 @@ class Services:
         models = ModelDesk(rooms, open_models(rooms, device))
         cases = CaseDesk(rooms)
         runner = JobRunner(rooms.catalog.jobs, rooms.paths.jobs, _job_command(rooms))
-        jobs = JobDesk(rooms, models, runner, plugins.trainers().found)
+        jobs = JobDesk(rooms, models, runner, lambda: plugins.trainers().found)
         sync = SyncDesk(rooms)
         prompting = PromptDesk(cases, models, device, settings.sessions.max_bytes, settings.sessions.idle_seconds)
         postman = Postman(rooms.catalog, rooms.labels, rooms.archive_of)
@@ -99,6 +99,7 @@ class Services:
         self.jobs.runner.start()
         # In a thread: an archive that is slow or away must not keep the server from answering.
         threading.Thread(target=self.sync.run, name="first-sync", daemon=True).start()
+        threading.Thread(target=self.jobs.trainers, name="first-import", daemon=True).start()
         self.clock.start()
 
     def stop(self) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from app.catalog.jobs import Job, JobKind
@@ -34,12 +36,17 @@ class TrainerCard:
 
 @dataclass(frozen=True)
 class JobDesk:
-    """`plugins` are the trainers by their own names; people name the model they want trained."""
+    """`find_plugins` gives the trainers by their own names; people name the model they want trained."""
 
     rooms: Rooms
     models: ModelDesk
     runner: JobRunner
-    plugins: Mapping[str, Plugin]
+    find_plugins: Callable[[], Mapping[str, Plugin]]
+
+    @cached_property
+    def plugins(self) -> Mapping[str, Plugin]:
+        """Found when first asked for: trainers import torch, which takes seconds that a start needn't wait for."""
+        return self.find_plugins()
 
     def trainers(self) -> dict[str, TrainerCard]:
         """Model name -> how it is trained, for models that a trainer makes."""
@@ -137,16 +144,22 @@ class JobDesk:
         return {job.name: self._stats(job) for job in ordered}
 
     def _stats(self, job: Job) -> dict[str, Any]:
-        if not job.open:
+        if job.state == "done":
             return dict(job.result)
         epochs: Sequence[Mapping[str, Any]] = [
             data for _, _, data in self.rooms.catalog.jobs.events(job.id, kind="epoch")
         ]
-        if not epochs:
-            return {"epoch": 0, "total_epochs": int(job.request.get("max_epochs", self.rooms.settings.learning.epochs))}
-        last = epochs[-1]
-        best = max(float(epoch["metrics"].get("dice", 0.0)) for epoch in epochs)
-        return {"epoch": last["epoch"], "total_epochs": last["total"], "best_metric": best, "train": last["metrics"]}
+        total = int(job.request.get("max_epochs", self.rooms.settings.learning.epochs))
+        stats: dict[str, Any] = {"epoch": 0, "total_epochs": total}
+        if epochs:
+            last = epochs[-1]
+            best = max(float(epoch["metrics"].get("dice", 0.0)) for epoch in epochs)
+            stats = {"epoch": last["epoch"], "total_epochs": last["total"], "best_metric": best}
+            stats["train"] = last["metrics"]
+        if not job.open:
+            # Clients take this key for the sign that nothing runs any more.
+            stats["total_time"] = str(timedelta(seconds=int((job.ended or 0) - (job.started or job.ended or 0))))
+        return stats
 
     def _add(self, kind: JobKind, name: str, request: Mapping[str, Any], who: str, once: bool) -> Job:
         job = self.rooms.catalog.jobs.add(kind, name, {**request, "who": who}, _PRIORITY[kind], once)

@@ -48,8 +48,8 @@ def test_a_demo_labels_its_cases_and_reports(tmp_path, config):
     assert play(options) == 0, _said(options)
     said = _said(options)
     assert "What the annotator did" in said
-    assert "0-001" in said
-    assert "0-002" in said
+    assert "6-001" in said
+    assert "6-002" in said
     assert "random; a new patient" in said.replace("\n", " ")
     run = tmp_path / "demo" / "run-1"
     assert (run / "report.png").stat().st_size > 20_000
