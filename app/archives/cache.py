@@ -9,6 +9,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 HEADERS_KEPT = 8
 """How many cases' parsed headers stay in memory."""
 ATTEMPTS = 3
-WAIT = 0.5
+WAIT_SECONDS = 0.5
+WRITES_WAITING = 2
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +78,9 @@ class VolumeCache:
     stay; a damaged file is fetched again and counted. Least recently used cases go when `max_bytes` is reached; files
     that are mapped or open stay readable. If there is no room a volume is served from memory, without being kept.
 
+    A fetched volume is served from memory at once; a thread of its own writes it meanwhile, and whoever wants the file
+    waits for that.
+
     Thread-safe. Locks, in this order: one per case, held while it is fetched, so that it is fetched once however many
     ask; then `_lock`, for the tables, never held while the archive is asked or a volume is read or written. Several
     processes may share a directory: files appear under their names complete, or not at all.
@@ -88,6 +93,8 @@ class VolumeCache:
         self._trusted: dict[str, _Trusted] = {}
         self._headers: OrderedDict[str, Sequence[Dataset]] = OrderedDict()
         self._counts = CacheCounts()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="cache")
+        self._writing: dict[str, tuple[Fetched, Future[Entry | Fetched]]] = {}
         directory.mkdir(parents=True, exist_ok=True)
         remove_leftovers(directory)
         self._sizes = _sizes_by_use(directory)
@@ -103,7 +110,7 @@ class VolumeCache:
         for _ in range(ATTEMPTS):
             found = self._obtain(case, progress)
             if isinstance(found, Fetched):
-                return found.volume
+                return _read_only(found.volume)
             try:
                 return found.volume()
             except OSError:
@@ -113,7 +120,7 @@ class VolumeCache:
 
     def nifti(self, case: Case, progress: Progress = unheard) -> CachedFile:
         """The file that viewers download. Raises what `Archive.fetch` raises, and `NoRoom`."""
-        found = self._obtain(case, progress)
+        found = self._obtain(case, progress, on_disk=True)
         if isinstance(found, Fetched):
             raise NoRoom("the disk or the cache of volumes is full; the image can't be made ready for download")
         return CachedFile(found.path, found.sha256, found.size)
@@ -141,21 +148,55 @@ class VolumeCache:
 
     def prefetch(self, case: Case, progress: Progress = unheard) -> None:
         """Fetch a case ahead of time, in the caller's thread. Raises like `volume`."""
-        self._obtain(case, progress)
+        self._obtain(case, progress, on_disk=True)
 
-    def _obtain(self, case: Case, progress: Progress) -> Entry | Fetched:
+    def settle(self) -> None:
+        """Wait until everything that was fetched is written."""
+        with self._lock:
+            writing = [written for _, written in self._writing.values()]
+        wait(writing)
+
+    def _obtain(self, case: Case, progress: Progress, *, on_disk: bool = False) -> Entry | Fetched:
+        """The case from the cache, or from the archive. With `on_disk` a `Fetched` means that it can't be kept."""
         key = _key(case)
         with self._case_lock(key, progress):
-            entry = self._load(key)
-            if entry is not None:
-                self._use(key, hits=1)
-                return entry
-            try:
-                fetched = self._archive.fetch(case, progress)
-                self._use(None, fetches=1)
-                return self._keep(key, case, fetched)
-            except MemoryError as error:
-                raise NoRoom("there is not enough memory for this image") from error
+            with self._lock:
+                writing = self._writing.get(key)
+            if writing is None:
+                entry = self._load(key)
+                if entry is not None:
+                    self._use(key, hits=1)
+                    return entry
+                writing = self._fetch(key, case, progress)
+        fetched, written = writing
+        return written.result() if on_disk else fetched
+
+    def _fetch(self, key: str, case: Case, progress: Progress) -> tuple[Fetched, Future[Entry | Fetched]]:
+        self._hold_back()
+        try:
+            fetched = self._archive.fetch(case, progress)
+        except MemoryError as error:
+            raise NoRoom("there is not enough memory for this image") from error
+        self._use(None, fetches=1)
+        self._keep_headers(key, fetched.headers)
+        with self._lock:
+            written = self._writer.submit(self._write, key, case, fetched)
+            self._writing[key] = fetched, written
+        return fetched, written
+
+    def _hold_back(self) -> None:
+        """Fetch no faster than can be written: what waits to be written lies in memory."""
+        with self._lock:
+            writing = [written for _, written in self._writing.values()]
+        if len(writing) >= WRITES_WAITING:
+            wait(writing, return_when=FIRST_COMPLETED)
+
+    def _write(self, key: str, case: Case, fetched: Fetched) -> Entry | Fetched:
+        try:
+            return self._keep(key, case, fetched)
+        finally:
+            with self._lock:
+                del self._writing[key]
 
     def _load(self, key: str) -> Entry | None:
         """The entry, if it is there and sound. A damaged one is discarded and counted."""
@@ -178,7 +219,6 @@ class VolumeCache:
 
     def _keep(self, key: str, case: Case, fetched: Fetched) -> Entry | Fetched:
         needed = needed_bytes(fetched)
-        self._keep_headers(key, fetched.headers)
         if needed <= self._max_bytes:
             self._evict(needed)
             for _ in range(2):
@@ -274,7 +314,7 @@ class VolumeCache:
             lock, users = self._case_locks.get(key, (threading.Lock(), 0))
             self._case_locks[key] = (lock, users + 1)
         try:
-            while not lock.acquire(timeout=WAIT):
+            while not lock.acquire(timeout=WAIT_SECONDS):
                 progress(0.0, "waiting for another request that reads this image")
             try:
                 yield
@@ -285,6 +325,12 @@ class VolumeCache:
                 lock, users = self._case_locks.pop(key)
                 if users > 1:
                     self._case_locks[key] = (lock, users - 1)
+
+
+def _read_only(volume: Volume) -> Volume:
+    voxels = volume.voxels.view()
+    voxels.flags.writeable = False
+    return replace(volume, voxels=voxels)
 
 
 def _key(case: Case) -> str:

@@ -69,7 +69,7 @@ def _curve(axes: Any, rounds: Sequence[Round]) -> None:
     before = [(first[n], p.before) for n, one in enumerate(rounds) for p in one.played if p.before is not None]
     after = [(first[n], p.after) for n, one in enumerate(rounds) for p in one.played]
     if learned:
-        axes.plot(*zip(*learned, strict=True), "o-", color=COLORS[5], lw=2, label="automatic, patients the server never saw")
+        axes.plot(*zip(*learned, strict=True), "o-", color=COLORS[5], lw=2, label="automatic, patients never seen")
     if validated:
         axes.plot(*zip(*validated, strict=True), "s--", color="0.45", lw=1, label="automatic, validation patients")
     if before:

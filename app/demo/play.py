@@ -111,7 +111,7 @@ def _play(options: DemoOptions, narrator: Narrator) -> int:
         game = _game(client, lambda case_id: read_truth(truth, case_id), options)
         rounds = game.play(narrator)
         options.console.print(table(rounds))
-        _draw(rounds, game.annotator.names, run / "report.png", narrator)
+        _draw(rounds, game.annotator.names, options.folder / "report.png", narrator)
         arrived = server.delivers(DELIVERY_SECONDS)
         narrator.say(
             "every label is in the archive" if arrived else "some labels are still on their way to the archive"

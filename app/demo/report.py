@@ -49,7 +49,7 @@ def _cells(played: Played) -> tuple[str, ...]:
 
 def _learned(one: Round) -> tuple[str, ...]:
     if one.trained is None:
-        return f"{one.labels} labels, nothing trained", "", "", "", "", ""
+        return f"{one.labels} labels", "no trainer", "", "", "", ""
     reached = "" if one.held_out is None else f"{one.held_out:.2f}"
     validation = one.trained.validation
     said = "" if validation is None else f"; {validation:.2f} on its own validation patients"

@@ -59,6 +59,8 @@ class Rooms:
         return self.uploads if origin == "upload" else self.archive
 
     def close(self) -> None:
+        for cache in self.caches.values():
+            cache.settle()
         self.archive.close()
         self.catalog.close()
 

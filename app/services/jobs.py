@@ -144,7 +144,7 @@ class JobDesk:
         return {job.name: self._stats(job) for job in ordered}
 
     def _stats(self, job: Job) -> dict[str, Any]:
-        if job.state == "done":
+        if not job.open and job.result:
             return dict(job.result)
         epochs: Sequence[Mapping[str, Any]] = [
             data for _, _, data in self.rooms.catalog.jobs.events(job.id, kind="epoch")

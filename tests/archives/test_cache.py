@@ -65,6 +65,7 @@ def test_a_volume_comes_back_as_it_was(archive: Counting, directory: Path, dtype
     for cache in (VolumeCache(archive, directory, ROOM), VolumeCache(archive, directory, ROOM)):
         for _ in range(2):
             found = cache.volume(case)
+            cache.settle()
             np.testing.assert_array_equal(found.voxels, given.voxels)
             assert found.voxels.dtype == dtype
             np.testing.assert_array_equal(found.geometry.affine, given.geometry.affine)
@@ -74,7 +75,10 @@ def test_a_volume_comes_back_as_it_was(archive: Counting, directory: Path, dtype
 
 def test_a_volume_is_mapped_and_can_t_be_changed(archive: Counting, directory: Path) -> None:
     case = archive.add_volume("x", volume())
-    found = VolumeCache(archive, directory, ROOM).volume(case)
+    cache = VolumeCache(archive, directory, ROOM)
+    assert not cache.volume(case).voxels.flags.writeable  # from memory, while it is written
+    cache.settle()
+    found = cache.volume(case)
     assert not found.voxels.flags.writeable
     assert isinstance(found.voxels.base, np.memmap)
     assert type(found.voxels) is np.ndarray
@@ -96,6 +100,7 @@ def test_headers_come_back_in_slice_order(archive: Counting, directory: Path) ->
     expected = archive.fetch(case, unheard).headers
     cache = VolumeCache(archive, directory, ROOM)
     assert list(cache.headers(case)) == list(expected)
+    cache.settle()
     again = VolumeCache(archive, directory, ROOM)
     assert list(again.headers(case)) == list(expected)
     assert again.headers(case) is again.headers(case)
@@ -189,10 +194,10 @@ def test_the_least_recently_used_go_first(archive: Counting, directory: Path) ->
     one = volume().voxels.nbytes + 5000
     cache = VolumeCache(archive, directory, 3 * one)
     for case in cases[:3]:
-        cache.volume(case)
+        cache.prefetch(case)
     cache.volume(cases[0])
     held = cache.volume(cases[1])
-    cache.volume(cases[3])
+    cache.prefetch(cases[3])
     assert cache.counts.evicted == 1
     assert cache.counts.bytes <= 3 * one
     assert sum(path.stat().st_size for path in directory.iterdir()) == cache.counts.bytes
@@ -343,6 +348,7 @@ def test_a_full_disk_is_no_reason_not_to_show_a_volume(
     cache = VolumeCache(archive, directory, ROOM)
     np.testing.assert_array_equal(cache.volume(case).voxels, truth.voxels)
     assert len(cache.headers(case)) == 9
+    cache.settle()
     with pytest.raises(NoRoom):
         cache.nifti(case)
     assert cache.counts.uncached == 2
@@ -393,6 +399,7 @@ def test_what_is_larger_than_the_cache_is_served_and_not_kept(archive: Counting,
     cache = VolumeCache(archive, directory, 1000)
     case = archive.add_volume("x", volume())
     np.testing.assert_array_equal(cache.volume(case).voxels, volume().voxels)
+    cache.settle()
     assert list(directory.iterdir()) == []
     assert cache.counts.uncached == 1
 

@@ -52,7 +52,7 @@ def test_a_demo_labels_its_cases_and_reports(tmp_path, config):
     assert "6-002" in said
     assert "random; a new patient" in said.replace("\n", " ")
     run = tmp_path / "demo" / "run-1"
-    assert (run / "report.png").stat().st_size > 20_000
+    assert (tmp_path / "demo" / "report.png").stat().st_size > 20_000
     labels = [pydicom.dcmread(file, stop_before_pixels=True) for file in (run / "labels").rglob("*.dcm")]
     assert {label.Modality for label in labels} == {"SEG"}
     truths = {file.stem for file in (tmp_path / "demo" / "truth").glob("*.npz")}

@@ -8,6 +8,7 @@ import threading
 from app.archives.dicomweb.options import DicomwebOptions
 from app.archives.dicomweb.orthanc import Orthanc, State
 from app.archives.dicomweb.qido import list_series
+from app.archives.dicomweb.read_ahead import ReadAhead
 from app.archives.dicomweb.retrieve import ConnectionLost, NotThere, retrieve
 from app.archives.dicomweb.session import ArchiveSession, answers_wanted, origin
 from app.archives.dicomweb.stow import Stow
@@ -20,6 +21,7 @@ from app.errors import ArchiveUnavailable, BadInput, NotSupported, UnknownCase
 
 FETCHES = 2
 """How often a series is asked for before a lost connection is an error."""
+_INSTANCES_AHEAD = 8
 
 
 class DicomwebArchive:
@@ -93,7 +95,7 @@ class DicomwebArchive:
 
     def _read(self, url: str, case: Case, progress: Progress) -> Fetched:
         reader = SeriesReader(fill_gaps=self._options.fill_gaps, max_bytes=self._options.max_bytes)
-        parts = retrieve(self._session, url, self._options)
+        parts = ReadAhead(retrieve(self._session, url, self._options), _INSTANCES_AHEAD)
         count = 0
         try:
             for count, part in enumerate(parts, start=1):
