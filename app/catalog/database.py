@@ -7,6 +7,7 @@ readers never wait. Nothing but this file knows that the database is SQLite.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,8 +58,14 @@ class Database:
 
     def backup(self, into: Path) -> None:
         """A consistent copy of the whole database while it is in use."""
-        with self._engine.connect() as connection:
-            connection.exec_driver_sql("VACUUM INTO ?", (str(into),))
+        copy = sqlite3.connect(into)
+        source = self._engine.raw_connection()
+        try:
+            driver: Any = source.driver_connection
+            driver.backup(copy)
+        finally:
+            source.close()
+            copy.close()
 
     def close(self) -> None:
         self._engine.dispose()

@@ -1,0 +1,73 @@
+"""`segloop backup` and `restore`: whole, or an error that names the damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.archives.memory import MemoryArchive
+from app.cli.backup import back_up, bring_back
+from app.core.label import FINAL
+from app.core.mask import Mask
+from app.errors import ConfigurationError, IntegrityError
+from app.services import Services
+from app.settings import Settings
+from tests.dicom.synthetic import ct_series
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A workspace with three versions of one label."""
+    datasets, truth = ct_series()
+    archive = MemoryArchive([datasets])
+    services = Services.open(_settings(tmp_path / "workspace"), archive)
+    services.sync.run()
+    case_id = services.cases.all()[0].case.id
+    for value in (1, 2, 3):
+        voxels = np.zeros(truth.geometry.shape, np.uint8)
+        voxels[value] = 1
+        mask = Mask.single(voxels, ["liver"], truth.geometry)
+        services.labels.submit_mask(case_id, FINAL, mask, "anna", "test", "", {})
+    services.stop()
+    return tmp_path / "workspace"
+
+
+def _settings(workspace: Path) -> Settings:
+    return Settings(workspace=workspace, models={"fake": {"type": "fake"}})  # type: ignore[dict-item]
+
+
+def test_restored_workspace_has_every_version(workspace: Path, tmp_path: Path) -> None:
+    back_up(tmp_path / "backup", workspace)
+    bring_back(tmp_path / "backup", tmp_path / "again")
+    datasets, truth = ct_series()
+    services = Services.open(_settings(tmp_path / "again"), MemoryArchive([datasets]))
+    case_id = services.cases.all()[0].case.id
+    history = services.labels.history(case_id)
+    assert [label.number for label in history] == [1, 2, 3]
+    for label in history:
+        voxels = services.labels.mask(label).labelmap()
+        assert np.flatnonzero(voxels.any(axis=(1, 2))).tolist() == [label.number]
+    services.stop()
+    assert truth.geometry.shape == voxels.shape
+
+
+def test_damaged_backup_is_named_and_nothing_is_written(workspace: Path, tmp_path: Path) -> None:
+    back_up(tmp_path / "backup", workspace)
+    file = next((tmp_path / "backup" / "labels").rglob("*.dcm"))
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(IntegrityError, match="damaged"):
+        bring_back(tmp_path / "backup", tmp_path / "again")
+    assert not (tmp_path / "again" / "catalog.sqlite").exists()
+
+
+def test_nothing_is_overwritten(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "backup").mkdir()
+    with pytest.raises(ConfigurationError, match="exists"):
+        back_up(tmp_path / "backup", workspace)
+    back_up(tmp_path / "other", workspace)
+    with pytest.raises(ConfigurationError, match="already"):
+        bring_back(tmp_path / "other", workspace)
