@@ -167,14 +167,14 @@ def _trainer(rooms: Rooms, job: Job) -> Trainer:
 def _stats(plan: Plan, course: Course, run: TrainingRun, measured: Measured) -> dict[str, Any]:
     """MONAI Label's `train_stats` (contract, sections 3.1 and 9) and our own numbers, as JSON."""
     seconds = int(time.time() - plan.started)
-    best = measured.mean if measured.cases else course.done.best
+    # Left out where nothing could be measured: viewers draw 0 as an accuracy of nothing.
+    best = {"best_metric": measured.mean, "best_metric_epoch": course.done.best_epoch} if measured.cases else {}
     return {
         "epoch": course.done.epoch,
         "total_epochs": plan.epochs,
         "start_ts": datetime.fromtimestamp(plan.started).strftime("%Y-%m-%d %H:%M:%S"),
         "total_time": str(timedelta(seconds=seconds)),
-        "best_metric": best,
-        "best_metric_epoch": course.done.best_epoch,
+        **best,
         "dice": dict(measured.dice),
         "training_cases": len(run.train),
         "validation_cases": measured.cases,

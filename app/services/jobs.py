@@ -153,9 +153,10 @@ class JobDesk:
         stats: dict[str, Any] = {"epoch": 0, "total_epochs": total}
         if epochs:
             last = epochs[-1]
-            best = max(float(epoch["metrics"].get("dice", 0.0)) for epoch in epochs)
-            stats = {"epoch": last["epoch"], "total_epochs": last["total"], "best_metric": best}
-            stats["train"] = last["metrics"]
+            stats = {"epoch": last["epoch"], "total_epochs": last["total"], "train": last["metrics"]}
+            measured = [float(epoch["metrics"]["dice"]) for epoch in epochs if "dice" in epoch["metrics"]]
+            if measured:
+                stats["best_metric"] = max(measured)
         if not job.open:
             # Clients take this key for the sign that nothing runs any more.
             stats["total_time"] = str(timedelta(seconds=int((job.ended or 0) - (job.started or job.ended or 0))))

@@ -460,6 +460,6 @@ def test_what_can_t_be_written_whole_is_not_there(folder: Path, monkeypatch: pyt
             put(b"label", folder / "v0001.dcm")
     assert list(folder.iterdir()) == []
     with monkeypatch.context() as patch:
-        patch.setattr("app.archives.folder.durable.file_digest", lambda path: "0" * 64)
+        patch.setattr("app.archives.folder.durable.file_sha256", lambda path: "0" * 64)
         with pytest.raises(IntegrityError):
             put(b"label", folder / "v0001.dcm")

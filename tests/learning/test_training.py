@@ -115,7 +115,8 @@ def test_a_worse_version_is_kept_and_not_served(rooms: Rooms) -> None:
 def test_without_validation_patients_the_last_epoch_is_published(rooms: Rooms) -> None:
     phantoms.submit(rooms, LEARN[0])
     _, result = run(rooms, max_epochs=1)
-    assert (result["state"], result["best_metric"], result["best_metric_epoch"]) == ("published", 0.0, 1)
+    assert result["state"] == "published"
+    assert "best_metric" not in result
     assert "no validation patients" in str(result["reason"])
 
 

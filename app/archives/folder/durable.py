@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 
 from app.errors import Conflict, IntegrityError
+from app.workspace import file_sha256, sync_folder
 
 
 def put(data: bytes, place: Path) -> None:
@@ -17,7 +18,7 @@ def put(data: bytes, place: Path) -> None:
     """
     digest = hashlib.sha256(data).hexdigest()
     if place.exists():
-        if file_digest(place) != digest:
+        if file_sha256(place) != digest:
             raise Conflict(f"another file is stored as {place.name} in {place.parent}; it was left as it is")
         return
     _make_folder(place.parent)
@@ -31,15 +32,9 @@ def put(data: bytes, place: Path) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(place.parent)
-    if file_digest(place) != digest:
+    sync_folder(place.parent)
+    if file_sha256(place) != digest:
         raise IntegrityError(f"{place} doesn't hold what was just written to it; check the disk")
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _make_folder(folder: Path) -> None:
@@ -48,12 +43,4 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder.parent)
