@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from app.archives.memory import MemoryArchive
 from app.learning.rooms import Rooms
 from app.learning.served import open_models
 from app.models.device import Device
@@ -54,5 +55,5 @@ def serve_version(settings: Settings, version_id: str) -> None:
 
 
 def _desk(settings: Settings) -> ModelDesk:
-    rooms = Rooms.open(settings)
+    rooms = Rooms.open(settings, MemoryArchive())  # models need no studies
     return ModelDesk(rooms, open_models(rooms, Device("cpu")))
