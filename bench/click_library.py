@@ -25,7 +25,7 @@ def main(folder: Path, voxels_file: Path, storage: Storage) -> None:
     device = Device("cpu")
     voxels = np.load(voxels_file)
     volume = Volume(voxels, Geometry(voxels.shape, np.eye(4)))
-    session = open_session(load_model(read_folder(folder), device), volume, device, storage, autozoom=True)
+    session = open_session(load_model(read_folder(folder), device), volume, device, storage, autozoom=False)
     target = np.zeros(voxels.shape, np.uint8)
     session.set_target_buffer(target)
     tell({})
