@@ -115,14 +115,6 @@ class Cases:
         with self._database.read() as connection:
             return connection.scalar(sa.select(note.c.value).where(note.c.key == key))
 
-    def mark_served(self, case_id: str, strategy: str, client: str) -> None:
-        """Note that a strategy offered the case to a client just now."""
-        now = time.time()
-        with self._database.write() as connection:
-            served_by = dict(connection.scalar(sa.select(case.c.served_by).where(case.c.id == case_id)) or {})
-            served_by[strategy] = {"ts": int(now), "client_id": client}
-            connection.execute(sa.update(case).where(case.c.id == case_id).values(served=now, served_by=served_by))
-
     def mark_problem(self, case_id: str, problem: str) -> None:
         """The case can't be opened, for this reason; it is no longer offered until its images change."""
         self._set(case_id, problem=problem)
@@ -150,6 +142,14 @@ class Cases:
             done = connection.execute(sa.update(case).where(case.c.id == case_id).values(**values))
             if done.rowcount == 0:
                 raise UnknownCase(f"no image {case_id!r} here")
+
+
+def mark_served(connection: sa.Connection, case_id: str, strategy: str, client: str) -> None:
+    """Note that a strategy offered the case to a client just now, within the transaction that leases it."""
+    now = time.time()
+    served_by = dict(connection.scalar(sa.select(case.c.served_by).where(case.c.id == case_id)) or {})
+    served_by[strategy] = {"ts": int(now), "client_id": client}
+    connection.execute(sa.update(case).where(case.c.id == case_id).values(served=now, served_by=served_by))
 
 
 def refresh_completed(connection: sa.Connection, case_id: str, final_tag: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from app.catalog.cases import mark_served
 from app.catalog.database import Database
 from app.catalog.schema import case, lease
 from app.core.pool import Pick
@@ -34,6 +35,7 @@ class Leases:
 
         `choose` gets the ids that are held by others. It runs inside the transaction that writes the lease, so that
         two annotators who ask at the same moment get two cases. A holder who asks again gets the case held already.
+        That the strategy offered the case is noted on it.
         """
         with self._database.write() as connection:
             connection.execute(sa.delete(lease).where(lease.c.expires <= now))
@@ -48,6 +50,7 @@ class Leases:
                 connection.execute(
                     sa.update(lease).where(lease.c.case_id == mine.case_id).values(expires=now + seconds)
                 )
+                mark_served(connection, mine.case_id, strategy, holder)
                 return Lease(mine.case_id, holder, mine.strategy, mine.reason, now + seconds)
             held = frozenset(connection.scalars(sa.select(lease.c.case_id)))
             pick = next((p for p in choose(held) if p.case_id not in held), None)
@@ -55,6 +58,7 @@ class Leases:
                 return None
             row = Lease(pick.case_id, holder, strategy, pick.reason, now + seconds)
             connection.execute(sa.insert(lease).values(**vars(row)))
+            mark_served(connection, row.case_id, strategy, holder)
             return row
 
     def renew(self, case_id: str, holder: str, expires: float) -> None:

@@ -49,6 +49,7 @@ sa.Index(
     case.c.position,
     sqlite_where=sa.and_(case.c.completed.is_(False), case.c.gone.is_(False), case.c.offered.is_(True)),
 )
+sa.Index("case_completed", case.c.patient_key, sqlite_where=case.c.completed.is_(True))
 
 label = sa.Table(
     "label",

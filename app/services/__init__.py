@@ -5,6 +5,7 @@ Every dialect calls these and nothing below them. `Services` bundles the desks o
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 import sys
@@ -99,8 +100,16 @@ class Services:
         self.jobs.runner.start()
         # In a thread: an archive that is slow or away must not keep the server from answering.
         threading.Thread(target=self.sync.run, name="first-sync", daemon=True).start()
-        threading.Thread(target=self.jobs.trainers, name="first-import", daemon=True).start()
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self.clock.start()
+
+    def _warm_up(self) -> None:
+        """Import what is slow to import, and spare the garbage collector from looking at all that again: it would
+        stop every request for as long as it does."""
+        self.jobs.trainers()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
 
     def stop(self) -> None:
         """End the background work. Jobs are queued again and go on at the next start."""

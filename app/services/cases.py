@@ -43,7 +43,11 @@ class CaseDesk:
     def volume(self, case_id: str) -> Volume:
         """A case's voxels. Raises `UnknownCase`, `ArchiveUnavailable`; `BadInput` if the images are unusable, which is
         then noted on the case."""
-        row = self.get(case_id)
+        return self.open(self.get(case_id))
+
+    def open(self, row: CaseRow) -> Volume:
+        """The same for a case that was looked up already."""
+        case_id = row.case.id
         try:
             volume = self.rooms.volumes(row.origin).volume(row.case, unheard)
         except BadInput as error:
@@ -55,8 +59,8 @@ class CaseDesk:
 
     def image_file(self, case_id: str) -> ImageFile:
         """A case's voxels as one NIfTI file. Errors as for `volume`."""
-        self.volume(case_id)  # notes warnings and problems on the case; the cache has the file afterwards
         row = self.get(case_id)
+        self.open(row)  # notes warnings and problems on the case
         cached = self.rooms.volumes(row.origin).nifti(row.case, unheard)
         return ImageFile(cached.path, cached.sha256, cached.size, f"{case_id}.nii")
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.catalog.cases import CaseRow
-from app.catalog.leases import Lease
 from app.catalog.scores import Scores
 from app.core.pool import Pick, Pool, Score, Strategy
 from app.errors import BadInput, BadOption, UnknownStrategy
@@ -56,9 +55,9 @@ class NextCaseDesk:
             lease = leases.claim(client, strategy, now, seconds, lambda held: self._rank(chooser, held))
             if lease is None:
                 return None
-            if self._opens(lease):
-                self._rooms.catalog.cases.mark_served(lease.case_id, strategy, client)
-                return Offer(self._cases.get(lease.case_id), lease.reason, lease.expires)
+            row = self._cases.get(lease.case_id)
+            if self._opens(row):
+                return Offer(row, lease.reason, lease.expires)
 
     def renew(self, case_id: str, client: str) -> None:
         """Someone works on their case: it stays theirs."""
@@ -69,15 +68,15 @@ class NextCaseDesk:
         """Give a case back without a label."""
         self._rooms.catalog.leases.release(case_id)
 
-    def _opens(self, lease: Lease) -> bool:
+    def _opens(self, row: CaseRow) -> bool:
         """Whether the case's images can be read, which also brings them into the cache before the viewer asks."""
         try:
-            self._cases.volume(lease.case_id)
+            self._cases.open(row)
         except BadInput:
-            self._rooms.catalog.leases.release(lease.case_id)  # the reason is noted on the case; it's offered no more
+            self._rooms.catalog.leases.release(row.case.id)  # the reason is noted on the case; it's offered no more
             return False
         except BaseException:
-            self._rooms.catalog.leases.release(lease.case_id)
+            self._rooms.catalog.leases.release(row.case.id)
             raise
         return True
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.catalog import Catalog
+from app.catalog.cases import mark_served
 from app.core.archive import Listing
 from app.core.case import Case
 from app.errors import UnknownCase
@@ -87,8 +88,9 @@ def test_upload_stays_when_the_archive_lists_everything(catalog: Catalog) -> Non
 
 def test_serving_is_noted_per_strategy(catalog: Catalog) -> None:
     catalog.cases.apply(listing(case(1)), KEY)
-    catalog.cases.mark_served("1.2.1", "random", "anna")
-    catalog.cases.mark_served("1.2.1", "first", "bo")
+    for strategy, client in (("random", "anna"), ("first", "bo")):
+        with catalog.database.write() as connection:
+            mark_served(connection, "1.2.1", strategy, client)
     served_by = catalog.cases.get("1.2.1").served_by
     assert {name: note["client_id"] for name, note in served_by.items()} == {"random": "anna", "first": "bo"}
     assert catalog.cases.candidates()[0].served == pytest.approx(served_by["first"]["ts"], abs=2)
