@@ -44,11 +44,10 @@ case = sa.Table(
     sa.Column("gone", sa.Boolean, nullable=False, server_default=sa.false()),  # no longer in the archive
     sa.Column("completed", sa.Boolean, nullable=False, server_default=sa.false()),  # has a final label
 )
-sa.Index(
-    "case_open",
-    case.c.position,
-    sqlite_where=sa.and_(case.c.completed.is_(False), case.c.gone.is_(False), case.c.offered.is_(True)),
-)
+OPEN = "completed = 0 AND gone = 0 AND offered = 1 AND problem = '' AND expires IS NULL"
+"""What makes a case one to offer. SQLite uses an index with this condition only for a query with the same words."""
+sa.Index("case_open", case.c.position, case.c.id, case.c.patient_key, sqlite_where=sa.text(OPEN))
+sa.Index("case_served", case.c.served, case.c.id, sqlite_where=sa.text("served > 0"))
 sa.Index("case_completed", case.c.patient_key, sqlite_where=case.c.completed.is_(True))
 
 label = sa.Table(

@@ -37,7 +37,8 @@ def most_uncertain(pool: Pool, scorer: str, word: str) -> list[Pick]:
     Without any score at all the order is `patient_random`.
     """
     scores = pool.scores.get(scorer, {})
-    values = np.array([scores[c.case_id].value if c.case_id in scores else np.nan for c in pool.candidates])
+    found = [scores.get(c.case_id) for c in pool.candidates]
+    values = np.array([np.nan if score is None else score.value for score in found])
     scored = np.sort(values[~np.isnan(values)])
     if scored.size == 0:
         return patient_random(pool, f"no case has a score of {scorer} yet; ")
