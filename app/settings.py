@@ -23,6 +23,21 @@ MIB = 2**20
 GIB = 2**30
 
 
+ModelType = Literal[
+    "nninteractive",
+    "deepgrow_2d",
+    "deepgrow_3d",
+    "deepedit",
+    "segmentation",
+    "histogram_graphcut",
+    "gmm_graphcut",
+    "bundle",
+    "fake",
+    "fake_automatic",
+]
+"""What can segment; `app.models.library` builds them."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,18 +77,7 @@ class LabelSettings(_Part):
 class ModelSettings(_Part):
     """One model, served to every viewer under its key."""
 
-    type: Literal[
-        "nninteractive",
-        "deepgrow_2d",
-        "deepgrow_3d",
-        "deepedit",
-        "segmentation",
-        "histogram_graphcut",
-        "gmm_graphcut",
-        "bundle",
-        "fake",
-        "fake_automatic",
-    ]
+    type: ModelType
     source: str = Field("", description="nninteractive: demo, an official id or a folder; bundle: its folder")
     trainer: str = Field("", description="which trainer makes new versions; none if empty")
     options: dict[str, bool | int | float | str] = Field(default_factory=dict, description="for the trainer")

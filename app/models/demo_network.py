@@ -26,7 +26,8 @@ def _weighted_mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 
 def _first_present(*candidates: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     """Per sample the mean (batch, 1, 1, 1, 1) of the first (values, weights) pair whose weights do not vanish."""
-    result = torch.zeros(candidates[0][0].shape[0], 1, 1, 1, 1)
+    first = candidates[0][0]
+    result = torch.zeros(first.shape[0], 1, 1, 1, 1, device=first.device)
     settled = torch.zeros_like(result, dtype=torch.bool)
     for values, weights in candidates:
         present = weights.sum((2, 3, 4), keepdim=True) > 0.5

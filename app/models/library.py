@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from app.core.model import AutomaticModel, InteractiveModel
 from app.errors import ConfigurationError
 from app.models.device import Device
 from app.models.nninteractive_library import Storage
-
-ModelType = Literal[
-    "nninteractive",
-    "deepgrow_2d",
-    "deepgrow_3d",
-    "deepedit",
-    "segmentation",
-    "histogram_graphcut",
-    "gmm_graphcut",
-    "bundle",
-    "fake",
-    "fake_automatic",
-]
+from app.settings import ModelType
 
 TRAINED: frozenset[ModelType] = frozenset({"deepgrow_2d", "deepgrow_3d", "deepedit", "segmentation"})
 """Types whose weights come from this server's trainers, as version folders."""

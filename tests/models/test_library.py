@@ -9,7 +9,8 @@ import pytest
 from app.core.model import AutomaticModel, InteractiveModel
 from app.errors import BadFile, ConfigurationError, UnknownModel
 from app.models.device import Device
-from app.models.library import ModelOptions, ModelType, Swappable, build_model
+from app.models.library import ModelOptions, Swappable, build_model
+from app.settings import ModelType
 from tests.models.folders import tiny_nninteractive, tiny_version
 
 CPU = Device("cpu", threads=1, precision="fp32")
