@@ -7,7 +7,7 @@ import struct
 
 import pydicom
 from pydicom import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from app.errors import BadFile
@@ -15,6 +15,7 @@ from app.errors import BadFile
 PARSER_ERRORS: tuple[type[Exception], ...] = (
     ArithmeticError,
     AttributeError,
+    BytesLengthException,
     EOFError,
     InvalidDicomError,
     LookupError,

@@ -125,6 +125,13 @@ def test_changed_bytes_never_raise_anything_else(data):
         pass
 
 
+def test_number_of_the_wrong_length_is_a_bad_file():
+    changed = bytearray(ENCODED)
+    changed[138] = 1  # the length of (0002,0000), whose value takes four bytes
+    with pytest.raises(BadFile):
+        SeriesBuilder(max_bytes=1 << 20).add(bytes(changed))
+
+
 ENCODED = encode(ct_series((1, 20, 16))[0][0])
 
 
