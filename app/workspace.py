@@ -21,6 +21,7 @@ class Workspace:
     | `labels/` | every label version, never overwritten |
     | `models/` | model versions, never overwritten |
     | `uploads/` | images that clients sent |
+    | `sessions/` | what was done in each prompt session |
     | `cache/` | fetched volumes; may be deleted when the server is down |
     | `jobs/` | logs and checkpoints of jobs |
     | `incoming/` | uploads on their way in; emptied at start |
@@ -32,7 +33,7 @@ class Workspace:
     @classmethod
     def open(cls, root: Path) -> Workspace:
         workspace = cls(root.absolute())
-        for folder in ("labels", "models", "uploads", "cache", "jobs", "incoming", "logs"):
+        for folder in ("labels", "models", "uploads", "sessions", "cache", "jobs", "incoming", "logs"):
             (workspace.root / folder).mkdir(parents=True, exist_ok=True)
         return workspace
 
@@ -51,6 +52,10 @@ class Workspace:
     @property
     def uploads(self) -> Path:
         return self.root / "uploads"
+
+    @property
+    def sessions(self) -> Path:
+        return self.root / "sessions"
 
     @property
     def cache(self) -> Path:
@@ -77,6 +82,11 @@ class Workspace:
     def token(self) -> Path:
         """The token a pod made for itself."""
         return self.root / "token"
+
+    @property
+    def secret(self) -> Path:
+        """What this server signs with (`app.services.secret`)."""
+        return self.root / "secret"
 
 
 def safe_name(text: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from app.catalog.audit import Audit
 from app.catalog.cases import Cases
 from app.catalog.database import Database
+from app.catalog.fingerprints import Fingerprints
 from app.catalog.jobs import Jobs
 from app.catalog.labels import Labels
 from app.catalog.leases import Leases
@@ -26,6 +27,7 @@ class Catalog:
 
     database: Database
     cases: Cases
+    fingerprints: Fingerprints
     labels: Labels
     outbox: Outbox
     leases: Leases
@@ -42,6 +44,7 @@ class Catalog:
         return cls(
             database=database,
             cases=Cases(database),
+            fingerprints=Fingerprints(database),
             labels=Labels(database, audit),
             outbox=Outbox(database),
             leases=Leases(database),

@@ -62,6 +62,20 @@ class Cases:
         with self._database.read() as connection:
             return [_row(row) for row in connection.execute(query)]
 
+    def page(self, limit: int, offset: int, completed: bool | None, text: str) -> tuple[int, list[CaseRow]]:
+        """How many of those in `all` match, and a part of them. `text` is looked for, in any case, in what people know
+        an image by; `completed` None takes both kinds."""
+        here: list[sa.ColumnElement[bool]] = [case.c.gone.is_(False), case.c.expires.is_(None)]
+        if completed is not None:
+            here.append(case.c.completed.is_(completed))
+        if text:
+            fields = (case.c.id, case.c.patient_id, case.c.description, case.c.modality, case.c.study_date)
+            here.append(sa.or_(*(field.icontains(text, autoescape=True) for field in fields)))
+        rows = sa.select(case).where(*here).order_by(case.c.position).limit(limit).offset(offset)
+        with self._database.read() as connection:
+            total = connection.scalar(sa.select(sa.func.count()).select_from(case).where(*here))
+            return int(total or 0), [_row(row) for row in connection.execute(rows)]
+
     def counts(self) -> tuple[int, int]:
         """`(total, completed)` of the cases to label."""
         here = sa.and_(case.c.gone.is_(False), case.c.expires.is_(None), case.c.offered.is_(True))
@@ -69,6 +83,12 @@ class Cases:
         with self._database.read() as connection:
             total, completed = connection.execute(query).one()
         return int(total), int(completed)
+
+    def unusable(self) -> list[CaseRow]:
+        """Cases to label that can't be opened, in the archive's order; their `problem` says why."""
+        here = sa.and_(case.c.gone.is_(False), case.c.expires.is_(None), case.c.problem != "")
+        with self._database.read() as connection:
+            return [_row(row) for row in connection.execute(sa.select(case).where(here).order_by(case.c.position))]
 
     def candidates(self) -> list[Candidate]:
         """Cases to label without a final label, in the archive's order."""
@@ -127,7 +147,7 @@ class Cases:
     def set_info(self, case_id: str, info: Mapping[str, Any]) -> None:
         self._set(case_id, info=dict(info))
 
-    def set_expiry(self, case_id: str, expires: float) -> None:
+    def set_expiry(self, case_id: str, expires: float | None) -> None:
         self._set(case_id, expires=expires)
 
     def expired(self, now: float) -> list[Case]:

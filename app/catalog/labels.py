@@ -47,6 +47,15 @@ class StoredFile:
     sop_instance_uid: str
 
 
+@dataclass(frozen=True)
+class Submission:
+    """That someone submitted a version, and when, in seconds since the epoch."""
+
+    case_id: str
+    author: str
+    created: float
+
+
 class Labels:
     def __init__(self, database: Database, audit: Audit) -> None:
         self._database = database
@@ -117,6 +126,32 @@ class Labels:
         """Every version of every case, tombstones too, oldest first."""
         with self._database.read() as connection:
             return [_label(row) for row in connection.execute(sa.select(label).order_by(label.c.id))]
+
+    def submissions(self, tag: str) -> list[Submission]:
+        """Who submitted which case under a tag, and when: every version that counts, oldest first."""
+        columns = (label.c.case_id, label.c.author, label.c.created)
+        query = sa.select(*columns).where(label.c.tag == tag, label.c.deleted.is_(False)).order_by(label.c.id)
+        with self._database.read() as connection:
+            return [Submission(*row) for row in connection.execute(query)]
+
+    def newest_first(self, since: float = 0.0, author: str = "", limit: int = 1000) -> list[Label]:
+        """Versions made since a time (seconds since the epoch), by one author or by anyone (""); no tombstones."""
+        query = sa.select(label).where(label.c.deleted.is_(False), label.c.created >= since)
+        if author:
+            query = query.where(label.c.author == author)
+        with self._database.read() as connection:
+            return [_label(row) for row in connection.execute(query.order_by(label.c.id.desc()).limit(limit))]
+
+    def after(self, label_id: int, limit: int = 1000) -> list[Label]:
+        """Versions with an id above `label_id`, oldest first; no tombstones."""
+        query = sa.select(label).where(label.c.id > label_id, label.c.deleted.is_(False))
+        with self._database.read() as connection:
+            return [_label(row) for row in connection.execute(query.order_by(label.c.id).limit(limit))]
+
+    def newest_id(self) -> int:
+        """The id of the version made last; 0 if there is none."""
+        with self._database.read() as connection:
+            return int(connection.scalar(sa.select(sa.func.max(label.c.id))) or 0)
 
     def newest_of_all(self, tag: str | None = None) -> list[tuple[Label, Mapping[str, Any]]]:
         """The newest version per case and tag, with what clients noted about it."""

@@ -68,9 +68,13 @@ class Leases:
                 sa.update(lease).where(lease.c.case_id == case_id, lease.c.holder == holder).values(expires=expires)
             )
 
-    def release(self, case_id: str) -> None:
+    def release(self, case_id: str, holder: str | None = None) -> None:
+        """End a lease, whoever has it; with a `holder` only if they have it."""
+        which = lease.c.case_id == case_id
+        if holder is not None:
+            which = sa.and_(which, lease.c.holder == holder)
         with self._database.write() as connection:
-            connection.execute(sa.delete(lease).where(lease.c.case_id == case_id))
+            connection.execute(sa.delete(lease).where(which))
 
     def held(self, now: float) -> list[Lease]:
         with self._database.read() as connection:

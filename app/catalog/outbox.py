@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from app.catalog.database import Database
-from app.catalog.schema import outbox
+from app.catalog.schema import label, outbox
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,18 @@ class OutboxState:
     delivered: int
     oldest: float
     error: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A label that the archive doesn't have yet. `error` is why the last of `attempts` tries failed, "" before the
+    first; `next_try`, and `created`, when it was made, are in seconds since the epoch."""
+
+    label_id: int
+    attempts: int
+    error: str
+    next_try: float
+    created: float
 
 
 class Outbox:
@@ -35,6 +48,14 @@ class Outbox:
         )
         with self._database.read() as connection:
             return [(row.label_id, row.attempts) for row in connection.execute(query)]
+
+    def waiting(self, limit: int = 50) -> list[Waiting]:
+        """What isn't delivered yet, oldest label first."""
+        columns = (outbox.c.label_id, outbox.c.attempts, outbox.c.error, outbox.c.next_try, label.c.created)
+        made = sa.select(*columns).join(label, label.c.id == outbox.c.label_id)
+        query = made.where(outbox.c.state == "waiting").order_by(outbox.c.label_id).limit(limit)
+        with self._database.read() as connection:
+            return [Waiting(*row) for row in connection.execute(query)]
 
     def delivered(self, label_id: int, location: str) -> None:
         self._set(label_id, state="delivered", location=location, delivered=time.time(), error="")
@@ -61,6 +82,16 @@ class Outbox:
             ).one_or_none()
         oldest = max(0.0, time.time() - last.next_try) if last else 0.0
         return OutboxState(counts.get("waiting", 0), counts.get("delivered", 0), oldest, last.error if last else "")
+
+    def whether_delivered(self, label_ids: Collection[int]) -> dict[int, bool]:
+        """By label id, for those of `label_ids` that go to the archive at all."""
+        low, high = min(label_ids, default=0), max(label_ids, default=0)
+        # A range instead of a list: a database takes only so many parameters.
+        query = sa.select(outbox.c.label_id, outbox.c.state).where(outbox.c.label_id.between(low, high))
+        wanted = set(label_ids)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return {row.label_id: row.state == "delivered" for row in rows if row.label_id in wanted}
 
     def _set(self, label_id: int, **values: object) -> None:
         with self._database.write() as connection:

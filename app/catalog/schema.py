@@ -50,6 +50,14 @@ sa.Index("case_open", case.c.position, case.c.id, case.c.patient_key, sqlite_whe
 sa.Index("case_served", case.c.served, case.c.id, sqlite_where=sa.text("served > 0"))
 sa.Index("case_completed", case.c.patient_key, sqlite_where=case.c.completed.is_(True))
 
+fingerprint = sa.Table(
+    "fingerprint",
+    metadata,
+    sa.Column("case_id", sa.Text, sa.ForeignKey("case_.id"), primary_key=True),
+    sa.Column("stamp", sa.Text, nullable=False),  # of the images that were digested
+    sa.Column("value", sa.Text, nullable=False, index=True),
+)
+
 label = sa.Table(
     "label",
     metadata,

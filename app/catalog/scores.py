@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +12,17 @@ import sqlalchemy as sa
 from app.catalog.database import Database
 from app.catalog.schema import score
 from app.core.pool import Score
+
+
+@dataclass(frozen=True)
+class CaseScore:
+    """A score with what the scorer noted. `created` is in seconds since the epoch."""
+
+    scorer: str
+    model_version: str
+    value: float
+    detail: Mapping[str, Any]
+    created: float
 
 
 class Scores:
@@ -54,6 +66,15 @@ class Scores:
     def scorers(self) -> list[str]:
         with self._database.read() as connection:
             return list(connection.scalars(sa.select(score.c.scorer).distinct().order_by(score.c.scorer)))
+
+    def of_case(self, case_id: str) -> list[CaseScore]:
+        """Every score of one case, newest first."""
+        query = sa.select(score).where(score.c.case_id == case_id).order_by(score.c.created.desc(), score.c.scorer)
+        with self._database.read() as connection:
+            return [
+                CaseScore(row.scorer, row.model_version, row.value, row.detail, row.created)
+                for row in connection.execute(query)
+            ]
 
     def detail(self, case_id: str) -> dict[str, dict[str, Any]]:
         """Everything scorers noted about one case, newest per scorer."""

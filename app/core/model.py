@@ -51,12 +51,24 @@ class InteractiveSession(Protocol):
     @property
     def mask(self) -> NDArray[np.uint8]: ...
 
-    def add(self, prompt: Prompt, *, predict: bool = True) -> Region | None:
+    @property
+    def undoable(self) -> bool:
+        """Whether `undo` would take something back."""
+
+    def add(self, prompt: Prompt, *, predict: bool = True, unchecked: bool = False) -> Region | None:
         """Take a prompt; returns the changed region, None if nothing changed. With `predict=False` the prompt is only
-        noted and takes part in the next prediction. Raises `BadPrompt`; then nothing has changed."""
+        noted and takes part in the next prediction. With `unchecked` a model is given what it doesn't announce to take,
+        as it stands, if it can be given that at all. Raises `BadPrompt`; then nothing has changed."""
+
+    def predict(self, *, full_refine: bool = False) -> Region | None:
+        """Predict from what was only noted; None if nothing was, or nothing changed. `full_refine`: look at the whole
+        mask again, not only at what changes; a model that knows no such thing predicts as ever."""
 
     def undo(self) -> Region | None:
-        """Take the last prompt back (one level); returns the changed region."""
+        """Take the last prompt or prediction back (one level); returns the changed region."""
+
+    def set_options(self, options: Mapping[str, Option]) -> None:
+        """Change options for the prompts to come. Raises `BadOption`."""
 
     def reset(self) -> Region | None:
         """Forget all prompts and empty the mask."""

@@ -100,9 +100,13 @@ class Lasso:
 
 @dataclass(frozen=True, eq=False)
 class InitialMask:
-    """A mask to start from, bool `(k, j, i)` over the whole volume. Forgets every earlier prompt."""
+    """A mask to start from, bool `(k, j, i)` over the whole volume. Forgets every earlier prompt.
+
+    With `refine` the model looks at all of it again at once; a model that can't takes the mask as it is.
+    """
 
     voxels: NDArray[np.bool_]
+    refine: bool = False
 
 
 Prompt = Point | Box | Scribble | Lasso | InitialMask

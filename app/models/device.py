@@ -144,7 +144,7 @@ class Device:
 
     @property
     def precision(self) -> Precision:
-        """What networks compute in here. The first call may time a small convolution."""
+        """What networks compute in here."""
         return self._resolve()[1]
 
     def _resolve(self) -> tuple[str, Precision]:

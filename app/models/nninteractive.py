@@ -15,16 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.model import InteractiveSession, ModelCard, Option
-from app.core.prompt import Box, InitialMask, Point, Prompt, Region, Scribble
+from app.core.prompt import Box, InitialMask, Lasso, Point, Prompt, Region, Scribble
 from app.core.volume import Index, Volume
-from app.errors import BadPrompt, SegloopError
+from app.errors import BadOption, BadPrompt, SegloopError
 from app.models.checks import check_prompt, check_volume
 from app.models.device import Device
 from app.models.nninteractive_folder import ModelFolder, read_folder
-from app.models.nninteractive_guard import Click, Verdict, settle
-from app.models.nninteractive_library import LoadedModel, Storage, load_model, open_session
+from app.models.nninteractive_guard import Click, settle
+from app.models.nninteractive_library import (
+    Capabilities,
+    LoadedModel,
+    Storage,
+    load_model,
+    open_session,
+    read_capabilities,
+    repeatable,
+)
 from app.models.options import chosen
 
+_EVERY: frozenset[type[Prompt]] = frozenset({Point, Box, Scribble, Lasso, InitialMask})
 _ZOOM = 4  # the library zooms out at most this far, and keeps a buffer for a patch of that size
 
 
@@ -60,6 +69,11 @@ class NnInteractive:
     @property
     def accepts(self) -> frozenset[type[Prompt]]:
         return self._folder.accepts
+
+    def capabilities(self) -> Capabilities:
+        """What the network's folder says it takes, as clients of nnInteractive's own server ask for it. Loads the
+        model."""
+        return read_capabilities(self._load())
 
     def open(self, volume: Volume, options: Mapping[str, Option]) -> InteractiveSession:
         """See `InteractiveModel.open`. Preprocesses in the caller's thread; raises `BadInput` or `BadFile`."""
@@ -116,13 +130,20 @@ class NnInteractiveSession:
     def mask(self) -> NDArray[np.uint8]:
         return self._mask
 
-    def add(self, prompt: Prompt, *, predict: bool = True) -> Region | None:
-        """See `InteractiveSession.add`. An `InitialMask` becomes the mask as it is, whatever `predict` says. A box that
-        is thicker than a slice, given to a model that knows only flat ones, stands for its middle slice."""
+    @property
+    def undoable(self) -> bool:
+        return self._undoable
+
+    def add(self, prompt: Prompt, *, predict: bool = True, unchecked: bool = False) -> Region | None:
+        """See `InteractiveSession.add`. An `InitialMask` becomes the mask as it is unless it is to be refined. A box
+        that is thicker than a slice, given to a model that knows only flat ones, stands for its middle slice, unless it
+        is given `unchecked`: then the library says what it thinks of it."""
         library = self._open_library()
-        check_prompt(prompt, self._shape, self._folder.accepts)
+        check_prompt(prompt, self._shape, _EVERY if unchecked else self._folder.accepts)
+        flatten = not (self._folder.boxes_3d or unchecked)
         try:
-            box = _send(library, prompt, predict=predict, boxes_3d=self._folder.boxes_3d)
+            with repeatable():
+                box = _send(library, prompt, predict=predict, flatten=flatten, unchecked=unchecked)
         except ValueError as error:  # the library's word for a prompt it can't take; it has rolled back
             raise BadPrompt(str(error)) from error
         self._undoable = True
@@ -131,9 +152,24 @@ class NnInteractiveSession:
             self._clicks = ()
             return self._copy(Region.whole(self._shape))
         click = _click(prompt)
-        if self._folder.guard and click is not None and not self._keeps(box, click):
-            return None
+        if click is not None:
+            self._clicks = (*self._clicks, click)
+            if self._folder.guard and predict:
+                settle(library, self._mask, box, self._clicks)
         return self._copy(_region(box))
+
+    def predict(self, *, full_refine: bool = False) -> Region | None:
+        """See `InteractiveSession.predict`. To the library it is part of the last prompt: undo takes back both."""
+        with repeatable():
+            box = self._open_library()._predict(force_full_refine=full_refine)
+        return self._copy(_region(box))
+
+    def set_options(self, options: Mapping[str, Option]) -> None:
+        """See `InteractiveSession.set_options`."""
+        if unknown := set(options) - {"autozoom"}:
+            raise BadOption(f"no option {min(unknown)!r}; there is: autozoom")
+        if "autozoom" in options:
+            self._open_library().set_do_autozoom(bool(options["autozoom"]))
 
     def undo(self) -> Region | None:
         """See `InteractiveSession.undo`: one level, as in the library; a second call in a row answers None."""
@@ -169,15 +205,6 @@ class NnInteractiveSession:
             raise SegloopError("the session is closed")
         return self._library
 
-    def _keeps(self, box: Any, click: Click) -> bool:
-        """Let the guard look at what a click did; False if it was taken back, with the library's undo."""
-        clicks = (*self._clicks, click)
-        if settle(self._library, self._mask, box, clicks) is Verdict.REJECTED:
-            self._undoable = False
-            return False
-        self._clicks = clicks
-        return True
-
     def _copy(self, written: Region | None) -> Region | None:
         """Copy what the library wrote inside `written` into the mask; returns the box of voxels that changed."""
         if written is None:
@@ -192,18 +219,20 @@ class NnInteractiveSession:
         return Region(_index(low), _index(high))
 
 
-def _send(library: Any, prompt: Prompt, *, predict: bool, boxes_3d: bool) -> Any:
+def _send(library: Any, prompt: Prompt, *, predict: bool, flatten: bool, unchecked: bool) -> Any:
     """Give a prompt to the library; returns the box that it wrote to, `[[low, high], ...]`, or None."""
+    how: dict[str, Any] = {"run_prediction": predict, "override_capability_checks": unchecked}
     if isinstance(prompt, Point):
-        return library.add_point_interaction(prompt.at, prompt.include, run_prediction=predict)
+        return library.add_point_interaction(prompt.at, prompt.include, **how)
     if isinstance(prompt, Box):
-        region = prompt.region if boxes_3d else _flat(prompt.region)
-        return library.add_bbox_interaction(_bounds(region), prompt.include, run_prediction=predict)
+        region = _flat(prompt.region) if flatten else prompt.region
+        return library.add_bbox_interaction(_bounds(region), prompt.include, **how)
     if isinstance(prompt, InitialMask):
-        return library.add_initial_seg_interaction(prompt.voxels.astype(np.uint8), run_prediction=False)
-    voxels, bounds = prompt.voxels.astype(np.uint8), _bounds(prompt.region)
+        how["run_prediction"] = prompt.refine
+        return library.add_initial_seg_interaction(prompt.voxels.astype(np.uint8), **how)
+    voxels = prompt.voxels.astype(np.uint8)
     draw = library.add_scribble_interaction if isinstance(prompt, Scribble) else library.add_lasso_interaction
-    return draw(voxels, prompt.include, run_prediction=predict, interaction_bbox=bounds)
+    return draw(voxels, prompt.include, interaction_bbox=_bounds(prompt.region), **how)
 
 
 def _click(prompt: Prompt) -> Click | None:

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import numpy as np
 
 from app.core.volume import Volume
 from app.errors import BadFile, BadInput
@@ -26,6 +30,25 @@ class LoadedModel:
 
     folder: ModelFolder
     artifacts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a model takes, in nnInteractive's own terms (`/capabilities` of its client/server protocol, 2.6).
+
+    `channel_mapping` gives for each kind of prompt the channels of what is included and excluded, and for `prev_seg`
+    one channel. `patch_size` is in the image's axis order.
+    """
+
+    supported_interactions: Mapping[str, bool]
+    channel_mapping: Mapping[str, int | tuple[int, int]]
+    num_interaction_channels: int
+    supports_initial_label: bool
+    supports_zero_shot_label_refinement: bool
+    preferred_scribble_thickness: tuple[float, ...]
+    interaction_decay: float
+    session_version: str
+    patch_size: tuple[int, ...]
 
 
 def load_model(folder: ModelFolder, device: Device) -> LoadedModel:
@@ -72,6 +95,50 @@ def open_session(loaded: LoadedModel, volume: Volume, device: Device, storage: S
     if not (-float("inf") < low < high < float("inf")):
         raise BadInput("the volume can't be normalised: its non-zero part is constant, or its values are too large")
     return session
+
+
+def read_capabilities(loaded: LoadedModel) -> Capabilities:
+    """What the library makes of a model folder; older folders leave most of it to the library's defaults."""
+    import torch
+    from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
+
+    session: Any = nnInteractiveInferenceSession(
+        device=torch.device("cpu"), torch_n_threads=torch.get_num_threads(), interactions_storage="tensor"
+    )
+    try:
+        session.initialize_from_loaded_artifacts(loaded.artifacts)
+        channels = {
+            name: int(value) if name == "prev_seg" else (int(value[0]), int(value[1]))
+            for name, value in session.channel_mapping.items()
+        }
+        return Capabilities(
+            supported_interactions={name: bool(taken) for name, taken in session.supported_interactions.items()},
+            channel_mapping=channels,
+            num_interaction_channels=int(session.num_interaction_channels),
+            supports_initial_label=bool(session.supports_initial_label),
+            supports_zero_shot_label_refinement=bool(session.supports_zero_shot_label_refinement),
+            preferred_scribble_thickness=tuple(float(x) for x in session.preferred_scribble_thickness),
+            interaction_decay=float(session.interaction_decay or 1.0),
+            session_version=str(session.INFERENCE_SESSION_VERSION),
+            patch_size=tuple(int(n) for n in session.configuration_manager.patch_size),
+        )
+    finally:
+        session.executor.shutdown(wait=False)
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Let the library draw the same random numbers at every prompt.
+
+    It picks some of the patches that it refines by chance, with numpy's global generator, and a session that is
+    replayed has to come out as it was. Everybody else's random numbers go on as if nothing had happened.
+    """
+    state = np.random.get_state()
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
 
 
 def _session(device: Device, storage: Storage, *, autozoom: bool) -> Any:

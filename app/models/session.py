@@ -6,16 +6,17 @@ only says how prompts become a mask.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.core.model import Option
 from app.core.prompt import InitialMask, Prompt, Region
 from app.core.volume import Index
-from app.errors import SegloopError
+from app.errors import BadOption, SegloopError
 from app.models.checks import check_prompt
 
 
@@ -29,9 +30,10 @@ class Predict(Protocol):
 
 @dataclass(frozen=True)
 class _Before:
-    """What undo goes back to: the prompts, and the voxels that changed."""
+    """What undo goes back to: the prompts, how many of them were only noted, and the voxels that changed."""
 
     prompts: tuple[Prompt, ...]
+    noted: int
     region: Region | None
     voxels: NDArray[np.uint8] | None
 
@@ -44,35 +46,40 @@ class PromptSession:
         self._accepts = accepts
         self._predict: Predict | None = predict
         self._prompts: tuple[Prompt, ...] = ()
+        self._noted = 0
         self._before: _Before | None = None
 
     @property
     def mask(self) -> NDArray[np.uint8]:
         return self._mask
 
-    def add(self, prompt: Prompt, *, predict: bool = True) -> Region | None:
-        """See `InteractiveSession.add`. An `InitialMask` is never predicted from: it is the mask."""
-        if self._predict is None:
-            raise SegloopError("the session is closed")
+    @property
+    def undoable(self) -> bool:
+        return self._before is not None
+
+    def add(self, prompt: Prompt, *, predict: bool = True, unchecked: bool = False) -> Region | None:
+        """See `InteractiveSession.add`. An `InitialMask` is never predicted from: it is the mask. `unchecked` makes no
+        difference: such a model has no use for prompts of other kinds."""
         check_prompt(prompt, self._shape, self._accepts)
         if isinstance(prompt, InitialMask):
-            prompts: tuple[Prompt, ...] = ()
-            after = prompt.voxels.astype(np.uint8)
-        else:
-            prompts = (*self._prompts, prompt)
-            after = self._predict(prompts, self._mask) if predict else self._mask
-        before = self._prompts
-        region, old = self._write(after)
-        self._prompts = prompts
-        self._before = _Before(before, region, old)
-        return region
+            return self._move((), 0, prompt.voxels.astype(np.uint8))
+        prompts = (*self._prompts, prompt)
+        if not predict:
+            return self._move(prompts, self._noted + 1, self._mask)
+        return self._move(prompts, 0, self._predicted(prompts))
+
+    def predict(self, *, full_refine: bool = False) -> Region | None:
+        """See `InteractiveSession.predict`."""
+        if self._noted == 0:
+            return None
+        return self._move(self._prompts, 0, self._predicted(self._prompts))
 
     def undo(self) -> Region | None:
         """See `InteractiveSession.undo`: one level, so a second call in a row changes nothing and answers None."""
         before, self._before = self._before, None
         if before is None:
             return None
-        self._prompts = before.prompts
+        self._prompts, self._noted = before.prompts, before.noted
         if before.region is not None and before.voxels is not None:
             self._mask[before.region.slices] = before.voxels
         return before.region
@@ -80,9 +87,14 @@ class PromptSession:
     def reset(self) -> Region | None:
         """See `InteractiveSession.reset`. Can't be undone."""
         region, _ = self._write(np.zeros(self._shape, np.uint8))
-        self._prompts = ()
+        self._prompts, self._noted = (), 0
         self._before = None
         return region
+
+    def set_options(self, options: Mapping[str, Option]) -> None:
+        """See `InteractiveSession.set_options`. These models read theirs when a session opens."""
+        if options:
+            raise BadOption("the options of this model can't be changed while it is in use; open the image again")
 
     def close(self) -> None:
         self._predict = None
@@ -94,6 +106,17 @@ class PromptSession:
     def _shape(self) -> Index:
         k, j, i = self._mask.shape
         return k, j, i
+
+    def _predicted(self, prompts: Sequence[Prompt]) -> NDArray[np.uint8]:
+        if self._predict is None:
+            raise SegloopError("the session is closed")
+        return self._predict(prompts, self._mask)
+
+    def _move(self, prompts: tuple[Prompt, ...], noted: int, after: NDArray[np.uint8]) -> Region | None:
+        region, old = self._write(after)
+        self._before = _Before(self._prompts, self._noted, region, old)
+        self._prompts, self._noted = prompts, noted
+        return region
 
     def _write(self, after: NDArray[np.uint8]) -> tuple[Region | None, NDArray[np.uint8] | None]:
         """Write `after` into the mask in place; the box that changed, and what was there before."""

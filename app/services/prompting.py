@@ -1,7 +1,11 @@
-"""Prompt sessions: one person, one volume, one mask in progress.
+"""Prompt sessions: one person, one volume, one mask in progress, one log of what was done.
+
+A session is open (its model's state is in memory) or parked (only its log is, on disk). Idle ones and those in the way
+of others are parked; the next use replays the log, and nobody above this module notices, not even across a restart.
+Sessions without a `Viewer` have no log: their dialect sends every prompt each time.
 
 Locks: `_lock` guards the table of sessions and is held for moments only. Each session has its own lock, held while its
-prompts run; who holds it may wait for the device thread, never for `_lock` or for another session.
+prompts run; who holds it may wait for the device thread, never for another session's lock. `_lock` is taken inside it.
 """
 
 from __future__ import annotations
@@ -18,29 +22,60 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.model import InteractiveSession, Option
-from app.core.prompt import Prompt
-from app.core.volume import Geometry
+from app.core.prompt import Prompt, Region
+from app.core.volume import Geometry, Volume
+from app.dicom.packed_gzip import PackedGzip
 from app.dicom.slicewise_gzip import SlicewiseGzip
-from app.errors import NoRoom, UnknownSession
+from app.errors import NoRoom, UnknownCase, UnknownSession
 from app.models.device import Device, Priority
 from app.services.cases import CaseDesk
 from app.services.models import ModelDesk
+from app.services.sent_images import SentImages
+from app.services.session_log import SessionLog, SessionRecord, Step, Viewer, worth_replaying
+from app.settings import SessionSettings
+
+__all__ = ["Change", "PromptDesk", "Viewer"]
 
 T = TypeVar("T")
 
+BUSY_SECONDS = 60.0
+"""A session used within this time is not parked to make room for another owner's."""
+
+OVER = "this session is over; open the image again"
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What prompts did: the region that changed, and a copy of the mask there; both None if nothing did."""
+
+    region: Region | None
+    voxels: NDArray[np.uint8] | None
+
 
 @dataclass(eq=False)
-class _Open:
-    """An open session. `used` is on the monotonic clock."""
+class _State:
+    """A session's memory. The encoders are made when somebody asks for what they make."""
 
-    owner: str
-    case_id: str
-    model: str
     session: InteractiveSession
     geometry: Geometry
-    encoder: SlicewiseGzip
     bytes: int
-    used: float
+    whole: SlicewiseGzip | None = None
+    packed: PackedGzip | None = None
+
+    def touch(self, region: Region | None) -> None:
+        for encoder in (self.whole, self.packed):
+            if encoder is not None:
+                encoder.touch(region)
+
+
+@dataclass(eq=False)
+class _Entry:
+    """A session in the table. `state` is None while it is parked; `used` is on the monotonic clock."""
+
+    record: SessionRecord
+    logged: bool
+    state: _State | None = None
+    used: float = field(default_factory=time.monotonic)
     lock: threading.Lock = field(default_factory=threading.Lock)
     closed: bool = False
 
@@ -48,133 +83,335 @@ class _Open:
 class PromptDesk:
     """Opens sessions within a limit of memory and runs their prompts on the device thread, owners taking turns."""
 
-    def __init__(self, cases: CaseDesk, models: ModelDesk, device: Device, max_bytes: int, idle_seconds: float) -> None:
+    def __init__(
+        self,
+        cases: CaseDesk,
+        models: ModelDesk,
+        device: Device,
+        sent: SentImages,
+        log: SessionLog,
+        settings: SessionSettings,
+    ) -> None:
         self._cases = cases
         self._models = models
         self._device = device
-        self._max_bytes = max_bytes
-        self._idle_seconds = idle_seconds
-        self._sessions: dict[str, _Open] = {}
+        self._sent = sent
+        self._log = log
+        self._settings = settings
+        self._table: dict[str, _Entry] = {}
+        self._newest: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def open(self, owner: str, case_id: str, model: str, options: Mapping[str, Option]) -> str:
-        """A new session's id, which can't be guessed.
+    def open(
+        self, owner: str, case_id: str, model: str, options: Mapping[str, Option], viewer: Viewer | None = None
+    ) -> str:
+        """A new session's id, which can't be guessed. With a `viewer` what is done in it is logged.
 
         Raises `UnknownCase`, `UnknownModel`, `BadInput` for an image the model can't take, and `NoRoom` if memory for
         sessions is used up by others; the owner's own oldest sessions make room.
         """
-        interactive = self._models.interactive(model)
         volume = self._cases.volume(case_id)
-        size = interactive.session_bytes(volume) + 3 * volume.geometry.voxel_count
-        self._make_room(owner, size)
-        session = interactive.open(volume, options)
-        session_id = secrets.token_urlsafe(24)
-        opened = _Open(
-            owner, case_id, model, session, volume.geometry, SlicewiseGzip(session.mask), size, time.monotonic()
-        )
-        with self._lock:
-            self._sessions[session_id] = opened
-        return session_id
+        state = self._start(owner, volume, model, options)
+        return self._enter(owner, case_id, True, model, options, viewer, state)
 
-    def add(self, session_id: str, owner: str, prompts: Sequence[Prompt]) -> None:
-        """Take prompts in their order, with one prediction each.
+    def open_image(
+        self,
+        owner: str,
+        image: Volume,
+        placed: bool,
+        model: str,
+        options: Mapping[str, Option],
+        viewer: Viewer,
+    ) -> str:
+        """The same for voxels that a viewer sent. `placed` says that their geometry came with them."""
+        # Started first: an image that the model can't take isn't kept.
+        state = self._start(owner, image, model, options)
+        case_id = self._sent.admit(image, viewer.who)
+        return self._enter(owner, case_id, placed, model, options, viewer, state)
+
+    def newest(self, owner: str) -> str | None:
+        """The session that an owner opened last and nobody closed, also after a restart."""
+        with self._lock:
+            known = self._newest.get(owner)
+        if known is None:
+            record = self._log.newest(owner)
+            known = record.id if record is not None else ""
+            with self._lock:
+                known = self._newest.setdefault(owner, known)
+        return known or None
+
+    def add(
+        self, session_id: str, owner: str, prompts: Sequence[Prompt], predict: bool = True, unchecked: bool = False
+    ) -> Change:
+        """Take prompts in their order, with one prediction each; says what they changed together.
 
         Raises `BadPrompt` at the first that can't be used; those before it count.
         """
 
-        def work(opened: _Open) -> None:
+        def work(entry: _Entry, state: _State) -> Change:
+            changed: Region | None = None
             for prompt in prompts:
-                region = self._device.run(partial(opened.session.add, prompt), Priority.PROMPT, owner)
-                opened.encoder.touch(region)
+                step = Step("add", prompt, predict, unchecked)
+                region = self._take(entry, state, step)
+                changed = region if changed is None else changed if region is None else changed.join(region)
+            return _change(state, changed)
 
-        self._with(session_id, owner, work)
+        return self._with(session_id, owner, work)
 
-    def undo(self, session_id: str, owner: str) -> None:
-        self._with(
-            session_id,
-            owner,
-            lambda opened: opened.encoder.touch(self._device.run(opened.session.undo, Priority.PROMPT, owner)),
-        )
+    def predict(self, session_id: str, owner: str, full_refine: bool = False) -> Change:
+        """Predict from prompts that were only noted."""
+        step = Step("predict", full_refine=full_refine)
+        return self._with(session_id, owner, lambda entry, state: _change(state, self._take(entry, state, step)))
+
+    def undo(self, session_id: str, owner: str) -> Change | None:
+        """Take the last prompt back; None if there is nothing to take back."""
+
+        def work(entry: _Entry, state: _State) -> Change | None:
+            if not state.session.undoable:
+                return None
+            return _change(state, self._take(entry, state, Step("undo")))
+
+        return self._with(session_id, owner, work)
 
     def reset(self, session_id: str, owner: str) -> None:
-        self._with(
-            session_id,
-            owner,
-            lambda opened: opened.encoder.touch(self._device.run(opened.session.reset, Priority.PROMPT, owner)),
-        )
+        """Forget the prompts and empty the mask."""
+        self._with(session_id, owner, lambda entry, state: self._take(entry, state, Step("reset")))
+
+    def set_options(self, session_id: str, owner: str, options: Mapping[str, Option]) -> None:
+        """Change a model's options for the prompts to come. Raises `BadOption`."""
+        step = Step("options", options=options)
+        self._with(session_id, owner, lambda entry, state: self._take(entry, state, step))
 
     def mask(self, session_id: str, owner: str) -> NDArray[np.uint8]:
         """A copy of the mask, `(k, j, i)`."""
-        return self._with(session_id, owner, lambda opened: opened.session.mask.copy())
+        return self._with(session_id, owner, lambda entry, state: state.session.mask.copy())
 
     def gzip(self, session_id: str, owner: str, prefix: bytes = b"") -> bytes:
         """`prefix` and the whole mask as one gzip stream; only slices changed since the last call are compressed."""
-        return self._with(session_id, owner, lambda opened: opened.encoder.gzip(prefix))
+
+        def work(entry: _Entry, state: _State) -> bytes:
+            if state.whole is None:
+                state.whole = SlicewiseGzip(state.session.mask)
+            return state.whole.gzip(prefix)
+
+        return self._with(session_id, owner, work)
+
+    def packed_gzip(self, session_id: str, owner: str) -> bytes:
+        """The whole mask, eight voxels a byte, as one gzip stream (see `PackedGzip`)."""
+
+        def work(entry: _Entry, state: _State) -> bytes:
+            if state.packed is None:
+                state.packed = PackedGzip(state.session.mask)
+            return state.packed.gzip()
+
+        return self._with(session_id, owner, work)
 
     def geometry(self, session_id: str, owner: str) -> Geometry:
-        return self._with(session_id, owner, lambda opened: opened.geometry)
+        return self._with(session_id, owner, lambda entry, state: state.geometry)
+
+    def record(self, session_id: str) -> SessionRecord:
+        """What a session was opened on. Raises `UnknownSession`."""
+        return self._entry(session_id).record
 
     def close(self, session_id: str, owner: str) -> None:
-        """Give a session's memory back; nothing happens if it is closed already."""
+        """Give a session's memory back; nothing happens if it is closed already. If anything was done in it, its log
+        stays until it is submitted or old."""
+        try:
+            entry = self._entry(session_id)  # one that hasn't been used since a restart is closed too
+        except UnknownSession:
+            return
+        if entry.record.owner != owner:
+            return
         with self._lock:
-            opened = self._sessions.get(session_id)
-            if opened is None or opened.owner != owner:
+            self._table.pop(session_id, None)
+            if self._newest.get(owner) == session_id:
+                self._newest[owner] = ""
+        with entry.lock:
+            entry.closed = True
+            _release(entry)
+            if not entry.logged:
                 return
-            del self._sessions[session_id]
-        _end(opened)
+            if self._log.steps(entry.record):
+                self._log.mark_closed(session_id)
+            else:
+                self._log.remove(session_id)
 
     def sweep(self) -> None:
-        """Close sessions nobody has used for a while."""
-        self._close_where(lambda opened: time.monotonic() - opened.used > self._idle_seconds)
+        """Park sessions nobody has used for a while, and forget logs that are old."""
+        self._park_where(lambda entry: time.monotonic() - entry.used > self._settings.idle_seconds)
+        self._log.remove_older(self._settings.keep_seconds)
 
     def close_all(self) -> None:
-        self._close_where(lambda opened: True)
+        """Give all memory back; logs stay."""
+        self._park_where(lambda entry: True)
 
     @property
     def memory(self) -> tuple[int, int]:
-        """`(open sessions, bytes they take, about)`."""
+        """`(sessions in memory, bytes they take, about)`."""
         with self._lock:
-            return len(self._sessions), sum(opened.bytes for opened in self._sessions.values())
+            states = [entry.state for entry in self._table.values() if entry.state is not None]
+        return len(states), sum(state.bytes for state in states)
 
-    def _with(self, session_id: str, owner: str, work: Callable[[_Open], T]) -> T:
+    def is_open(self, session_id: str) -> bool:
+        """Whether a session is in memory."""
         with self._lock:
-            opened = self._sessions.get(session_id)
+            entry = self._table.get(session_id)
+        return entry is not None and entry.state is not None
+
+    def _start(self, owner: str, volume: Volume, model: str, options: Mapping[str, Option]) -> _State:
+        interactive = self._models.interactive(model)
+        size = interactive.session_bytes(volume) + volume.geometry.voxel_count
+        self._make_room(owner, size)
+        return _State(interactive.open(volume, options), volume.geometry, size)
+
+    def _enter(
+        self,
+        owner: str,
+        case_id: str,
+        placed: bool,
+        model: str,
+        options: Mapping[str, Option],
+        viewer: Viewer | None,
+        state: _State,
+    ) -> str:
+        record = SessionRecord(
+            id=secrets.token_urlsafe(24),
+            owner=owner,
+            case_id=case_id,
+            model=model,
+            model_version=self._models.version(model),
+            options=dict(options),
+            viewer=viewer or Viewer("", ""),
+            shape=state.geometry.shape,
+            placed=placed,
+            opened=time.time(),
+        )
+        if viewer is not None:
+            self._log.create(record)
+        with self._lock:
+            self._table[record.id] = _Entry(record, viewer is not None, state)
+            self._newest[owner] = record.id
+        return record.id
+
+    def _take(self, entry: _Entry, state: _State, step: Step) -> Region | None:
+        """Do one step, and log it before anybody is told."""
+        region = self._do(entry, state, step)
+        if entry.logged:
+            self._log.append(entry.record.id, step)
+        return region
+
+    def _do(self, entry: _Entry, state: _State, step: Step) -> Region | None:
+        work = partial(_perform, state.session, step)
+        region = self._device.run(work, Priority.PROMPT, entry.record.owner)
+        state.touch(region)
+        return region
+
+    def _with(self, session_id: str, owner: str, work: Callable[[_Entry, _State], T]) -> T:
+        entry = self._entry(session_id)
         # Another owner's session is answered like none at all: ids are not to be tried out.
-        if opened is None or opened.owner != owner:
-            raise UnknownSession("this session is over; open the image again")
-        with opened.lock:
-            if opened.closed:
-                raise UnknownSession("this session is over; open the image again")
-            opened.used = time.monotonic()
-            return work(opened)
+        if entry.record.owner != owner:
+            raise UnknownSession(OVER)
+        with entry.lock:
+            if entry.closed:
+                raise UnknownSession(OVER)
+            entry.used = time.monotonic()
+            if entry.state is None:
+                entry.state = self._restored(entry)
+            try:
+                return work(entry, entry.state)
+            finally:
+                entry.used = time.monotonic()
+
+    def _entry(self, session_id: str) -> _Entry:
+        with self._lock:
+            entry = self._table.get(session_id)
+        if entry is not None:
+            return entry
+        record = self._log.find(session_id)
+        if record is None:
+            raise UnknownSession(OVER)
+        with self._lock:
+            return self._table.setdefault(session_id, _Entry(record, logged=True))
+
+    def _restored(self, entry: _Entry) -> _State:
+        """A parked session's memory, made anew from its log."""
+        record = entry.record
+        try:
+            self._sent.ready(record.case_id)
+            volume = self._cases.volume(record.case_id)
+        except UnknownCase as error:
+            raise UnknownSession("this session's image is no longer here; open the image again") from error
+        state = self._start(record.owner, volume, record.model, record.options)
+        for step in worth_replaying(self._log.steps(record)):
+            self._do(entry, state, step)
+        return state
 
     def _make_room(self, owner: str, size: int) -> None:
-        if size > self._max_bytes:
+        limit = self._settings.max_bytes
+        if size > limit:
             raise NoRoom(
                 f"this image needs about {size >> 20} MiB to be segmented interactively, and the server allows"
-                f" {self._max_bytes >> 20} MiB for all sessions (setting sessions.max_bytes)",
+                f" {limit >> 20} MiB for all sessions (setting sessions.max_bytes)",
                 retry_after=3600,
             )
-        while True:
-            with self._lock:
-                used = sum(opened.bytes for opened in self._sessions.values())
-                if used + size <= self._max_bytes:
-                    return
-                own = [(opened.used, key) for key, opened in self._sessions.items() if opened.owner == owner]
-                oldest = self._sessions.pop(min(own)[1]) if own else None
-            if oldest is None:
+        while self.memory[1] + size > limit:
+            if not self._park_one(owner):
                 raise NoRoom("all memory for sessions is in use by others; try again in a few minutes", retry_after=60)
-            _end(oldest)
 
-    def _close_where(self, condition: Callable[[_Open], bool]) -> None:
+    def _park_one(self, owner: str) -> bool:
+        """Park the session that is missed least: the owner's oldest, else the one idle for longest."""
+        now = time.monotonic()
         with self._lock:
-            ended = [key for key, opened in self._sessions.items() if condition(opened)]
-            closing = [self._sessions.pop(key) for key in ended]
-        for opened in closing:
-            _end(opened)
+            parkable = [
+                (entry.record.owner != owner, entry.used, key)
+                for key, entry in self._table.items()
+                if entry.state is not None
+                and not entry.lock.locked()
+                and (entry.record.owner == owner or (entry.logged and now - entry.used > BUSY_SECONDS))
+            ]
+            entries = [self._table[key] for _, _, key in sorted(parkable)]
+        return any(self._park(entry, wait=False) for entry in entries)
+
+    def _park_where(self, condition: Callable[[_Entry], bool]) -> None:
+        with self._lock:
+            entries = [entry for entry in self._table.values() if entry.state is not None and condition(entry)]
+        for entry in entries:
+            self._park(entry, wait=True)
+
+    def _park(self, entry: _Entry, wait: bool) -> bool:
+        """Give a session's memory back; one without a log is over. False if it was in use."""
+        if not entry.lock.acquire(blocking=wait):
+            return False
+        try:
+            if not entry.logged:
+                entry.closed = True
+                with self._lock:
+                    self._table.pop(entry.record.id, None)
+            _release(entry)
+        finally:
+            entry.lock.release()
+        return True
 
 
-def _end(opened: _Open) -> None:
-    with opened.lock:
-        opened.closed = True
-        opened.session.close()
+def _perform(session: InteractiveSession, step: Step) -> Region | None:
+    if step.kind == "add" and step.prompt is not None:
+        return session.add(step.prompt, predict=step.predict, unchecked=step.unchecked)
+    if step.kind == "predict":
+        return session.predict(full_refine=step.full_refine)
+    if step.kind == "undo":
+        return session.undo()
+    if step.kind == "reset":
+        return session.reset()
+    session.set_options(step.options or {})
+    return None
+
+
+def _change(state: _State, region: Region | None) -> Change:
+    return Change(region, None if region is None else state.session.mask[region.slices].copy())
+
+
+def _release(entry: _Entry) -> None:
+    """Give a session's memory back. Call with its lock held."""
+    state, entry.state = entry.state, None
+    if state is not None:
+        state.session.close()

@@ -2,8 +2,9 @@
 
 With a token, every request has to show it, in whichever way its client can: `Authorization: Bearer <token>`,
 `Authorization: Basic` with the token as password, or the path prefix `/t/<token>/` (the only way for tools that send no
-header, such as 3D Slicer's image download). Only `/livez` and the login calls of the MONAI Label contract (section 10)
-answer without. There is one gate and no list of protected addresses, so that no new route can forget it.
+header, such as 3D Slicer's image download). Only `/livez`, `/healthz` (in one word) and the login calls of the MONAI
+Label contract (section 10) answer without. There is one gate and no list of protected addresses, so that no new route
+can forget it.
 
 Without a token the server listens on loopback only, and two checks keep web pages out that a person merely visits: the
 `Host` must be a loopback name (DNS rebinding), and a browser must not say that another site sent the request.
@@ -18,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -45,12 +46,19 @@ class Gate:
             await (refusal or self._app)(scope, receive, send)
             return
         prefix = self._prefix(scope["path"])
+        if prefix and scope["path"] == prefix:
+            # The address as people paste it; links of the page behind it are relative and need the slash.
+            await RedirectResponse(f"{prefix.rpartition('/')[2]}/")(scope, receive, send)
+            return
         path = scope["path"].removeprefix(prefix).rstrip("/")
         bearer = self._is_bearer(headers)
         if prefix:
             # Starlette routes by what follows `root_path` in `path`.
             scope = {**scope, "root_path": scope.get("root_path", "") + prefix}
-        if prefix or self._is_basic(headers) or (bearer and not path.startswith("/auth")):
+        basic = self._basic_user(headers)
+        if basic:
+            scope = {**scope, "state": {**scope.get("state", {}), "user": basic}}
+        if prefix or basic is not None or (bearer and not path.startswith("/auth")):
             await self._app(scope, receive, send)
             return
         # The MONAI Label plugin asks `/auth/` before every call, and logs in if it is told to. Who came by path or
@@ -74,6 +82,9 @@ class Gate:
         preflight = request.method == "OPTIONS" and "access-control-request-method" in request.headers
         if path in _OPEN or preflight:
             return self._app
+        if path == "/healthz" and request.method == "GET":
+            # nnInteractive's client asks before it shows a key. Who shows one gets to know more.
+            return JSONResponse({"ok": True})
         if path == "/auth" and request.method == "GET":
             return JSONResponse({"enabled": True, "client_id": "segloop", "realm": "segloop"})
         if path == "/auth/token" and request.method == "POST":
@@ -98,15 +109,16 @@ class Gate:
         scheme, _, value = headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and self._matches(value.strip())
 
-    def _is_basic(self, headers: Headers) -> bool:
+    def _basic_user(self, headers: Headers) -> str | None:
+        """The user name next to the right password, which may be empty; None if there is no such."""
         scheme, _, value = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "basic":
-            return False
+            return None
         try:
-            password = base64.b64decode(value, validate=True).decode().partition(":")[2]
+            user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
-            return False
-        return self._matches(password)
+            return None
+        return user if self._matches(password) else None
 
     def _matches(self, shown: str) -> bool:
         return secrets.compare_digest(shown.encode(), self._token.encode())

@@ -100,3 +100,28 @@ def test_patient_key_falls_back_to_study_then_case() -> None:
     assert Case(id="a", kind="file", stamp="").patient_key == "a"
     assert Case(id="a", kind="series", stamp="", study_uid="1.2").patient_key == "1.2"
     assert Case(id="a", kind="series", stamp="", study_uid="1.2", patient_id="P").patient_key == "P"
+
+
+def test_a_page_is_a_part_of_what_matches(catalog: Catalog) -> None:
+    cases = [replace(case(n), description=f"{'ABDOMEN' if n % 2 else 'head'} {n}%") for n in range(1, 6)]
+    catalog.cases.apply(listing(*cases), KEY)
+
+    def found(limit: int = 9, offset: int = 0, text: str = "") -> tuple[int, list[str]]:
+        total, rows = catalog.cases.page(limit, offset, None, text)
+        return total, [row.case.id for row in rows]
+
+    assert found(limit=2, offset=1) == (5, ["1.2.2", "1.2.3"])
+    assert found(text="abdo") == (3, ["1.2.1", "1.2.3", "1.2.5"])
+    assert found(limit=1, offset=2, text="abdo") == (3, ["1.2.5"])
+    assert found(text="p4") == (1, ["1.2.4"])
+    assert found(text="4%") == (1, ["1.2.4"])
+    assert found(text="a%n") == (0, [])
+    assert catalog.cases.page(9, 0, True, "") == (0, [])
+    assert catalog.cases.page(9, 0, False, "")[0] == 5
+
+
+def test_a_page_has_neither_gone_cases_nor_session_images(catalog: Catalog) -> None:
+    catalog.cases.apply(listing(case(1), case(2)), KEY)
+    catalog.cases.remove("1.2.1")
+    catalog.cases.add_upload(case(3), expires=2e9, offered=True)
+    assert [row.case.id for row in catalog.cases.page(9, 0, None, "")[1]] == ["1.2.2"]

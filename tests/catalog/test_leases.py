@@ -64,3 +64,11 @@ def test_eight_threads_claim_two_hundred_different_cases(catalog: Catalog) -> No
         thread.join()
     assert sorted(got) == [f"c{n:03}" for n in range(200)]
     assert claim(catalog, "late") is None
+
+
+def test_a_case_is_released_by_its_holder_alone(catalog: Catalog) -> None:
+    claim(catalog, "anna")
+    catalog.leases.release("c000", "bo")
+    assert claim(catalog, "bo").case_id == "c001"
+    catalog.leases.release("c000", "anna")
+    assert claim(catalog, "cy").case_id == "c000"

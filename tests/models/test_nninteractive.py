@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
 from numpy.typing import NDArray
 
 from app.core.prompt import Box, InitialMask, Lasso, Point, Prompt, Region, Scribble
@@ -58,7 +59,6 @@ class Bare:
     """The library as its documentation says, on the processor."""
 
     def __init__(self, folder: Path, volume: Volume, precision: str = "fp32") -> None:
-        from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
 
         self.session: Any = nnInteractiveInferenceSession(
             device=torch.device("cpu"), torch_n_threads=torch.get_num_threads(), do_autozoom=False
@@ -378,3 +378,25 @@ def test_an_official_model_that_is_not_here_names_the_command(tmp_path: Path, mo
 def test_unknown_folders_are_unknown_models(tmp_path: Path) -> None:
     with pytest.raises(UnknownModel):
         find_folder(str(tmp_path / "nowhere"))
+
+
+def test_the_library_s_chance_is_the_same_at_every_prompt_and_nobody_else_s_is_touched(
+    folder: Path, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    real = nnInteractiveInferenceSession._predict
+
+    def predict(session: Any, force_full_refine: bool = False) -> Any:
+        drawn.append(int(np.random.choice(10**9)))
+        return real(session, force_full_refine)
+
+    monkeypatch.setattr(nnInteractiveInferenceSession, "_predict", predict)
+    session = NnInteractive("x", folder, device, autozoom=False).open(ball_volume(), {})
+    np.random.seed(5)
+    expected = np.random.choice(10**9, 2)
+    np.random.seed(5)
+    session.add(Point((11, 13, 17)))
+    first = np.random.choice(10**9)
+    session.add(Point((12, 13, 17)))
+    assert drawn[0] == drawn[1]
+    assert [first, np.random.choice(10**9)] == list(expected)

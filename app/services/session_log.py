@@ -1,0 +1,257 @@
+"""What was done in a prompt session, kept on disk, so that a session outlives idleness and the server's restart.
+
+One folder per session in the workspace, named by a digest of the session's id:
+
+    session.json    what it was opened on, by whom, with which model
+    log.jsonl       one line per step, appended before the step is answered; drawn voxels are packed, deflated, base64
+
+A line that a kill cut off is ignored: nobody was told that its step was done. Steps survive the end of the process;
+they are not flushed to the medium one by one, which would cost each click more than it is worth (labels are).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+import shutil
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.model import Option
+from app.core.prompt import Box, InitialMask, Lasso, Point, Prompt, Region, Scribble
+from app.core.volume import Index
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who is at a session, and through which viewer."""
+
+    client: str
+    who: str
+
+
+@dataclass(frozen=True)
+class SessionRecord:
+    """What a session was opened on. `shape` is `(k, j, i)`; times are seconds since the epoch.
+
+    `placed` says whether the image's geometry came with it; without, the voxels have a place in the patient only once
+    the image is matched to a case.
+    """
+
+    id: str
+    owner: str
+    case_id: str
+    model: str
+    model_version: str
+    options: Mapping[str, Option]
+    viewer: Viewer
+    shape: Index
+    placed: bool
+    opened: float
+
+    @property
+    def name(self) -> str:
+        """What people call the session: short, and of no use to get into it."""
+        return session_name(self.id)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that was done. `prompt` belongs to `add`, `options` to `options`."""
+
+    kind: Literal["add", "predict", "undo", "reset", "options"]
+    prompt: Prompt | None = None
+    predict: bool = True
+    unchecked: bool = False
+    full_refine: bool = False
+    options: Mapping[str, Option] | None = None
+
+
+def session_name(session_id: str) -> str:
+    return sha256(session_id.encode()).hexdigest()[:16]
+
+
+def worth_replaying(steps: Sequence[Step]) -> list[Step]:
+    """The steps that lead to the same state: nothing from before the last reset or initial mask but options, and no
+    prediction that was undone at once and is no longer the last thing that happened."""
+    kept: list[Step] = []
+    for step in steps:
+        if step.kind == "reset" or (step.kind == "add" and isinstance(step.prompt, InitialMask)):
+            kept = [earlier for earlier in kept if earlier.kind == "options"]
+        if len(kept) >= 2 and kept[-1].kind == "undo" and kept[-2].kind == "add" and kept[-2].predict:
+            del kept[-2:]
+        if step.kind != "reset":
+            kept.append(step)
+    return kept
+
+
+class SessionLog:
+    """All sessions' folders. Calls for one session are made by whoever holds its lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def create(self, record: SessionRecord) -> None:
+        place = self._place(record.id)
+        place.mkdir(parents=True, exist_ok=True)
+        temporary = place / "session.json.new"
+        temporary.write_text(json.dumps(asdict(record)))
+        temporary.rename(place / "session.json")
+
+    def append(self, session_id: str, step: Step) -> None:
+        line = json.dumps(_encoded(step), separators=(",", ":")) + "\n"
+        with (self._place(session_id) / "log.jsonl").open("a") as stream:
+            stream.write(line)
+
+    def find(self, session_id: str) -> SessionRecord | None:
+        record = _read_record(self._place(session_id) / "session.json")
+        return record if record is not None and record.id == session_id else None
+
+    def named(self, name: str) -> SessionRecord | None:
+        """The session people call `name`."""
+        return next((record for record in self.all() if record.name == name), None)
+
+    def all(self) -> list[SessionRecord]:
+        """Every session there is a record of, opened last first."""
+        found = [_read_record(file) for file in self._folder.glob("*/session.json")]
+        return sorted((record for record in found if record is not None), key=lambda r: r.opened, reverse=True)
+
+    def newest(self, owner: str) -> SessionRecord | None:
+        """The session an owner opened last, of those nobody closed."""
+        own = (record for record in self.all() if record.owner == owner)
+        return next((record for record in own if not (self._place(record.id) / "closed").exists()), None)
+
+    def mark_closed(self, session_id: str) -> None:
+        """Note that its owner is done with a session, which stays for whoever submits it."""
+        (self._place(session_id) / "closed").touch()
+
+    def steps(self, record: SessionRecord) -> list[Step]:
+        return list(_read_steps(self._place(record.id) / "log.jsonl", record.shape))
+
+    def count(self, session_id: str) -> int:
+        """How many steps were taken, without reading them."""
+        file = self._place(session_id) / "log.jsonl"
+        if not file.exists():
+            return 0
+        with file.open("rb") as stream:
+            return sum(line.endswith(b"\n") for line in stream)
+
+    def last_used(self, session_id: str) -> float:
+        """When the last step was taken, or the session opened."""
+        place = self._place(session_id)
+        times = [file.stat().st_mtime for file in (place / "log.jsonl", place / "session.json") if file.exists()]
+        return max(times, default=0.0)
+
+    def mark_submitted(self, session_id: str, label_id: int) -> None:
+        (self._place(session_id) / "submitted").write_text(f"{label_id}\n")
+
+    def submitted(self, session_id: str) -> int | None:
+        """The id of the label that was made from the session last; None if none was, or it was worked on since."""
+        mark, log = self._place(session_id) / "submitted", self._place(session_id) / "log.jsonl"
+        if not mark.exists() or (log.exists() and log.stat().st_mtime > mark.stat().st_mtime):
+            return None
+        return int(mark.read_text())
+
+    def remove(self, session_id: str) -> None:
+        shutil.rmtree(self._place(session_id), ignore_errors=True)
+
+    def remove_older(self, seconds: float) -> None:
+        """Forget sessions nobody has touched for so long."""
+        for record in self.all():
+            if time.time() - self.last_used(record.id) > seconds:
+                self.remove(record.id)
+
+    def _place(self, session_id: str) -> Path:
+        return self._folder / session_name(session_id)
+
+
+def _read_record(file: Path) -> SessionRecord | None:
+    try:
+        values = json.loads(file.read_text())
+        record = SessionRecord(**values)
+    except (OSError, ValueError, TypeError):
+        return None
+    k, j, i = record.shape
+    return replace(record, viewer=Viewer(**values["viewer"]), shape=(k, j, i))
+
+
+def _read_steps(file: Path, shape: Index) -> Iterator[Step]:
+    if not file.exists():
+        return
+    with file.open() as stream:
+        for line in stream:
+            try:
+                yield _decoded(json.loads(line), shape)
+            except (ValueError, KeyError, TypeError, zlib.error, binascii.Error):
+                logger.warning("a session's record ends in a line that was cut off")
+                return
+
+
+def _encoded(step: Step) -> dict[str, Any]:
+    values: dict[str, Any] = {"step": step.kind}
+    if step.kind == "add" and step.prompt is not None:
+        values |= {"predict": step.predict, "unchecked": step.unchecked, **_encoded_prompt(step.prompt)}
+    elif step.kind == "predict":
+        values["full_refine"] = step.full_refine
+    elif step.kind == "options":
+        values["options"] = dict(step.options or {})
+    return values
+
+
+def _decoded(values: dict[str, Any], shape: Index) -> Step:
+    kind = values["step"]
+    if kind == "add":
+        return Step("add", _decoded_prompt(values, shape), values["predict"], values["unchecked"])
+    return Step(kind, full_refine=values.get("full_refine", False), options=values.get("options"))
+
+
+def _encoded_prompt(prompt: Prompt) -> dict[str, Any]:
+    if isinstance(prompt, InitialMask):
+        return {"prompt": "mask", "refine": prompt.refine, "voxels": _packed(prompt.voxels)}
+    if isinstance(prompt, Point):
+        return {"prompt": "point", "at": prompt.at, "include": prompt.include}
+    values = {"low": prompt.region.low, "high": prompt.region.high, "include": prompt.include}
+    if isinstance(prompt, Box):
+        return {"prompt": "box", **values}
+    name = "scribble" if isinstance(prompt, Scribble) else "lasso"
+    return {"prompt": name, **values, "voxels": _packed(prompt.voxels)}
+
+
+def _decoded_prompt(values: dict[str, Any], shape: Index) -> Prompt:
+    kind = values["prompt"]
+    if kind == "mask":
+        return InitialMask(_unpacked(values["voxels"], shape), values["refine"])
+    if kind == "point":
+        return Point(_index(values["at"]), values["include"])
+    region = Region(_index(values["low"]), _index(values["high"]))
+    if kind == "box":
+        return Box(region, values["include"])
+    drawn = Scribble if kind == "scribble" else Lasso
+    return drawn(region, _unpacked(values["voxels"], region.shape), values["include"])
+
+
+def _packed(voxels: NDArray[np.bool_]) -> str:
+    return base64.b64encode(zlib.compress(np.packbits(voxels).tobytes(), 1)).decode()
+
+
+def _unpacked(text: str, shape: Index) -> NDArray[np.bool_]:
+    count = int(np.prod(shape))
+    bits = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), np.uint8)
+    return np.unpackbits(bits, count=count).astype(bool).reshape(shape)
+
+
+def _index(values: Sequence[int]) -> Index:
+    k, j, i = values
+    return int(k), int(j), int(i)

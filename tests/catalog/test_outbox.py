@@ -1,0 +1,62 @@
+"""What waits for the archive, and what it has."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from app.catalog import Catalog
+from app.catalog.labels import NewLabel, StoredFile
+from app.core.archive import Listing
+from app.core.case import Case
+from app.core.mask import Segment
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    catalog = Catalog.open(tmp_path / "catalog.sqlite")
+    catalog.cases.apply(Listing((Case("1.2.1", "series", "1"),), (), ""), "sync")
+    return catalog
+
+
+def append(catalog: Catalog, number: int, author: str = "anna", deliver: bool = True) -> int:
+    new = NewLabel("1.2.1", "final", f"sent {number}", (Segment(1, "liver"),), author, "", "", "", "", {})
+    return catalog.labels.append(new, number, StoredFile(f"{number}.dcm", f"{number}", f"2.25.{number}"), deliver).id
+
+
+def test_what_waits_is_told_oldest_first(catalog: Catalog) -> None:
+    start = time.time()
+    first, second = append(catalog, 1), append(catalog, 2)
+    append(catalog, 3, deliver=False)
+    catalog.outbox.failed(second, "full", next_try=5e9)
+    waiting = catalog.outbox.waiting()
+    assert [(one.label_id, one.attempts, one.error) for one in waiting] == [(first, 0, ""), (second, 1, "full")]
+    assert waiting[1].next_try == 5e9
+    assert all(start <= one.created <= time.time() for one in waiting)
+    assert len(catalog.outbox.waiting(limit=1)) == 1
+    catalog.outbox.delivered(first, "there")
+    assert [one.label_id for one in catalog.outbox.waiting()] == [second]
+
+
+def test_whether_labels_are_delivered(catalog: Catalog) -> None:
+    first, second, third = append(catalog, 1), append(catalog, 2, deliver=False), append(catalog, 3)
+    catalog.outbox.delivered(third, "there")
+    assert catalog.outbox.whether_delivered([third, first, second, 99]) == {first: False, third: True}
+    assert catalog.outbox.whether_delivered([third]) == {third: True}
+    assert catalog.outbox.whether_delivered([]) == {}
+
+
+def test_labels_newest_first_and_those_after_one(catalog: Catalog) -> None:
+    assert catalog.labels.newest_id() == 0
+    ids = [append(catalog, 1, "anna"), append(catalog, 2, "bo"), append(catalog, 3, "anna")]
+    labels = catalog.labels
+    assert labels.newest_id() == ids[2]
+    assert [one.id for one in labels.newest_first()] == ids[::-1]
+    assert [one.id for one in labels.newest_first(author="anna", limit=1)] == [ids[2]]
+    assert labels.newest_first(since=time.time() + 60) == []
+    assert [one.id for one in labels.after(ids[0])] == ids[1:]
+    assert [one.id for one in labels.after(ids[0], limit=1)] == ids[1:2]
+    labels.delete("1.2.1", "final", "bo")
+    assert (labels.newest_first(), labels.after(0), labels.newest_id()) == ([], [], ids[2])
