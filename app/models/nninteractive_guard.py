@@ -10,11 +10,12 @@ The rule for a click that follows an earlier mask:
 * An including click is there to add, an excluding one to remove, where it was made. Changes in the other direction
   and changes not connected to the surroundings of the click pass while they are few; otherwise they are dropped and
   the rest is kept.
-* The clicked voxel must end up on its side, and so must the voxels clicked before.
-* The mask must not grow or shrink beyond fixed factors.
+* The clicked voxel must end up on its side. If the network leaves it, the voxels right under the click are set, so
+  that no click is without effect and the next one comes somewhere else.
+* The voxels clicked before must stay on their side, and the mask must not grow or shrink beyond fixed factors. A
+  change that breaks this even after dropping is taken back, but for the voxels right under the click.
 
-A change that breaks one of the last two even after dropping is rejected as a whole. The first click has nothing to
-protect and is always accepted.
+The first click has nothing to protect and is always accepted.
 
 The adapter copies the target buffer, runs the session's prompt and calls :func:`settle` with the copy. For a
 scribble, pass one of its middle voxels as the click.
@@ -34,6 +35,9 @@ Index = tuple[int, int, int]
 CLICK_RADIUS = 4
 """Changes that come this close to the click belong to it, in voxels."""
 
+TOUCH_RADIUS = 1
+"""How far the voxels right under a click reach from it."""
+
 STRAY_SHARE = 0.03
 """Stray changes up to this share of the earlier mask pass."""
 
@@ -50,7 +54,8 @@ class Verdict(Enum):
 
     ACCEPTED = "accepted"
     RESTRICTED = "restricted"
-    REJECTED = "rejected"
+    TOUCHED = "touched"
+    """Nothing but the voxels right under the click has changed."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +115,19 @@ def review(before: BoolArray, after: BoolArray, clicks: Sequence[Click], size: i
     verdict, result = Verdict.ACCEPTED, after
     if int(stray.sum()) > STRAY_SHARE * size:
         verdict, result = Verdict.RESTRICTED, before ^ own
+    touch = _ball(change.shape, newest.index, TOUCH_RADIUS)
+    if bool(result[newest.index]) != newest.positive:
+        verdict, result = Verdict.RESTRICTED, _set(result, touch, newest.positive)
     new_size = size + int(result.sum()) - int(before.sum())
     fits = SHRINK_LIMIT * size <= new_size <= GROWTH_LIMIT * max(size, SMALL_MASK)
     if not fits or not _obeys(result, clicks):
-        return Verdict.REJECTED, before
+        return Verdict.TOUCHED, _set(before, touch, newest.positive)
     return verdict, result
+
+
+def _set(mask: BoolArray, where: BoolArray, value: bool) -> BoolArray:
+    """A copy of a mask with some voxels set to a value."""
+    return mask | where if value else mask & ~where
 
 
 def settle(
@@ -125,9 +138,8 @@ def settle(
     ``before`` is a copy of the target buffer from before the prompt, ``changed`` the box the session returned
     (``[[k0, k1], [j0, j1], [i0, i1]]``) and ``clicks`` all clicks so far in volume coordinates, the newest last.
 
-    A restricted change is written over the session's previous mask and target buffer; the click stays and the
-    session's own undo still goes back to before it. A rejected one is undone, click included: drop it from the
-    list of clicks, and note that the session then has nothing left to undo.
+    What is not accepted as it is is written over the session's previous mask and target buffer; the click stays and the
+    session's own undo still goes back to before it.
     """
     if changed is None:
         return Verdict.ACCEPTED
@@ -140,9 +152,7 @@ def settle(
     ]
     size = int(np.count_nonzero(before))
     verdict, mask = review(before[window] > 0, np.asarray(session.target_buffer[window]) > 0, local, size)
-    if verdict is Verdict.REJECTED:
-        session.undo()
-    elif verdict is Verdict.RESTRICTED:
+    if verdict is not Verdict.ACCEPTED:
         box = [list(side) for side in changed]
         part = torch.from_numpy(mask.astype(np.uint8))
         session._paste_interactions(session._get_prev_seg_channel(), part.half(), box, record_undo=False)

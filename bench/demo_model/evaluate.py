@@ -122,8 +122,7 @@ def click_through(
             if guarded:
                 verdict = settle(session, before, box, [*done, click])
             seconds = time.perf_counter() - start
-        if verdict is not Verdict.REJECTED:
-            done.append(click)
+        done.append(click)
         last, score = score, dice(truth, buffer > 0)
         case.steps.append(Step(last, score, verdict, seconds))
     return case
@@ -185,7 +184,7 @@ def summary(cases: Iterable[Case]) -> dict[str, float]:
     figures["cases losing over 0.05"] = sum(
         any(step.before - step.after > 0.05 for step in case.steps[1:]) for case in cases
     )
-    for verdict in (Verdict.RESTRICTED, Verdict.REJECTED):
+    for verdict in (Verdict.RESTRICTED, Verdict.TOUCHED):
         figures[verdict.value] = sum(step.verdict is verdict for step in corrections) / max(1, len(corrections))
     figures["median seconds"] = float(np.median(seconds))
     figures["95 % seconds"] = float(np.quantile(seconds, 0.95))
@@ -213,14 +212,14 @@ def markdown(figures: dict[str, dict[str, float]]) -> str:
         lines.append(f"| {name} | {row['cases']:.0f} | " + " | ".join(cells) + " |")
     lines += ["", "Dice over the whole volume, mean / median.", ""]
     lines.append(
-        "| set | worst loss by one correction | cases losing over 0.05 | corrections restricted | rejected "
+        "| set | worst loss by one correction | cases losing over 0.05 | corrections restricted | only touched "
         "| median s a click | 95 % |"
     )
     lines.append("|---" * 7 + "|")
     for name, row in figures.items():
         lines.append(
             f"| {name} | {row['worst loss']:.3f} | {row['cases losing over 0.05']:.0f} | {row['restricted']:.1%} "
-            f"| {row['rejected']:.1%} | {row['median seconds']:.2f} | {row['95 % seconds']:.2f} |"
+            f"| {row['touched']:.1%} | {row['median seconds']:.2f} | {row['95 % seconds']:.2f} |"
         )
     for prompt in FIRST_PROMPTS:
         scores = [f"{name} {row[key]:.3f}" for name, row in figures.items() if (key := f"first {prompt}") in row]

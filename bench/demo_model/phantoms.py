@@ -8,6 +8,7 @@ slices thicker than the in-plane pixels). Two disjoint families of shapes exist,
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 Rng = np.random.Generator
 
-TRAINING_SHAPES = ("ellipsoid", "lobed", "box", "short_tube")
+TRAINING_SHAPES = ("ellipsoid", "lobed", "box", "short_tube", "chain")
 HELD_OUT_SHAPES = ("superquadric", "torus", "long_tube", "union")
 
 MIN_OBJECT_VOXELS = 100
@@ -75,6 +76,23 @@ def _short_tube(rng: Rng, u: FloatArray, radius: float) -> BoolArray:
     return np.asarray(along**2 + u[1] ** 2 + u[2] ** 2 <= thickness**2)
 
 
+def _chain(rng: Rng, u: FloatArray, radius: float) -> BoolArray:
+    """Straight pieces of one thickness, joined end to end at any angle; about twice as long as ``radius``."""
+    thickness = rng.uniform(3.0, 5.5)
+    count = int(rng.integers(2, 6))
+    joints = [np.zeros(3, np.float32)]
+    for _ in range(count):
+        joints.append(joints[-1] + _random_rotation(rng)[0] * radius * rng.uniform(0.5, 1.1))
+    inside = np.zeros(u.shape[1:], bool)
+    middle = np.mean(joints, axis=0)
+    for start, end in pairwise(joint - middle for joint in joints):
+        offset = u - start.reshape(3, 1, 1, 1)
+        way = end - start
+        along = np.clip(np.tensordot(way, offset, axes=1) / (way @ way), 0, 1)
+        inside |= ((offset - way.reshape(3, 1, 1, 1) * along) ** 2).sum(0) <= thickness**2
+    return inside
+
+
 def _superquadric(rng: Rng, u: FloatArray, radius: float) -> BoolArray:
     exponent = rng.uniform(1.0, 1.5) if rng.random() < 0.5 else rng.uniform(3.0, 5.0)
     scale = (radius * rng.uniform(0.8, 1.3, 3)).astype(np.float32).reshape(3, 1, 1, 1)
@@ -110,6 +128,7 @@ _SHAPES: dict[str, Callable[[Rng, FloatArray, float], BoolArray]] = {
     "lobed": _lobed,
     "box": _box,
     "short_tube": _short_tube,
+    "chain": _chain,
     "superquadric": _superquadric,
     "torus": _torus,
     "long_tube": _long_tube,
@@ -206,7 +225,7 @@ def _scatter(
 
 def _plain_radius(rng: Rng, shape: str) -> float:
     """Radius of a bystander or training object: half of them small (4 to 9 voxels)."""
-    if shape == "long_tube":
+    if shape in ("long_tube", "chain"):
         return float(rng.uniform(20, 34))
     if shape == "torus":
         return float(rng.uniform(10, 18))
@@ -238,7 +257,7 @@ def plain_phantom(
 
 def _ct_radius(rng: Rng, shape: str) -> float:
     """Radius of an organ in in-plane voxels."""
-    if shape == "long_tube":
+    if shape in ("long_tube", "chain"):
         return float(rng.uniform(18, 28))
     if shape == "torus":
         return float(rng.uniform(11, 18))

@@ -82,28 +82,38 @@ def test_excluding_click_does_not_add() -> None:
     assert not mask[22, 15, 15]
 
 
-def test_change_that_loses_an_earlier_point_is_rejected() -> None:
+def around(index: tuple[int, int, int], size: int = 40) -> BoolArray:
+    """A voxel and its six neighbours."""
+    mask = np.zeros((size, size, size), bool)
+    for axis in range(3):
+        for step in (-1, 0, 1):
+            mask[tuple(x + step * (a == axis) for a, x in enumerate(index))] = True
+    return mask
+
+
+def test_change_that_loses_an_earlier_point_only_touches() -> None:
     before = block(10, 20)
     after = before.copy()
     after[12:20] = False
     verdict, mask = judge(before, after, INSIDE, Click((18, 15, 15), False))
-    assert verdict is Verdict.REJECTED
-    assert mask is before
+    assert verdict is Verdict.TOUCHED
+    assert (mask == (before & ~around((18, 15, 15)))).all()
 
 
-def test_click_without_effect_is_rejected() -> None:
+def test_no_click_is_without_effect() -> None:
     before = block(10, 20)
     after = before.copy()
     after[12:15, 12:15, 12:15] = False
-    verdict, _ = judge(before, after, INSIDE, Click((30, 30, 30), True))
-    assert verdict is Verdict.REJECTED
+    verdict, mask = judge(before, after, INSIDE, Click((30, 30, 30), True))
+    assert verdict is Verdict.RESTRICTED
+    assert (mask == (after | around((30, 30, 30)))).all()
 
 
-def test_connected_flood_is_rejected_by_size() -> None:
+def test_connected_flood_is_taken_back_by_its_size() -> None:
     before = block(15, 20)
     verdict, mask = judge(before, block(0, 40), Click((17, 17, 17), True), Click((21, 17, 17), True))
-    assert verdict is Verdict.REJECTED
-    assert mask is before
+    assert verdict is Verdict.TOUCHED
+    assert (mask == (before | around((21, 17, 17)))).all()
 
 
 def test_click_outside_the_window_is_not_asked() -> None:
@@ -126,17 +136,11 @@ def test_connected_to_follows_a_winding_path() -> None:
 
 
 class FakeSession:
-    """Just enough of an nnInteractive session: a target buffer, a previous mask and an undo."""
+    """Just enough of an nnInteractive session: a target buffer and a previous mask."""
 
-    def __init__(self, before: BoolArray, after: BoolArray) -> None:
+    def __init__(self, after: BoolArray) -> None:
         self.target_buffer = after.astype(np.uint8)
         self.previous = after.copy()
-        self.saved = before
-
-    def undo(self) -> bool:
-        self.target_buffer[:] = self.saved
-        self.previous[:] = self.saved
-        return True
 
     def _get_prev_seg_channel(self) -> int:
         return 0
@@ -159,11 +163,11 @@ def test_settle_sets_the_session_right(flood: bool) -> None:
     wanted[20:23, 15:20, 15:20] = True
     after = wanted.copy()
     after[32:36, 30:36, 30:36] = True
-    session = FakeSession(before, block(0, 40) if flood else after)
+    session = FakeSession(block(0, 40) if flood else after)
     clicks = [Click((17, 17, 17), True), Click((21, 17, 17), True)]
     verdict = settle(session, before.astype(np.uint8), [[4, 40], [2, 40], [3, 40]], clicks)
-    expected = before if flood else wanted
+    expected = before | around((21, 17, 17)) if flood else wanted
     inside = (slice(4, 40), slice(2, 40), slice(3, 40))
-    assert verdict is (Verdict.REJECTED if flood else Verdict.RESTRICTED)
+    assert verdict is (Verdict.TOUCHED if flood else Verdict.RESTRICTED)
     assert ((session.target_buffer > 0)[inside] == expected[inside]).all()
     assert (session.previous[inside] == expected[inside]).all()

@@ -39,7 +39,7 @@ def test_only_the_demo_has_the_guard_unasked(tmp_path: Path, folder: Path) -> No
     assert not read_folder(tiny_nninteractive(tmp_path / "plain")).guard
 
 
-def test_a_runaway_click_changes_nothing_and_is_forgotten(folder: Path, device: Device) -> None:
+def test_a_runaway_click_changes_what_lies_under_it_and_can_be_undone(folder: Path, device: Device) -> None:
     # A random network floods: after a small mask, its first click is a runaway.
     volume = ball_volume()
     start = np.zeros(volume.geometry.shape, bool)
@@ -51,13 +51,16 @@ def test_a_runaway_click_changes_nothing_and_is_forgotten(folder: Path, device: 
     unguarded = NnInteractive("plain", tiny_nninteractive(folder.parent / "plain"), device, autozoom=False)
     free = unguarded.open(volume, {})
     free.add(InitialMask(start))
-    free.add(Point((20, 20, 20), include=False))
+    free.add(Point((11, 13, 17), include=False))
     assert (free.mask != start).sum() > 1000
 
-    assert session.add(Point((20, 20, 20), include=False)) is None
+    session.add(Point((11, 13, 17), include=False))
+    expected = before.copy()
+    expected[11, 13, 16:19] = 0
+    np.testing.assert_array_equal(session.mask, expected)
+    np.testing.assert_array_equal(session._target, expected)  # type: ignore[attr-defined]
+    session.undo()
     np.testing.assert_array_equal(session.mask, before)
-    np.testing.assert_array_equal(session._target, before)  # type: ignore[attr-defined]
-    assert session.undo() is None
 
 
 def test_the_guard_sees_the_clicks_that_count(folder: Path, device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
