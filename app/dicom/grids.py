@@ -62,6 +62,28 @@ def view_like(grid: Geometry, other: Geometry) -> GridView | None:
     return GridView(again.geometry, view.axes, (slice(None, None, -1), *view.flips[1:]))
 
 
+def view_towards(grid: Geometry, code: str) -> GridView:
+    """`grid` with its axes `(i, j, k)` turned to those that go most nearly towards `code`, one letter of each of R/L,
+    A/P, I/S: "LPS" is the order of DICOM's axial slices, "LPI" goes down instead of up.
+
+    Each patient axis gets the voxel axis that is closest to it, the closest pair first, as ITK's orientation filter
+    does.
+    """
+    towards = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
+    closeness = np.abs(grid.direction)
+    axis_of = {}
+    for _ in range(3):
+        patient, voxel = (int(n) for n in np.unravel_index(closeness.argmax(), (3, 3)))
+        axis_of[patient] = voxel
+        closeness[patient, :] = closeness[:, voxel] = -1
+    turn = np.zeros((3, 3))
+    for column, letter in enumerate(code):
+        patient, sign = towards[letter]
+        voxel = axis_of[patient]
+        turn[voxel, column] = sign if grid.affine[patient, voxel] > 0 else -sign
+    return _view(grid, turn)
+
+
 def _view(grid: Geometry, turn: NDArray[np.float64]) -> GridView:
     """`turn` maps steps of the view `(i, j, k)` to steps of the grid; a signed permutation."""
     sizes = np.array(grid.shape[::-1])

@@ -1,0 +1,27 @@
+"""The REST API of ITKIT's inference server, as its 3D Slicer plugin speaks it, in both generations (contract itkit).
+
+| module | holds |
+| --- | --- |
+| `info` | what there is, and whether the server lives |
+| `models` | load and unload: one model without a name (G2), or many by name (G1) |
+| `infer` | an image in, a label map out; G1 if and only if the form has `model_name` |
+| `routes`, `errors` | every refusal is JSON with the key `error`, which is what the plugin shows |
+
+Nothing here deals with axes: images and label maps travel as NIfTI files with their geometry.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.dialects.itkit import infer, info, models
+from app.dialects.itkit.routes import Route
+from app.services import Services
+
+
+def router(services: Services) -> APIRouter:
+    """All routes of the dialect."""
+    api = APIRouter(prefix="/api", tags=["ITKIT"], route_class=Route)
+    for add in (info.add, models.add, infer.add):
+        add(api, services)
+    return api

@@ -1,0 +1,97 @@
+"""POST `/api/infer` (contract itkit, sections 2 to 4): a NIfTI image in, a NIfTI label map out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from app.dialects.forms import Form, received
+from app.dialects.itkit.errors import Refusal
+from app.dicom.slicewise_gzip import SlicewiseGzip
+from app.dicom.volume_files import nifti_header_bytes, read_volume
+from app.errors import BadFile
+from app.services import Services
+from app.services.loaded import Handling, LabelMap, LoadedModel
+from app.workspace import Workspace
+
+_HEADERS = {
+    "Content-Disposition": "attachment; filename=segmentation.nii.gz",
+    # The body is a gzip file, and is kept as it comes: nothing on the way may pack or unpack it.
+    "Cache-Control": "no-store, no-transform",
+}
+
+
+def add(api: APIRouter, services: Services) -> None:
+    incoming = Workspace(services.settings.workspace.absolute()).incoming
+
+    @api.post("/infer", response_class=Response)
+    async def infer(request: Request) -> Response:
+        """Segment an image; the label map lies on the image's own voxels, or with `grid=lpi` on those that the
+        network saw."""
+        async with received(request, incoming, services.settings.labels.max_upload_bytes) as form:
+            host = request.client.host if request.client else "nowhere"
+            return await run_in_threadpool(_answer, services, form, f"itkit@{host}")
+
+
+def _answer(services: Services, form: Form, who: str) -> Response:
+    model = _named(services, form) if "model_name" in form.fields else _current(services, form)
+    handling = _handling(form.fields)
+    try:
+        volume = read_volume(form.needed("image").file, services.settings.labels.max_upload_bytes)
+        return _file(services.loaded.segment(model, volume, handling, who))
+    except BadFile as error:
+        # The image or the model: the contract has 500 for both.
+        raise Refusal(500, str(error)) from error
+
+
+def _named(services: Services, form: Form) -> LoadedModel:
+    """G1's model. What is missing is told in the peer's order."""
+    if form.upload("image") is None:
+        raise Refusal(400, "No image file uploaded")
+    if not form.fields["model_name"]:
+        raise Refusal(400, "Model name is required")
+    return services.loaded.get(form.fields["model_name"])
+
+
+def _current(services: Services, form: Form) -> LoadedModel:
+    """G2's model."""
+    model = services.loaded.current()
+    if model is None:
+        raise Refusal(400, "No model loaded")
+    if form.upload("image") is None:
+        raise Refusal(400, "No image file uploaded")
+    return model
+
+
+def _handling(fields: Mapping[str, str]) -> Handling:
+    """G1 gives the network values and axes as they are; G2 turns and scales them."""
+    force_cpu = fields.get("force_cpu", "").strip().lower() == "true"
+    if "model_name" in fields:
+        return Handling(force_cpu=force_cpu)
+    grid = fields.get("grid", "").strip().lower()
+    if grid not in ("", "input", "lpi"):
+        raise Refusal(400, f"grid is input or lpi, not {grid!r}")
+    level, width = _number(fields, "window_level"), _number(fields, "window_width")
+    return Handling(windowed=True, level=level, width=width, lpi_grid=grid == "lpi", force_cpu=force_cpu)
+
+
+def _number(fields: Mapping[str, str], name: str) -> float | None:
+    """A decimal number; an empty field counts as none. Raises `Refusal` for anything else."""
+    text = fields.get(name, "").strip()
+    try:
+        number = float(text) if text else None
+    except ValueError:
+        number = math.nan
+    if number is not None and not math.isfinite(number):
+        raise Refusal(400, f"{name} should be a number, not {text[:40]!r}")
+    return number
+
+
+def _file(found: LabelMap) -> Response:
+    header = nifti_header_bytes(found.geometry, np.dtype(np.uint8))
+    content = SlicewiseGzip(np.ascontiguousarray(found.labels)).gzip(header)
+    return Response(content, media_type="application/octet-stream", headers=_HEADERS)

@@ -1,0 +1,115 @@
+"""Load and unload (contract itkit, sections 2 and 3): `/api/model` of G2, `/api/models` of G1.
+
+The two generations refuse the same mistakes with different statuses; `_Generation` has them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+
+from app.dialects.body import whole_body
+from app.dialects.itkit.errors import Refusal
+from app.dialects.itkit.info import told
+from app.errors import BadFile, NotSupported, UnknownModel
+from app.services import Services
+from app.services.loaded import LoadedModel, LoadRequest
+
+_MOST_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class _Generation:
+    """Status of a body that isn't JSON and of an MMEngine model without its configuration; text for no model file."""
+
+    no_json: int
+    no_config: int
+    no_model: str
+
+
+_G1 = _Generation(no_json=500, no_config=500, no_model="Model file not found: None")
+_G2 = _Generation(no_json=400, no_config=400, no_model="Model path is required")
+
+
+def add(api: APIRouter, services: Services) -> None:
+    loaded = services.loaded
+
+    @api.post("/model")
+    async def load(request: Request) -> dict[str, Any]:
+        """Load a model in place of the current one (G2)."""
+        asked = _load_request(await _json_object(request, _G2), _G2)
+        return await run_in_threadpool(_loading, lambda: loaded.load(asked), _G2)
+
+    @api.post("/models")
+    async def load_named(request: Request) -> dict[str, Any]:
+        """Load a model under a name (G1)."""
+        sent = await _json_object(request, _G1)
+        name = _text(sent, "name").strip()
+        if not name:
+            raise Refusal(400, "Model name is required")
+        asked = _load_request(sent, _G1)
+        return await run_in_threadpool(_loading, lambda: loaded.load_named(name, asked), _G1)
+
+    @api.delete("/model")
+    def unload() -> dict[str, Any]:
+        """Unload the current model (G2)."""
+        loaded.unload()
+        return {"status": "success"}
+
+    @api.delete("/models/{name:path}")
+    def unload_named(name: str) -> dict[str, Any]:
+        """Unload a model by its name (G1)."""
+        loaded.unload_named(name)
+        return {"status": "success", "message": f"Model {name} unloaded"}
+
+
+def _loading(load: Callable[[], LoadedModel], generation: _Generation) -> dict[str, Any]:
+    try:
+        return {"status": "success", "model": told(load())}
+    except UnknownModel as error:
+        without_config = str(error).startswith("Config file required")
+        raise Refusal(generation.no_config if without_config else 400, str(error)) from error
+    except (BadFile, NotSupported) as error:
+        raise Refusal(500, str(error)) from error
+
+
+async def _json_object(request: Request, generation: _Generation) -> dict[str, Any]:
+    """The body; what is JSON by its type and not by its content counts as empty, as at the peer."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise Refusal(generation.no_json, "Content-Type must be application/json")
+    body = await whole_body(request, _MOST_BYTES)
+    try:
+        # NaN is no JSON, and couldn't be told back to a client.
+        sent = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        sent = {}
+    return sent if isinstance(sent, dict) else {}
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _load_request(sent: dict[str, Any], generation: _Generation) -> LoadRequest:
+    backend, model, config = (_text(sent, key) for key in ("backend_type", "model_path", "config_path"))
+    options = sent.get("inference_config")
+    if not backend:
+        raise Refusal(400, "Backend type is required")
+    if not model and not (backend.lower() == "mmengine" and config):
+        raise Refusal(400, generation.no_model)
+    if options is not None and not isinstance(options, dict):
+        raise Refusal(400, "inference_config should be an object")
+    return LoadRequest(backend, model, config, options or {})
+
+
+def _text(sent: dict[str, Any], key: str) -> str:
+    value = sent.get(key)
+    if value is not None and not isinstance(value, str):
+        raise Refusal(400, f"{key} should be text")
+    return value or ""
