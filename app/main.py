@@ -12,11 +12,13 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
 from app.core.archive import Archive
-from app.dialects import monailabel
+from app.dialects import api, dicomweb, itkit, itksnap, monailabel, nninteractive, slicer_legacy
 from app.services import Services
 from app.settings import Settings
-from app.web import errors, health, home
+from app.web import dashboard, errors, health, viewer
 from app.web.gate import Gate
+from app.web.slashes import OneSlash
+from app.web.users import UserPrefix
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +44,18 @@ def create_app(settings: Settings, archive: Archive | None = None, token: str | 
     app = FastAPI(title=settings.name, description=settings.description, lifespan=lifespan, redirect_slashes=False)
     app.state.services = services
     errors.install(app)
-    for router in (health.router(services), home.router(services), monailabel.router(services)):
-        app.include_router(router)
+    # SlicerNNInteractive's old protocol before nnInteractive's: it leaves alone what isn't its own on shared paths.
+    dialects = (monailabel, itksnap, slicer_legacy, nninteractive, itkit, api)
+    pages = (health, dashboard, viewer)
+    # DICOMweb first of all: frames are asked for by the hundred, and routes are tried in turn.
+    for room in (dicomweb, *pages, *dialects):
+        app.include_router(room.router(services))
     shown = settings.secret_token if token is None else token
-    # Added last, so that it stands in front: what the gate refuses reaches nothing, and CORS answers preflights first.
+    app.add_middleware(UserPrefix)
+    # Added after what they guard, so that they stand in front: what the gate refuses reaches nothing, and CORS answers
+    # preflights first.
     app.add_middleware(Gate, token=shown, origins=frozenset(settings.origins))
+    app.add_middleware(OneSlash)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
@@ -83,6 +83,16 @@ class ModelSettings(_Part):
     options: dict[str, bool | int | float | str] = Field(default_factory=dict, description="for the trainer")
 
 
+class MMEngineSettings(_Part):
+    """One MMEngine model that ITKIT clients may load by its key. Its configuration file is Python and will be run."""
+
+    config: Path = Field(description="configuration file (.py)")
+    checkpoint: Path = Field(description="weights (.pth); a state dict, or a checkpoint that holds one")
+    python: Path = Field(description="interpreter of an environment with mmengine and torch")
+    load_seconds: float = Field(120.0, gt=0, description="loading may take so long")
+    infer_seconds: float = Field(600.0, gt=0, description="segmenting one image may take so long")
+
+
 def _default_models() -> dict[str, ModelSettings]:
     return {
         "nninteractive": ModelSettings(type="nninteractive", source="demo"),
@@ -110,7 +120,12 @@ class LearningSettings(_Part):
 
 class SessionSettings(_Part):
     lease_seconds: float = Field(3600.0, gt=0, description="how long a case stays someone's after their last action")
-    idle_seconds: float = Field(1800.0, gt=0, description="an idle prompt session is closed after this")
+    idle_seconds: float = Field(1800.0, gt=0, description="an idle prompt session gives its memory back after this")
+    keep_seconds: float = Field(30 * 86400.0, gt=0, description="what was done in a session is forgotten after this")
+    liveness_seconds: float = Field(60.0, gt=0, description="nnInteractive clients must be heard this often")
+    lease_idle_seconds: float = Field(3600.0, gt=0, description="... and lose their lease after this without a prompt")
+    max_leases: int = Field(64, ge=1, description="nnInteractive clients at the same time")
+    match_seconds: float = Field(120.0, ge=0, description="time for finding the case of an image that a viewer sent")
     max_bytes: int = Field(8 * GIB, ge=64 * MIB, description="memory for all prompt sessions together")
     upload_seconds: float = Field(3600.0, gt=0, description="a session upload is forgotten after this")
 
@@ -130,8 +145,12 @@ class Settings(BaseSettings):
     description: str = "One server behind every viewer"
     studies: str = Field("studies", description="address of a DICOMweb service, or a folder")
     workspace: Path = Field(Path("workspace"), description="where this server keeps what it knows")
+    viewer_dir: Path | None = Field(None, description="where OHIF is installed; in the workspace if empty")
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
+    also_ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(
+        default_factory=list, description="more ports to answer on, such as 8911 (ITK-SNAP) and 1527 (nnInteractive)"
+    )
     token: SecretStr = Field(SecretStr(""), description="what clients must show; needed for any host but loopback")
     token_file: Path | None = Field(None, description="read the token from this file")
     pod: bool = Field(False, description="running on a rented pod: a missing token is made and printed once")
@@ -142,6 +161,8 @@ class Settings(BaseSettings):
     cache: CacheSettings = CacheSettings()
     labels: LabelSettings = LabelSettings()
     models: dict[str, ModelSettings] = Field(default_factory=_default_models)
+    model_dir: Path | None = Field(None, description="ONNX models that ITKIT clients may load; loaded at start")
+    mmengine: dict[str, MMEngineSettings] = Field(default_factory=dict, description="MMEngine models, by id")
     learning: LearningSettings = LearningSettings()
     sessions: SessionSettings = SessionSettings()
 
@@ -160,6 +181,11 @@ class Settings(BaseSettings):
     def studies_url(self) -> str | None:
         """The DICOMweb address, or None if the studies are a folder."""
         return self.studies if urlsplit(self.studies).scheme in ("http", "https") else None
+
+    @property
+    def viewer_folder(self) -> Path:
+        """Where `segloop viewer install` puts OHIF, and the server looks for it."""
+        return (self.viewer_dir or self.workspace / "viewer").absolute()
 
     @property
     def secret_token(self) -> str:

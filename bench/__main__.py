@@ -14,7 +14,19 @@ from rich.console import Console
 from bench.data import Plan
 from bench.report import Row, failure, show, write
 
-NAMES = ("fetch", "again", "click", "seg", "submit", "first_next", "next_10000", "info")
+NAMES = (
+    "fetch",
+    "again",
+    "dicomweb",
+    "click",
+    "nninteractive",
+    "itksnap",
+    "seg",
+    "submit",
+    "first_next",
+    "next_10000",
+    "info",
+)
 SHAPE = (300, 512, 512)
 QUICK_SHAPE = (24, 96, 96)
 RESULTS = Path(__file__).parent / "RESULTS.md"

@@ -186,8 +186,9 @@ class LibraryClicks:
 
 
 @contextmanager
-def library(weights: Path, voxels: Path, storage: str) -> Iterator[LibraryClicks]:
+def library(weights: Path, voxels: Path, storage: str, *, autozoom: bool = False) -> Iterator[LibraryClicks]:
     command = [sys.executable, "-m", "bench.click_library", str(weights), str(voxels), storage]
+    command.append("autozoom" if autozoom else "patch only")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         clicks = LibraryClicks(process)
         clicks.hear()  # it is ready

@@ -1,4 +1,4 @@
-"""The bare nnInteractive library in a process of its own, clicked through pipes: `FOLDER VOXELS.npy STORAGE`.
+"""The bare nnInteractive library in a process of its own, clicked through pipes: `FOLDER VOXELS.npy STORAGE AUTOZOOM`.
 
 Loads the same folder in the same precision as the server does. Each line in is `null` to start over, or
 `[[k, j, i], include]`; each line out is `{"seconds": …, "mask": digest}`, the time being that of the library call.
@@ -21,11 +21,11 @@ from app.models.nninteractive_folder import read_folder
 from app.models.nninteractive_library import Storage, load_model, open_session
 
 
-def main(folder: Path, voxels_file: Path, storage: Storage) -> None:
+def main(folder: Path, voxels_file: Path, storage: Storage, *, autozoom: bool) -> None:
     device = Device("cpu")
     voxels = np.load(voxels_file)
     volume = Volume(voxels, Geometry(voxels.shape, np.eye(4)))
-    session = open_session(load_model(read_folder(folder), device), volume, device, storage, autozoom=False)
+    session = open_session(load_model(read_folder(folder), device), volume, device, storage, autozoom=autozoom)
     target = np.zeros(voxels.shape, np.uint8)
     session.set_target_buffer(target)
     tell({})
@@ -47,4 +47,4 @@ def tell(value: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), cast(Storage, sys.argv[3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), cast(Storage, sys.argv[3]), autozoom=sys.argv[4] == "autozoom")

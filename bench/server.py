@@ -35,9 +35,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server."""
+    """A running server; `pid` is its process."""
 
     port: int
+    pid: int
 
     @property
     def address(self) -> str:
@@ -105,7 +106,7 @@ def serving(studies: str | Path, workspace: Path, models: Mapping[str, Mapping[s
     log_file = workspace.with_suffix(".log")
     with log_file.open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
-    server = Server(port)
+    server = Server(port, process.pid)
     try:
         _wait(lambda: _lives(server, process, log_file), "the server doesn't start")
         yield server

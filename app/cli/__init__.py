@@ -17,10 +17,17 @@ from app.settings import Settings, load
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="One server behind every viewer.")
 models = typer.Typer(no_args_is_help=True, help="What segments, and with which weights.")
 cli.add_typer(models, name="models")
+viewer = typer.Typer(no_args_is_help=True, help="OHIF, which this server shows at /ohif/.")
+cli.add_typer(viewer, name="viewer")
+sessions = typer.Typer(no_args_is_help=True, help="What people do in their viewers, and turning it into labels.")
+cli.add_typer(sessions, name="sessions")
 
 Config = Annotated[Path | None, typer.Option("--config", help="a YAML file; see configs/")]
 Studies = Annotated[str | None, typer.Option("--studies", help="address of a DICOMweb service, or a folder")]
 WorkspaceDir = Annotated[Path | None, typer.Option("--workspace", help="where the server keeps what it knows")]
+Address = Annotated[str, typer.Option("--server", help="the server that runs")]
+Token = Annotated[str | None, typer.Option("--token", help="what it asks for; else SEGLOOP_TOKEN or the settings")]
+LOCAL = "http://127.0.0.1:8000"
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -35,11 +42,16 @@ def serve(
     workspace: WorkspaceDir = None,
     host: Annotated[str | None, typer.Option(help="address to listen on; others than loopback need a token")] = None,
     port: Annotated[int | None, typer.Option(help="0 takes a free one")] = None,
+    also_port: Annotated[
+        list[int] | None, typer.Option(help="answer on this port too, such as 8911 for ITK-SNAP; may be repeated")
+    ] = None,
+    model_dir: Annotated[Path | None, typer.Option("--model-dir", help="ONNX models to load for ITKIT clients")] = None,
 ) -> None:
     """Run the server."""
     from app.cli.serve import run
 
-    run(config, _given(studies=studies, workspace=workspace, host=host, port=port))
+    given = _given(studies=studies, workspace=workspace, host=host, port=port, model_dir=model_dir)
+    run(config, given | _given(also_ports=also_port or None))
 
 
 @cli.command()
@@ -144,6 +156,53 @@ def models_serve(version: str, config: Config = None, workspace: WorkspaceDir = 
     from app.cli.models import serve_version
 
     serve_version(load(config, _given(workspace=workspace))[0], version)
+
+
+@viewer.command("install")
+def viewer_install(
+    tarball: Annotated[Path | None, typer.Option("--from", help="a tarball of `npm pack`; else npm fetches it")] = None,
+    config: Config = None,
+    workspace: WorkspaceDir = None,
+) -> None:
+    """Fetch the pinned OHIF, check it, and put it where the server looks for it."""
+    from app.cli.viewer import bring
+
+    bring(load(config, _given(workspace=workspace))[0], tarball)
+
+
+@sessions.command("list")
+def sessions_list(server: Address = LOCAL, token: Token = None, config: Config = None) -> None:
+    """Show the prompt sessions of every viewer."""
+    from app.cli.sessions import Server, show_all
+
+    show_all(Server(server, _token(token, config)))
+
+
+@sessions.command("show")
+def sessions_show(name: str, server: Address = LOCAL, token: Token = None, config: Config = None) -> None:
+    """Show one session, by its name in the list."""
+    from app.cli.sessions import Server, show_one
+
+    show_one(Server(server, _token(token, config)), name)
+
+
+@sessions.command("submit")
+def sessions_submit(
+    name: str,
+    structure: Annotated[str, typer.Option(help="what is segmented; else the project's first structure")] = "",
+    comment: Annotated[str, typer.Option(help="kept with the label")] = "",
+    server: Address = LOCAL,
+    token: Token = None,
+    config: Config = None,
+) -> None:
+    """Keep what was segmented in a session as a final label."""
+    from app.cli.sessions import Server, submit
+
+    submit(Server(server, _token(token, config)), name, structure, comment)
+
+
+def _token(given: str | None, config: Path | None) -> str:
+    return load(config, {})[0].secret_token if given is None else given
 
 
 def main() -> None:

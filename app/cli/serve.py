@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import logging.handlers
 import os
@@ -14,20 +15,20 @@ from typing import Any
 
 import typer
 
-from app.errors import ConfigurationError
+from app.cli.banner import banner
+from app.errors import ConfigurationError, Conflict, SegloopError
 from app.settings import Settings, load
 from app.web.gate import LOOPBACK
 from app.workspace import Workspace
 
 
 def run(config: Path | None, given: Mapping[str, Any]) -> None:
-    """Serve until stopped. Raises `ConfigurationError`."""
+    """Serve until stopped. Raises `ConfigurationError`, and `Conflict` for a port that is in use."""
     settings, _ = load(config, given)
     paths = Workspace.open(settings.workspace)
     token = the_token(settings, paths)
     _log_to(paths.log)
-    listener = _listen(settings)
-    port = int(listener.getsockname()[1])
+    listeners = _listen(settings)
 
     import uvicorn
 
@@ -38,8 +39,11 @@ def run(config: Path | None, given: Mapping[str, Any]) -> None:
         # The access log would show tokens that travel in paths.
         uvicorn.Config(app, access_log=False, log_config=None, timeout_graceful_shutdown=20, server_header=False)
     )
-    typer.echo(banner(settings, token, port))
-    server.run(sockets=[listener])
+    # Connections that would stay open for ever ask this (progress events).
+    app.state.leaving = lambda: server.should_exit
+    typer.echo(banner(settings, token, [int(listener.getsockname()[1]) for listener in listeners]))
+    # One application and one lifespan behind all ports.
+    server.run(sockets=listeners)
 
 
 def the_token(settings: Settings, paths: Workspace) -> str:
@@ -63,51 +67,34 @@ def the_token(settings: Settings, paths: Workspace) -> str:
     )
 
 
-def banner(settings: Settings, token: str, port: int) -> str:
-    """What to type into each viewer."""
-    addresses = [f"http://{_shown(settings.host)}:{port}"]
-    pod = os.environ.get("RUNPOD_POD_ID", "") if settings.pod else ""
-    if pod:
-        addresses = [f"https://{pod}-{port}.proxy.runpod.net"]
-        public, mapped = os.environ.get("RUNPOD_PUBLIC_IP"), os.environ.get(f"RUNPOD_TCP_PORT_{port}")
-        if public and mapped:
-            addresses.append(f"http://{public}:{mapped}")
-    lines = [f"{settings.name}: studies from {settings.studies}, kept in {settings.workspace.absolute()}"]
-    for address in addresses:
-        within = f"{address}/t/{token}" if token else address
-        lines += [
-            f"  page           {within}/",
-            f"  3D Slicer      MONAI Label module, server: {within}",
-            f"  OHIF           MONAI Label extension, server: {within}/",
-            f"  Python         MONAILabelClient({within!r})",
-        ]
-    if token:
-        lines.append(
-            "  The token in these addresses lets anyone in who has it; clients may send it as Bearer or Basic too."
-        )
-        if any(address.startswith("http://") for address in addresses) and settings.host not in LOOPBACK:
-            lines.append("  Plain http carries it readably: use it inside a tunnel, a private network, or behind TLS.")
-    return "\n".join(lines)
+def _listen(settings: Settings) -> list[socket.socket]:
+    """Sockets that listen on the main port and on the others, all or none.
+
+    They listen before anything else starts, so that a port in use is told at once, and by this process rather than in
+    the middle of its start. Raises `Conflict`, or `ConfigurationError` for an address this machine doesn't have.
+    """
+    listeners: list[socket.socket] = []
+    try:
+        for port in dict.fromkeys((settings.port, *settings.also_ports)):
+            listeners.append(_listener(settings.host, port))
+    except SegloopError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
 
 
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+def _listener(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
+        listener.listen()
     except OSError as error:
         listener.close()
-        raise ConfigurationError(
-            f"can't listen on {settings.host}:{settings.port}: {error.strerror}; choose another with --port"
-        ) from error
+        problem = f"can't listen on {host}:{port}: {error.strerror}; choose others with --port and --also-port"
+        raise (Conflict if error.errno == errno.EADDRINUSE else ConfigurationError)(problem) from error
     return listener
-
-
-def _shown(host: str) -> str:
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - shown, not listened on
-        return socket.gethostname()
-    return f"[{host}]" if ":" in host else host
 
 
 def _log_to(file: Path) -> None:

@@ -127,6 +127,15 @@ def decode_labels(dataset: Dataset, max_bytes: int = DEFAULT_MAX_BYTES) -> Itera
         raise BadFile(f"an image's pixels can't be decoded ({type(error).__name__})") from error
 
 
+def decoding_plugin(syntax: UID) -> str:
+    """The fastest installed decoder of a compressed transfer syntax. Raises `UnusableSeries` if there is none."""
+    available = get_decoder(syntax).available_plugins if syntax in _PLUGINS else ()
+    plugin = next((p for p in _PLUGINS.get(syntax, ()) if p in available), "")
+    if not plugin:
+        raise UnusableSeries(f"no decoder for the transfer syntax {syntax.name} is installed")
+    return plugin
+
+
 def _checked(dataset: Dataset, max_bytes: int, *, palette: bool = False) -> tuple[_Format, UID]:
     """What the header declares, found possible before memory is asked for."""
     form = _declared(dataset, palette)
@@ -182,12 +191,9 @@ def _native(dataset: Dataset, syntax: UID, form: _Format) -> NDArray[np.integer]
 
 
 def _compressed(dataset: Dataset, syntax: UID, form: _Format) -> Iterator[NDArray[np.integer]]:
-    decoder = get_decoder(syntax)
-    plugin = next((p for p in _PLUGINS[syntax] if p in decoder.available_plugins), "")
-    if not plugin:
-        raise UnusableSeries(f"no decoder for the transfer syntax {syntax.name} is installed")
+    plugin = decoding_plugin(syntax)
     count = 0
-    for values, _ in decoder.iter_array(dataset, raw=True, decoding_plugin=plugin):
+    for values, _ in get_decoder(syntax).iter_array(dataset, raw=True, decoding_plugin=plugin):
         if count >= form.shape[0] or values.shape != form.shape[1:]:
             raise BadFile("an image's compressed frames aren't what its header declares")
         yield values.astype(form.dtype, copy=False)

@@ -31,9 +31,11 @@ PARSER_ERRORS: tuple[type[Exception], ...] = (
 
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
+DEFLATED = frozenset({str(DeflatedExplicitVRLittleEndian), "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
+"""Transfer syntaxes whose files have to be inflated to be read: the second and third are JPIP Referenced Deflate."""
+
 _META_START = 132
 _LONG_VRS = {b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV"}
-_DEFLATED = {str(DeflatedExplicitVRLittleEndian), "1.2.840.10008.1.2.4.95"}  # the second: JPIP Referenced Deflate
 
 
 def parse(data: bytes) -> Dataset:
@@ -45,29 +47,34 @@ def parse(data: bytes) -> Dataset:
     if len(data) < _META_START or data[128:_META_START] != b"DICM":
         raise BadFile("not a DICOM file: it doesn't begin with 128 bytes and DICM")
     try:
-        syntaxes = _transfer_syntaxes(data)
-        if syntaxes & _DEFLATED:
+        syntaxes = transfer_syntaxes(data)
+        if syntaxes & DEFLATED:
             raise BadFile("the file uses a deflated transfer syntax; send it uncompressed or with compressed frames")
         return pydicom.dcmread(io.BytesIO(data))
     except PARSER_ERRORS as error:
         raise BadFile(f"not a readable DICOM file ({_reason(error)})") from error
 
 
-def _transfer_syntaxes(data: bytes) -> set[str]:
-    """Every value of TransferSyntaxUID in the file meta information (explicit little endian, group 0002)."""
+def transfer_syntaxes(data: bytes) -> set[str]:
+    """Every value of TransferSyntaxUID in the file meta information."""
+    return meta_values(data, 0x0010)
+
+
+def meta_values(data: bytes, wanted: int) -> set[str]:
+    """Every value of element (0002,`wanted`) at the beginning of a file (explicit little endian, PS3.10 7.1)."""
     found = set()
     at = _META_START
     while at + 8 <= len(data):
         group, element, vr = struct.unpack_from("<HH2s", data, at)
         if group != 0x0002:
             break
-        if vr in _LONG_VRS:
+        if vr in _LONG_VRS and at + 12 <= len(data):
             (length,) = struct.unpack_from("<L", data, at + 8)
             at += 12
         else:
             (length,) = struct.unpack_from("<H", data, at + 6)
             at += 8
-        if element == 0x0010:
+        if element == wanted:
             found.add(data[at : at + min(length, 64)].rstrip(b"\0 ").decode("ascii"))
         at += length
     return found

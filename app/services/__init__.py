@@ -25,11 +25,16 @@ from app.services.automatic import AutomaticDesk
 from app.services.cases import CaseDesk
 from app.services.jobs import JobDesk
 from app.services.labels import LabelDesk
+from app.services.loaded import LoadedModels
 from app.services.logs import LogDesk
+from app.services.matching import Matcher
 from app.services.models import ModelDesk
 from app.services.next_case import NextCaseDesk
 from app.services.prompting import PromptDesk
 from app.services.schedule import JobsThatAreDue
+from app.services.sent_images import SentImages
+from app.services.session_log import SessionLog
+from app.services.sessions import SessionDesk
 from app.services.sync import SyncDesk
 from app.settings import Settings
 
@@ -45,10 +50,13 @@ class Services:
     device: Device
     cases: CaseDesk
     prompting: PromptDesk
+    sessions: SessionDesk
+    sent: SentImages
     automatic: AutomaticDesk
     labels: LabelDesk
     next_case: NextCaseDesk
     models: ModelDesk
+    loaded: LoadedModels
     jobs: JobDesk
     logs: LogDesk
     sync: SyncDesk
@@ -64,7 +72,10 @@ class Services:
         runner = JobRunner(rooms.catalog.jobs, rooms.paths.jobs, _job_command(rooms))
         jobs = JobDesk(rooms, models, runner, lambda: plugins.trainers().found)
         sync = SyncDesk(rooms)
-        prompting = PromptDesk(cases, models, device, settings.sessions.max_bytes, settings.sessions.idle_seconds)
+        sent = SentImages(rooms, cases)
+        log = SessionLog(rooms.paths.sessions)
+        prompting = PromptDesk(cases, models, device, sent, log, settings.sessions)
+        labels = LabelDesk(rooms, cases, models)
         postman = Postman(rooms.catalog, rooms.labels, rooms.archive_of)
         due = JobsThatAreDue(rooms, jobs, models)
         clock = Clock(
@@ -83,9 +94,12 @@ class Services:
             cases=cases,
             prompting=prompting,
             automatic=AutomaticDesk(cases, models, device),
-            labels=LabelDesk(rooms, cases, models),
+            labels=labels,
+            sessions=SessionDesk(log, prompting, labels, Matcher(rooms, cases), sent),
+            sent=sent,
             next_case=NextCaseDesk(rooms, cases, plugins.strategies().found, models.probabilistic()),
             models=models,
+            loaded=LoadedModels(settings, models, device, rooms.paths),
             jobs=jobs,
             logs=LogDesk(rooms.paths.log),
             sync=sync,
@@ -101,6 +115,7 @@ class Services:
         # In a thread: an archive that is slow or away must not keep the server from answering.
         threading.Thread(target=self.sync.run, name="first-sync", daemon=True).start()
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+        threading.Thread(target=self.loaded.load_directory, name="load-models", daemon=True).start()
         self.clock.start()
 
     def _warm_up(self) -> None:
@@ -117,6 +132,8 @@ class Services:
         self.sync.close()
         self.jobs.runner.shutdown()
         self.prompting.close_all()
+        self.sent.settle()
+        self.loaded.close()
         self.device.shutdown()
         self.rooms.close()
 

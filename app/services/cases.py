@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from app.catalog.cases import CaseRow
+from app.catalog.scores import CaseScore
 from app.core.progress import unheard
 from app.core.volume import Volume
+from app.dicom.source_slices import SourceSlice, source_slices
 from app.errors import BadInput, Conflict
 from app.learning.rooms import Rooms
 
@@ -36,6 +38,13 @@ class CaseDesk:
     def all(self) -> list[CaseRow]:
         return self.rooms.catalog.cases.all()
 
+    def page(
+        self, limit: int, offset: int = 0, completed: bool | None = None, text: str = ""
+    ) -> tuple[int, list[CaseRow]]:
+        """How many cases match, and a part of them in the archive's order. `text` is looked for in ids, patients and
+        descriptions."""
+        return self.rooms.catalog.cases.page(limit, offset, completed, text)
+
     def counts(self) -> tuple[int, int]:
         """`(total, completed)`."""
         return self.rooms.catalog.cases.counts()
@@ -56,6 +65,17 @@ class CaseDesk:
         if volume.warnings != row.case.warnings:
             self.rooms.catalog.cases.mark_warnings(case_id, volume.warnings)
         return volume
+
+    def slices(self, case_id: str) -> list[SourceSlice]:
+        """Which DICOM instance is behind each slice; none for a volume file. Errors as for `volume`."""
+        row = self.get(case_id)
+        geometry = self.open(row).geometry
+        return source_slices(self.rooms.volumes(row.origin).headers(row.case, unheard), geometry)
+
+    def scores(self, case_id: str) -> list[CaseScore]:
+        """What scorers said about a case, newest first. Raises `UnknownCase`."""
+        self.get(case_id)
+        return self.rooms.catalog.scores.of_case(case_id)
 
     def image_file(self, case_id: str) -> ImageFile:
         """A case's voxels as one NIfTI file. Errors as for `volume`."""
@@ -87,6 +107,10 @@ class CaseDesk:
     def touch(self, case_id: str, seconds: float) -> None:
         """Restart a session image's clock."""
         self.rooms.catalog.cases.set_expiry(case_id, time.time() + seconds)
+
+    def keep(self, case_id: str) -> None:
+        """Make a session's image a case like any other: it no longer expires."""
+        self.rooms.catalog.cases.set_expiry(case_id, None)
 
     def remove(self, case_id: str) -> None:
         """Forget a case: an upload's files go, images in the archive stay where they are, labels stay here."""

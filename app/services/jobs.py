@@ -117,6 +117,26 @@ class JobDesk:
         """Newest first."""
         return list(self.rooms.catalog.jobs.listed(kind))
 
+    def get(self, job_id: str) -> Job:
+        """Raises `UnknownJob`."""
+        return self.rooms.catalog.jobs.get(job_id)
+
+    def newest(self, kind: JobKind | None = None, limit: int = 100) -> list[Job]:
+        """Newest first."""
+        return list(self.rooms.catalog.jobs.listed(kind, limit=limit))
+
+    def epochs(self, job: Job) -> list[Mapping[str, Any]]:
+        """What a training run noted after each epoch: `epoch`, `total`, `metrics` and `seconds`, in order."""
+        return [data for _, _, data in self.rooms.catalog.jobs.events(job.id, kind="epoch")]
+
+    def stop_one(self, job_id: str) -> Job:
+        """Ask one job to stop: one that waits stops at once, one that runs at its next step. Raises `UnknownJob`."""
+        job = self.rooms.catalog.jobs.get(job_id)
+        if job.open:
+            job = self.rooms.catalog.jobs.request_stop(job_id)
+            self.runner.wake()
+        return job
+
     def stop(self, kind: JobKind, who: str) -> Job | None:
         """Stop every open job of a kind; returns the one that ran, or waited longest, None if there was none."""
         stopped = [self.rooms.catalog.jobs.request_stop(job.id) for job in self.open(kind)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -11,12 +11,16 @@ from typing import Any
 
 from app.archives.label_store import derived_uid
 from app.catalog.labels import NewLabel
-from app.core.label import Label
+from app.catalog.outbox import Waiting
+from app.core.label import FINAL, Label
 from app.core.mask import Mask
 from app.core.progress import unheard
 from app.dicom.label_files import read_label, write_label_nifti
+from app.dicom.parsing import parse
 from app.dicom.seg import SegOptions, write_seg
-from app.errors import BadInput
+from app.dicom.seg_read import read_seg
+from app.dicom.seg_undescribed import describe_all
+from app.errors import BadInput, IntegrityError, UnknownLabel
 from app.learning.labelling import keep_label
 from app.learning.rooms import Rooms
 from app.services.cases import CaseDesk, ImageFile
@@ -57,18 +61,67 @@ class LabelDesk:
         return self._keep(case_id, tag, mask, file_sha256(file), who, client, model, comment, info)
 
     def submit_mask(
-        self, case_id: str, tag: str, mask: Mask, who: str, client: str, model: str, info: Mapping[str, Any]
+        self,
+        case_id: str,
+        tag: str,
+        mask: Mask,
+        who: str,
+        client: str,
+        model: str,
+        info: Mapping[str, Any],
+        comment: str = "",
     ) -> Label:
         """Keep a mask that was made here. Raises `UnknownCase`, `GeometryMismatch`."""
         difference = self.cases.volume(case_id).geometry.difference(mask.geometry)
         if difference is not None:
             raise BadInput(f"the mask doesn't lie on the image's voxels: {difference}")
         digest = _digest(mask)
-        return self._keep(case_id, tag, mask, digest, who, client, model, "", info)
+        return self._keep(case_id, tag, mask, digest, who, client, model, comment, info)
+
+    def submit_seg(self, case_id: str, file: bytes, who: str, client: str) -> Label:
+        """Keep a DICOM SEG that a viewer stored as the next final version. When this returns, it is safe.
+
+        Raises `UnknownCase`, `BadFile`, `UnusableSeries`, `GeometryMismatch`, `NoRoom`; then nothing has changed.
+        """
+        geometry = self.cases.volume(case_id).geometry
+        limit = self.rooms.settings.labels.max_upload_bytes
+        dataset = parse(file)
+        describe_all(dataset, limit)
+        mask = read_seg(dataset, geometry, max_bytes=limit)
+        info = {"SOPInstanceUID": str(dataset.get("SOPInstanceUID", ""))}
+        return self._keep(case_id, FINAL, mask, sha256(file).hexdigest(), who, client, "", "", info)
 
     def newest(self, case_id: str, tag: str) -> Label:
         """Raises `UnknownLabel`."""
         return self.rooms.catalog.labels.newest(case_id, tag)
+
+    def get(self, label_id: int) -> Label:
+        """A version that nobody hid. Raises `UnknownLabel`."""
+        label = self.rooms.catalog.labels.by_id(label_id)
+        if label.deleted:
+            raise UnknownLabel(f"label number {label_id} was deleted")
+        return label
+
+    def newest_first(self, since: float = 0.0, author: str = "", limit: int = 1000) -> list[Label]:
+        """Versions of all cases made since a time (seconds since the epoch), by one author or by anyone ("")."""
+        return self.rooms.catalog.labels.newest_first(since, author, limit)
+
+    def after(self, label_id: int, limit: int = 1000) -> list[Label]:
+        """Versions of all cases with an id above `label_id`, oldest first."""
+        return self.rooms.catalog.labels.after(label_id, limit)
+
+    def newest_id(self) -> int:
+        """The id of the version made last; 0 if there is none."""
+        return self.rooms.catalog.labels.newest_id()
+
+    def whether_delivered(self, label_ids: Collection[int]) -> dict[int, bool]:
+        """Whether the archive has confirmed a label, by its id; labels that don't go there are left out."""
+        return self.rooms.catalog.outbox.whether_delivered(label_ids)
+
+    def waiting(self, limit: int = 50) -> tuple[int, list[Waiting]]:
+        """How many labels the archive has not confirmed, and the oldest of them, oldest first."""
+        outbox = self.rooms.catalog.outbox
+        return outbox.state().waiting, outbox.waiting(limit)
 
     def history(self, case_id: str) -> list[Label]:
         """Every version of every tag, oldest first."""
@@ -77,6 +130,16 @@ class LabelDesk:
     def mask(self, label: Label) -> Mask:
         """A version's mask on its case's grid. Raises `IntegrityError`."""
         return self.rooms.labels.read(label, self.cases.volume(label.case_id).geometry)
+
+    def stored_file(self, label: Label) -> ImageFile:
+        """The file as it is kept: a DICOM SEG for a series, a NIfTI labelmap for a volume file. Raises
+        `IntegrityError` if it is gone."""
+        path = self.rooms.labels.path(label)
+        if not path.is_file():
+            raise IntegrityError(f"the file of label {label.tag} v{label.number} of {label.case_id} is lost")
+        ending = ".dcm" if path.suffix == ".dcm" else ".nii.gz"
+        name = f"{safe_name(label.case_id)}-{safe_name(label.tag)}-v{label.number}{ending}"
+        return ImageFile(path, label.sha256, path.stat().st_size, name)
 
     def download(self, label: Label) -> ImageFile:
         """A version as a NIfTI labelmap, whose values are 1-based positions of its segments."""

@@ -14,6 +14,7 @@ from app.catalog.versions import ModelVersion
 from app.core.mask import Algorithm, Mask
 from app.core.model import AutomaticModel, InteractiveModel, ModelCard, Option
 from app.core.progress import Progress
+from app.core.prompt import Prompt
 from app.core.volume import Index, Volume
 from app.errors import ModelNotTrained, NotSupported, SegloopError, UnknownModel
 from app.learning.rooms import Rooms
@@ -64,6 +65,13 @@ class ModelDesk:
         """A model that takes prompts. Raises `UnknownModel`, `NotSupported`, `ModelNotTrained`."""
         return cast(InteractiveModel, self._ready(name, ("interactive", "scribbles"), "takes no prompts"))
 
+    def default_interactive(self) -> str:
+        """The first interactive model of the settings: what viewers get that know only one. Raises `UnknownModel`."""
+        for name, model in self._models.items():
+            if model.card.kind == "interactive":
+                return name
+        raise UnknownModel("this server has no interactive model; its settings name none (setting models)")
+
     def automatic(self, name: str) -> AutomaticModel:
         """A model that takes none. Raises as `interactive`."""
         return cast(AutomaticModel, self._ready(name, ("automatic", "deepedit"), "doesn't segment on its own"))
@@ -71,6 +79,14 @@ class ModelDesk:
     def editor(self, name: str) -> Editor:
         """A model that takes points per label. Raises as `interactive`."""
         return cast(Editor, self._ready(name, ("deepedit",), "takes no points per label"))
+
+    def accepts(self, name: str) -> frozenset[type[Prompt]]:
+        """The kinds of prompts a model takes, trained or not; none for one that isn't interactive. Raises
+        `UnknownModel`."""
+        model = self._get(name)
+        if model.card.kind not in ("interactive", "scribbles"):
+            return frozenset()
+        return cast(InteractiveModel, model).accepts
 
     def probabilistic(self) -> list[str]:
         """Names of models that scorers can look into."""

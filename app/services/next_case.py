@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from app.catalog.cases import CaseRow
+from app.catalog.leases import Lease
 from app.catalog.scores import Scores
 from app.core.pool import Pick, Pool, Score, Strategy
 from app.errors import BadInput, BadOption, UnknownStrategy
@@ -27,7 +29,11 @@ class Offer:
 
 class NextCaseDesk:
     """`strategies` are the plugins by public name; those with a field `model` are offered once per scored model, under
-    `<model>_<name>`, and under their own name for the first such model."""
+    `<model>_<name>`, and under their own name for the first such model.
+
+    `_skipped` says until when (seconds since the epoch) a client is spared a case. It is replaced, never changed, and
+    so needs no lock.
+    """
 
     def __init__(
         self, rooms: Rooms, cases: CaseDesk, strategies: Mapping[str, Plugin], scored_models: Sequence[str]
@@ -35,6 +41,7 @@ class NextCaseDesk:
         self._rooms = rooms
         self._cases = cases
         self._offered = dict(_named(strategies, scored_models))
+        self._skipped: dict[tuple[str, str], float] = {}
 
     def strategies(self) -> dict[str, str]:
         """Public name -> what it does, the default first."""
@@ -52,21 +59,44 @@ class NextCaseDesk:
         leases = self._rooms.catalog.leases
         while True:
             now = time.time()
-            lease = leases.claim(client, strategy, now, seconds, lambda held: self._rank(chooser, held))
+            spared = frozenset(
+                case_id for (who, case_id), until in self._skipped.items() if who == client and until > now
+            )
+            choose = partial(self._rank, chooser, now=now, seed=int(now * 1000), spared=spared)
+            lease = leases.claim(client, strategy, now, seconds, choose)
             if lease is None:
                 return None
             row = self._cases.get(lease.case_id)
             if self._opens(row):
                 return Offer(row, lease.reason, lease.expires)
 
+    def preview(self, strategy: str, options: Mapping[str, Any]) -> Sequence[Pick]:
+        """What `next` would offer to one client after the other, as far as the strategy ranks; nobody gets anything.
+
+        Cases that someone holds are left out. A random strategy draws anew at each `next`; here it always draws the
+        same, so that the list can be turned page by page. Raises `UnknownStrategy`, `BadOption`.
+        """
+        chooser, now = self._make(strategy, options), time.time()
+        held = frozenset(lease.case_id for lease in self.held())
+        return self._rank(chooser, held, now, seed=0)
+
+    def held(self) -> list[Lease]:
+        """The cases that someone has now."""
+        return self._rooms.catalog.leases.held(time.time())
+
     def renew(self, case_id: str, client: str) -> None:
         """Someone works on their case: it stays theirs."""
         seconds = self._rooms.settings.sessions.lease_seconds
         self._rooms.catalog.leases.renew(case_id, client, time.time() + seconds)
 
-    def skip(self, case_id: str) -> None:
-        """Give a case back without a label."""
-        self._rooms.catalog.leases.release(case_id)
+    def skip(self, case_id: str, client: str) -> None:
+        """Give a client's case back without a label. For as long as a lease lasts that client gets it again only when
+        nothing else is left: most strategies would name it first again. Raises `UnknownCase`."""
+        self._cases.get(case_id)
+        self._rooms.catalog.leases.release(case_id, client)
+        now = time.time()
+        kept = {key: until for key, until in self._skipped.items() if until > now}
+        self._skipped = {**kept, (client, case_id): now + self._rooms.settings.sessions.lease_seconds}
 
     def _opens(self, row: CaseRow) -> bool:
         """Whether the case's images can be read, which also brings them into the cache before the viewer asks."""
@@ -91,20 +121,23 @@ class NextCaseDesk:
             raise BadOption(f"strategy {name}: {error}") from error
         return strategy
 
-    def _rank(self, strategy: Strategy, held: frozenset[str]) -> Sequence[Pick]:
+    def _rank(
+        self, strategy: Strategy, held: frozenset[str], now: float, seed: int, spared: frozenset[str] = frozenset()
+    ) -> Sequence[Pick]:
         cases = self._rooms.catalog.cases
         candidates = cases.candidates()
         if held:
             candidates = [one for one in candidates if one.case_id not in held]
+        if spared:
+            candidates = [one for one in candidates if one.case_id not in spared] or candidates
         if not candidates:
             return ()
-        now = time.time()
         pool = Pool(
             candidates=candidates,
             scores=_LazyScores(self._rooms.catalog.scores),
             labelled_patients=cases.labelled_patients(),
             now=now,
-            seed=int(now * 1000),
+            seed=seed,
         )
         return strategy.rank(pool)
 

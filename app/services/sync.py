@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 from app.errors import SegloopError
 from app.learning.rooms import Rooms
@@ -20,6 +21,8 @@ class SyncDesk:
         self._closed = False
         self.problem = ""
         """Why the last try failed; "" if it didn't."""
+        self.read = 0.0
+        """When the archive last answered, in seconds since the epoch; 0 before it first did."""
 
     def run(self) -> None:
         """Ask once. An archive that doesn't answer is noted and asked again later; nothing here is lost by it."""
@@ -36,6 +39,7 @@ class SyncDesk:
             if self.problem:
                 self._rooms.catalog.outbox.hurry()  # it was away and is back
             self.problem = ""
+            self.read = time.time()
             self._rooms.catalog.cases.apply(listing, key)
             if listing.cases or listing.gone:
                 logger.info("archive: %d new or changed cases, %d gone", len(listing.cases), len(listing.gone))

@@ -30,6 +30,7 @@ def router(services: Services) -> APIRouter:
         free = shutil.disk_usage(services.rooms.paths.root).free
         sessions, session_bytes = services.prompting.memory
         state: dict[str, Any] = {
+            "ok": free >= LOW_DISK,  # the word that clients of nnInteractive look for
             "status": "ok" if free >= LOW_DISK else "disk almost full",
             "disk_free_bytes": free,
             "outbox": {"waiting": outbox.waiting, "oldest_seconds": round(outbox.oldest), "error": outbox.error},

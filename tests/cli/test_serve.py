@@ -1,18 +1,25 @@
-"""`segloop serve`: who may listen where, and what the start prints."""
+"""`segloop serve`: who may listen where."""
 
 from __future__ import annotations
 
+import signal
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import requests
+import SimpleITK as sitk
 
-from app.cli.serve import banner, the_token
+from app.cli.serve import the_token
 from app.errors import ConfigurationError
-from app.settings import Settings
+from app.settings import Settings, load
 from app.workspace import Workspace
+from tests.orthanc import free_port
 
 
 @pytest.fixture
@@ -55,16 +62,58 @@ def test_missing_folder_of_studies_exits_with_2(tmp_path: Path) -> None:
     assert "nowhere" in ended.stderr
 
 
-def test_banner_of_a_pod_has_its_public_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RUNPOD_POD_ID", "abc123")
-    monkeypatch.setenv("RUNPOD_PUBLIC_IP", "203.0.113.7")
-    monkeypatch.setenv("RUNPOD_TCP_PORT_8000", "40123")
-    text = banner(Settings(host="0.0.0.0", pod=True), "tok", 8000)
-    assert "https://abc123-8000.proxy.runpod.net/t/tok/" in text
-    assert "http://203.0.113.7:40123/t/tok/" in text
+def serve(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    (folder / "studies").mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "app.cli", "serve", "--studies", str(folder / "studies")]
+    command += ["--workspace", str(folder / "w"), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_banner_on_loopback_has_no_token() -> None:
-    text = banner(Settings(), "", 8123)
-    assert "http://127.0.0.1:8123" in text
-    assert "/t/" not in text
+@pytest.mark.parametrize("taken", ["--port", "--also-port"])
+def test_a_port_in_use_exits_with_1_before_anything_starts(tmp_path: Path, taken: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        busy = str(other.getsockname()[1])
+        free = "--also-port" if taken == "--port" else "--port"
+        ended = serve(tmp_path, taken, busy, free, str(free_port()))
+        _, told = ended.communicate(timeout=60)
+    assert ended.returncode == 1
+    assert f"can't listen on 127.0.0.1:{busy}" in told
+    assert "--also-port" in told
+    assert "Traceback" not in told
+    assert not (tmp_path / "w" / "catalog.sqlite").exists()
+
+
+def test_one_server_answers_on_every_port(tmp_path: Path) -> None:
+    """What is done through one port is seen through the other: the same application, not a copy."""
+    one, two = free_port(), free_port()
+    process = serve(tmp_path, "--port", str(one), "--also-port", str(two), "--also-port", str(two))
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Segloop: studies from")
+        assert process.stdout.readline().strip() == f"listening on ports {one}, {two}"
+        files = {"file": ("head.nii.gz", nifti())}
+        assert requests.put(f"http://127.0.0.1:{one}/datastore/?image=head", files=files, timeout=30).status_code == 200
+        assert requests.get(f"http://127.0.0.1:{two}/datastore/image/info?image=head", timeout=30).status_code == 200
+        assert requests.get(f"http://127.0.0.1:{two}/status", timeout=30).json()["status"] == "ok"
+    finally:
+        process.terminate()
+        _, problems = process.communicate(timeout=60)
+    assert process.returncode in (0, -signal.SIGTERM), problems
+
+
+def nifti() -> bytes:
+    image = sitk.GetImageFromArray(np.arange(120, dtype=np.int16).reshape(4, 5, 6))
+    with tempfile.TemporaryDirectory() as folder:
+        sitk.WriteImage(image, f"{folder}/image.nii.gz")
+        return Path(folder, "image.nii.gz").read_bytes()
+
+
+def test_ports_are_a_setting_too(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("also_ports: [8911, 1527]\n")
+    assert load(file, {})[0].also_ports == [8911, 1527]
+    assert load(file, {"also_ports": [9000]})[0].also_ports == [9000]
+    for bad in ("[0]", "[70000]", "[x]", "8911"):
+        file.write_text(f"also_ports: {bad}\n")
+        with pytest.raises(ConfigurationError, match="also_ports"):
+            load(file, {})

@@ -65,8 +65,14 @@ class TestNextCase:
 
     def test_skipped_case_is_free(self, services: Services) -> None:
         first = services.next_case.next("first", "anna", {})
-        services.next_case.skip(first.row.case.id)
+        services.next_case.skip(first.row.case.id, "anna")
         assert services.next_case.next("first", "bo", {}).row.case.id == first.row.case.id
+        assert services.next_case.next("first", "anna", {}).row.case.id != first.row.case.id
+
+    def test_skipped_case_is_offered_again_before_nothing_is(self, services: Services) -> None:
+        for _ in range(COUNT):
+            services.next_case.skip(services.next_case.next("first", "anna", {}).row.case.id, "anna")
+        assert services.next_case.next("first", "anna", {}) is not None
 
     def test_unusable_images_are_passed_over_and_named(self, services: Services, archive: MemoryArchive) -> None:
         gap = ct_series(seed=9, patient=9, missing=(4,))[0]

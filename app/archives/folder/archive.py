@@ -56,7 +56,10 @@ class FolderArchive:
         """Write a label beside the images. Raises what `store_label` raises."""
         # Else a disk that isn't mounted would get its label on the disk below, where nobody finds it later.
         self._check_folder()
-        return Receipt(str(store_label(self._options, delivery)))
+        place = store_label(self._options, delivery)
+        if place.is_relative_to(self._options.folder):
+            self.index.scan()  # viewers that look at the folder shall see it
+        return Receipt(str(place))
 
     def check(self) -> str:
         """What is in the folder. Raises `ArchiveUnavailable`."""

@@ -6,18 +6,17 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.archives.dicom_json import Entry, tag_of
 from app.archives.folder.durable import put
 from app.archives.folder.examine import read_instance_header
 from app.archives.folder.fields import INSTANCE_FIELDS, SERIES_FIELDS, STUDY_FIELDS
-from app.archives.folder.index import FolderIndex, Row
-from app.archives.folder.match import attribute, matcher
+from app.archives.folder.index import FolderIndex
 from app.archives.folder.options import FolderOptions
+from app.archives.folder.results import available_syntax, number, page, single_uid, study_entry
 from app.archives.folder.walk import is_inside
 from app.dicom.parsing import PARSER_ERRORS, parse
 from app.dicom.uids import check_uid
@@ -29,6 +28,18 @@ if TYPE_CHECKING:
 CANT_BE_STORED = 0xC000
 ANOTHER_IS_STORED = 0x0111
 """FailureReason: cannot understand (PS3.18 table I.2-2), duplicate SOP instance (PS3.4 table H.4-1)."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A DICOM file in the folder: where it is, and what it was when the index last looked."""
+
+    path: Path
+    study: str
+    series: str
+    sop: str
+    syntax: str
+    header: str
 
 
 @dataclass(frozen=True)
@@ -51,10 +62,10 @@ class FolderClient:
         search_filters: Mapping[str, object] | None = None,
     ) -> list[dict[str, Any]]:
         """The studies that meet the filters."""
-        rows = self.index.series(_uid(search_filters, "StudyInstanceUID"))
+        rows = self.index.series(single_uid(search_filters, "StudyInstanceUID"))
         studies = itertools.groupby(rows, key=lambda found: found[0].study)
-        entries = (_study_entry(list(series)) for _, series in studies)
-        return _page(entries, STUDY_FIELDS, fuzzymatching, limit, offset, fields, search_filters)
+        entries = (study_entry(list(series)) for _, series in studies)
+        return page(entries, STUDY_FIELDS, fuzzymatching, limit, offset, fields, search_filters)
 
     def search_for_series(
         self,
@@ -66,11 +77,11 @@ class FolderClient:
         search_filters: Mapping[str, object] | None = None,
     ) -> list[dict[str, Any]]:
         """The series that meet the filters, of one study or of all."""
-        study = study_instance_uid or _uid(search_filters, "StudyInstanceUID")
-        rows = self.index.series(study, _uid(search_filters, "SeriesInstanceUID"))
-        entries = ({**json.loads(row.header), **_number("NumberOfSeriesRelatedInstances", n)} for row, n in rows)
+        study = study_instance_uid or single_uid(search_filters, "StudyInstanceUID")
+        rows = self.index.series(study, single_uid(search_filters, "SeriesInstanceUID"))
+        entries = ({**json.loads(row.header), **number("NumberOfSeriesRelatedInstances", n)} for row, n in rows)
         wanted = (*STUDY_FIELDS, *SERIES_FIELDS)
-        return _page(entries, wanted, fuzzymatching, limit, offset, fields, search_filters)
+        return page(entries, wanted, fuzzymatching, limit, offset, fields, search_filters)
 
     def search_for_instances(
         self,
@@ -84,13 +95,13 @@ class FolderClient:
     ) -> list[dict[str, Any]]:
         """The instances that meet the filters, of one study or series or of all."""
         rows = self.index.instances(
-            study_instance_uid or _uid(search_filters, "StudyInstanceUID"),
-            series_instance_uid or _uid(search_filters, "SeriesInstanceUID"),
-            _uid(search_filters, "SOPInstanceUID"),
+            study_instance_uid or single_uid(search_filters, "StudyInstanceUID"),
+            series_instance_uid or single_uid(search_filters, "SeriesInstanceUID"),
+            single_uid(search_filters, "SOPInstanceUID"),
         )
-        entries = ({**json.loads(row.header), **_syntax(row.syntax)} for row in rows)
+        entries = ({**json.loads(row.header), **available_syntax(row.syntax)} for row in rows)
         wanted = (*STUDY_FIELDS, *SERIES_FIELDS, *INSTANCE_FIELDS)
-        return _page(entries, wanted, fuzzymatching, limit, offset, fields, search_filters)
+        return page(entries, wanted, fuzzymatching, limit, offset, fields, search_filters)
 
     def retrieve_series(self, study_instance_uid: str, series_instance_uid: str) -> list[Dataset]:
         """The instances of a series, as stored. Raises `NotFound`, `BadFile`."""
@@ -114,13 +125,25 @@ class FolderClient:
 
     def instance_paths(self, study: str, series: str, sop: str = "") -> list[Path]:
         """The files of a series, or of one instance. Raises `NotFound`."""
+        return [file.path for file in self.files(study, series, sop)]
+
+    def files(self, study: str, series: str = "", sop: str = "") -> list[StoredFile]:
+        """The files of a study, of a series, or of one instance. Raises `NotFound`."""
         rows = self.index.instances(study, series, sop)
-        paths = [self.options.folder / row.path for row in rows]
-        # The index may be older than a link that was put in a file's place.
-        root = os.path.realpath(self.options.folder)
-        if not paths or not all(is_inside(root, str(path)) for path in paths):
+        paths = [os.path.join(self.options.folder, row.path) for row in rows]
+        if not rows or not _are_inside(os.path.realpath(self.options.folder), paths):
             raise NotFound("the folder has no such study, series or instance")
-        return paths
+        return [
+            StoredFile(Path(path), row.study, row.series, row.sop, row.syntax, row.header)
+            for path, row in zip(paths, rows, strict=True)
+        ]
+
+    def store_file(self, file: bytes, study_instance_uid: str | None = None) -> None:
+        """Store a Part 10 file as it is; the index has it after its next scan.
+
+        Raises `BadFile`, `BadInput` (not of the study), `Conflict` (another object has its UID), `OSError`.
+        """
+        self._store(parse(file), study_instance_uid, file)
 
     def store_instances(self, datasets: Sequence[Dataset], study_instance_uid: str | None = None) -> Dataset:
         """Store instances under `received/<series>/<instance>.dcm` in the folder.
@@ -136,7 +159,7 @@ class FolderClient:
             item.ReferencedSOPClassUID = dataset.get("SOPClassUID", "")
             item.ReferencedSOPInstanceUID = dataset.get("SOPInstanceUID", "")
             try:
-                self._store(dataset, study_instance_uid)
+                self._store(dataset, study_instance_uid, None)
                 stored.append(item)
             except Conflict:
                 item.FailureReason = ANOTHER_IS_STORED
@@ -152,7 +175,7 @@ class FolderClient:
             answer.FailedSOPSequence = failed
         return answer
 
-    def _store(self, dataset: Dataset, study: str | None) -> None:
+    def _store(self, dataset: Dataset, study: str | None, encoded: bytes | None) -> None:
         series = check_uid(str(dataset.get("SeriesInstanceUID", "")))
         sop = check_uid(str(dataset.get("SOPInstanceUID", "")))
         if check_uid(str(dataset.get("StudyInstanceUID", ""))) != (study or dataset.StudyInstanceUID):
@@ -162,57 +185,19 @@ class FolderClient:
             if parse((self.options.folder / known[0].path).read_bytes()) != dataset:
                 raise Conflict(f"the folder holds another object as {sop}")
             return
-        stream = io.BytesIO()
-        dataset.save_as(stream, enforce_file_format=True)
-        put(stream.getvalue(), self.options.folder / "received" / series / f"{sop}.dcm")
+        if encoded is None:
+            stream = io.BytesIO()
+            dataset.save_as(stream, enforce_file_format=True)
+            encoded = stream.getvalue()
+        put(encoded, self.options.folder / "received" / series / f"{sop}.dcm")
 
 
-def _study_entry(series: Sequence[tuple[Row, int]]) -> Entry:
-    headers = [json.loads(row.header) for row, _ in series]
-    modalities = {v for header in headers for v in header.get(tag_of("Modality"), {}).get("Value", ())}
-    return {
-        **headers[0],
-        tag_of("ModalitiesInStudy"): {"vr": "CS", "Value": sorted(modalities)},
-        **_number("NumberOfStudyRelatedSeries", len(series)),
-        **_number("NumberOfStudyRelatedInstances", sum(count for _, count in series)),
-    }
-
-
-def _page(
-    entries: Iterable[Entry],
-    unasked: Sequence[str],
-    fuzzymatching: bool | None,
-    limit: int | None,
-    offset: int | None,
-    fields: Sequence[str] | None,
-    search_filters: Mapping[str, object] | None,
-) -> list[dict[str, Any]]:
-    meets = matcher(search_filters or {}, unasked, fuzzy=bool(fuzzymatching))
-    start = max(offset or 0, 0)
-    stop = None if limit is None else start + max(limit, 0)
-    page = itertools.islice(filter(meets, entries), start, stop)
-    if fields and "all" in fields:
-        return [dict(entry) for entry in page]
-    tags = {tag_of(keyword) for keyword in unasked} | {attribute(name)[0] for name in fields or ()}
-    return [{tag: entry[tag] for tag in entry if tag in tags} for entry in page]
-
-
-def _uid(search_filters: Mapping[str, object] | None, keyword: str) -> str:
-    """The UID that a filter asks for, if it asks for a single one: it narrows what has to be looked at."""
-    filters = search_filters or {}
-    value = str(filters.get(keyword, filters.get(tag_of(keyword), "")))
-    try:
-        return check_uid(value)
-    except BadInput:
-        return ""
-
-
-def _number(keyword: str, value: int) -> dict[str, Any]:
-    return {tag_of(keyword): {"vr": "IS", "Value": [value]}}
-
-
-def _syntax(uid: str) -> dict[str, Any]:
-    return {tag_of("AvailableTransferSyntaxUID"): {"vr": "UI", "Value": [uid]}}
+def _are_inside(root: str, paths: Sequence[str]) -> bool:
+    """Whether files still lie in the folder: the index may be older than a link that was put in a file's place."""
+    folders = {os.path.dirname(path) for path in paths}
+    return all(is_inside(root, os.path.join(folder, "x")) for folder in folders) and all(
+        is_inside(root, path) for path in paths if os.path.islink(path)
+    )
 
 
 def _metadata(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from app.archives.folder.fields import SEARCHABLE_FIELDS
 from app.archives.folder.options import volume_stem
-from app.dicom.parsing import PARSER_ERRORS
+from app.dicom.parsing import DEFLATED, PARSER_ERRORS
 from app.dicom.uids import check_uid
 from app.dicom.volume_files import read_header
 from app.errors import BadFile, BadInput
@@ -22,7 +22,6 @@ FileKind = Literal["instance", "volume", "other", "broken"]
 
 MAGIC = b"DICM"
 MAGIC_AT = 128
-DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95")
 DIRECTORY = "1.2.840.10008.1.3.10"
 """Media Storage Directory Storage: a DICOMDIR, which says what other files say themselves."""
 

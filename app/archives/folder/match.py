@@ -11,6 +11,9 @@ from app.archives.folder.fields import SEARCHABLE_FIELDS
 from app.errors import BadOption
 
 RANGED_VRS = frozenset({"DA", "TM", "DT"})
+FOLDED_VRS = frozenset({"PN", "LO", "SH", "LT", "ST", "UC", "UT"})
+"""Text that people type: upper and lower case count the same, as other archives have it (PS3.4 leaves it open for
+names only, but nobody looks for "chest" and wants to miss "Chest")."""
 NO_WILDCARD_VRS = frozenset({"UI", "DA", "TM", "DT", "IS", "DS", "US", "SS", "UL", "SL", "FL", "FD", "AT"})
 
 Matcher = Callable[[Entry], bool]
@@ -61,13 +64,15 @@ def _accepts(vr: str, wanted: str, fuzzy: bool) -> Callable[[str], bool]:
     if vr == "PN" and fuzzy:
         words = [word.casefold() for word in re.split(r"[\s^=,*]+", wanted) if word]
         return lambda value: all(any(part.startswith(w) for part in _words(value)) for w in words)
-    folded = wanted.casefold() if vr == "PN" else wanted
-    options = folded.split("\\")
+    fold = str.casefold if vr in FOLDED_VRS else str
+    folded = fold(wanted)
+    # A comma is no character of a code, so a list of them may be written with commas too (OHIF's modalities).
+    options = re.split(r"[,\\]", folded) if vr == "CS" else folded.split("\\")
     if vr in NO_WILDCARD_VRS or not re.search(r"[*?]", folded):
-        return lambda value: (value.casefold() if vr == "PN" else value) in options
+        return lambda value: fold(value) in options
     # "[" is an ordinary character to DICOM.
     patterns = [re.compile(translate(option.replace("[", "[[]"))) for option in options]
-    return lambda value: any(p.match(value.casefold() if vr == "PN" else value) for p in patterns)
+    return lambda value: any(p.match(fold(value)) for p in patterns)
 
 
 def _range(vr: str, wanted: str) -> Callable[[str], bool]:

@@ -5,7 +5,7 @@
 | `info`, `infer`, `activelearning`, `tasks` | the loop: what there is, segment, the next case, train and score |
 | `datastore`, `images`, `labels`, `dataset`, `session` | images and labels, in and out |
 | `model`, `logs`, `auth`, `proxy`, `wsi` | the rest of the routes |
-| `forms`, `params` | decoding requests |
+| `params`, `app.dialects.forms` | decoding requests |
 | `multipart`, `answers` | encoding answers |
 | `clicks`, `scribbles`, `structures` | what was clicked and painted, and for whom that was remembered |
 
@@ -42,6 +42,7 @@ def router(services: Services) -> APIRouter:
     # Before `infer`, whose path parameter would take "wsi" for a model's name.
     for part in (wsi, info, infer, activelearning, tasks, datastore, images, labels, dataset, session, model):
         api.include_router(part.router(services))
-    for part in (logs, auth, proxy):
+    for part in (logs, auth):
         api.include_router(part.router(services))
+    api.include_router(proxy.router())
     return api

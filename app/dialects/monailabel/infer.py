@@ -11,10 +11,10 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.core.label import ORIGINAL
 from app.core.model import ModelCard
+from app.dialects.forms import Form, Upload, received
 from app.dialects.monailabel.answers import Output, Result, answer
 from app.dialects.monailabel.caller import caller
 from app.dialects.monailabel.clicks import decode_clicks, decode_points
-from app.dialects.monailabel.forms import Form, Upload, received
 from app.dialects.monailabel.params import InferParams, options_of, points_by_label, read_params
 from app.dialects.monailabel.routes import route
 from app.dialects.monailabel.scribbles import decode_scribbles

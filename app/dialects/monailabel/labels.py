@@ -10,8 +10,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from app.core.label import FINAL
+from app.dialects.forms import Upload, received
 from app.dialects.monailabel.caller import caller
-from app.dialects.monailabel.forms import Upload, received
 from app.dialects.monailabel.notes import label_note
 from app.dialects.monailabel.routes import route
 from app.errors import UnknownLabel

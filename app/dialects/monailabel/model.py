@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
+from app.dialects.forms import received
 from app.dialects.monailabel.caller import caller
-from app.dialects.monailabel.forms import received
 from app.dialects.monailabel.routes import route
 from app.services import Services
 from app.services.models import WeightsInfo

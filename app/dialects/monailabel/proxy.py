@@ -1,42 +1,33 @@
-"""`/proxy/dicom/` (contract 11): the archive's DICOMweb for viewers that are pointed at this server."""
+"""`/proxy/dicom/` (contract 11): the DICOMweb service under the names that MONAI Label gives it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from fastapi import APIRouter, Response
+from starlette.types import Receive, Scope, Send
 
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import StreamingResponse
-from starlette.background import BackgroundTask
-
-from app.services import Services
-from app.services.dicomweb_proxy import DicomwebProxy
+SERVICE = "/dicom-web"
+PREFIX = "/proxy/dicom"
 
 
-def router(services: Services) -> APIRouter:
-    upstream = DicomwebProxy(services.settings)
+def router() -> APIRouter:
+    api = APIRouter()
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        await upstream.close()
-
-    api = APIRouter(tags=["DICOMweb"], lifespan=lifespan)
-
-    # One address for what the contract calls wado, qido and stow: they are one service.
-    @api.get("/proxy/dicom/{path:path}", response_model=None)
-    @api.head("/proxy/dicom/{path:path}", response_model=None)
-    @api.post("/proxy/dicom/{path:path}", response_model=None)
-    async def forward(request: Request, path: str) -> StreamingResponse:
-        """Ask the archive, with its credentials and without the caller's."""
-        for kind in ("wado", "qido", "stow"):
-            if path == kind or path.startswith(f"{kind}/"):
-                path = path[len(kind) :].lstrip("/")
-                break
-        body = request.stream() if request.method == "POST" else None
-        answer = await upstream.forward(request.method, path, request.url.query, request.headers, body)
-        return StreamingResponse(
-            answer.chunks, answer.status, dict(answer.headers), background=BackgroundTask(answer.close)
-        )
+    @api.get(f"{PREFIX}/{{path:path}}", include_in_schema=False)
+    @api.head(f"{PREFIX}/{{path:path}}", include_in_schema=False)
+    @api.post(f"{PREFIX}/{{path:path}}", include_in_schema=False)
+    async def alias() -> Response:
+        """What the contract calls wado, qido and stow is one service."""
+        return _AnswerOfTheService()
 
     return api
+
+
+class _AnswerOfTheService(Response):
+    """What the routes of the service answer to the same request, which they get with its body unread."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        root, _, path = scope["path"].partition(f"{PREFIX}/")
+        kind, _, rest = path.partition("/")
+        target = f"{root}{SERVICE}/{rest if kind in ('wado', 'qido', 'stow') else path}"
+        routed = {key: value for key, value in scope.items() if key not in ("path_params", "endpoint", "route")}
+        await scope["app"].router({**routed, "path": target, "raw_path": target.encode()}, receive, send)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from app.core.prompt import Box, Prompt, Region, Scribble
 from app.core.volume import Geometry
+from app.dialects.forms import Upload
 from app.dialects.monailabel.clicks import decode_box
-from app.dialects.monailabel.forms import Upload
 from app.dialects.monailabel.params import InferParams
 from app.dicom.label_files import read_label
 from app.errors import BadInput

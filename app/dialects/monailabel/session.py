@@ -11,8 +11,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from app.catalog.cases import CaseRow
+from app.dialects.forms import received
 from app.dialects.monailabel.caller import caller
-from app.dialects.monailabel.forms import received
 from app.dialects.monailabel.routes import route
 from app.errors import BadInput, NotSupported, UnknownCase
 from app.services import Services

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from app.errors import ArchiveUnavailable, BadInput, NotFound, NotSupported
+from app.services.dicomweb.addresses import Addresses, has_addresses
 from app.settings import Settings
 
 _RESOURCES = ("studies", "series", "instances", "bulkdata")
@@ -61,21 +62,26 @@ class Upstream:
 class DicomwebProxy:
     """Streams both ways, so that a series of a gigabyte takes no memory and no thread here."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._root = settings.studies_url
+    def __init__(self, settings: Settings, root: str) -> None:
+        """`root` is the address of the archive's DICOMweb service."""
+        self._root = root
         self._client: httpx.AsyncClient | None = None
         self._settings = settings
 
     async def forward(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], body: AsyncIterable[bytes] | None
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        body: AsyncIterable[bytes] | None,
+        ours: str,
     ) -> Upstream:
-        """Ask the archive for `path` below its DICOMweb root.
+        """Ask the archive for `path` below its DICOMweb root. Its addresses in the answer become such below `ours`.
 
-        Raises `NotSupported` if the studies aren't in a DICOMweb archive, `NotFound` and `BadInput` for a path that is
-        no DICOMweb resource, `ArchiveUnavailable`.
+        Raises `NotFound` and `BadInput` for a path that is no DICOMweb resource, `NotSupported` for WADO-URI,
+        `ArchiveUnavailable`.
         """
-        if self._root is None:
-            raise NotSupported("the studies are in a folder, and this server does not serve DICOMweb itself")
         url = f"{self._root.rstrip('/')}/{_checked(path)}" + (f"?{query}" if query else "")
         asked = {name: headers[name] for name in _ASKED if name in headers}
         # Orthanc would deflate each frame on the fly for whoever accepts it, which is five to ten times slower.
@@ -91,7 +97,16 @@ class DicomwebProxy:
             await answer.aclose()
             raise ArchiveUnavailable(problem, retry_after=300)
         kept = {name: value for name, value in answer.headers.items() if not name.lower().startswith(_NOT_ANSWERED)}
-        return Upstream(answer.status_code, kept, _raw(answer), answer.aclose)
+        addresses = Addresses(self._root, ours)
+        for name in ("location", "content-location"):
+            if name in kept:
+                kept[name] = addresses.in_text(f'"{kept[name]}'.encode())[1:].decode()
+        chunks = _raw(answer)
+        plain = "content-encoding" not in kept and answer.status_code != 206
+        if plain and has_addresses(kept.get("content-type", "")):
+            kept.pop("content-length", None)
+            chunks = addresses.in_stream(chunks)
+        return Upstream(answer.status_code, kept, chunks, answer.aclose)
 
     async def close(self) -> None:
         if self._client is not None:

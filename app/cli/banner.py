@@ -1,0 +1,53 @@
+"""What `segloop serve` prints when it starts: where it is, and what to type into each viewer."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+
+from app.services.addresses import Place, ways
+from app.settings import Settings
+from app.web.gate import LOOPBACK
+
+
+def banner(settings: Settings, token: str, ports: Sequence[int]) -> str:
+    """The whole message. `ports` are those that are listened on, the main one first."""
+    places = places_of(settings, token, ports)
+    lines = [f"{settings.name}: studies from {settings.studies}, kept in {settings.workspace.absolute()}"]
+    if len(ports) > 1:
+        lines.append(f"  listening on ports {', '.join(map(str, ports))}")
+    for place in places:
+        lines.append(f"  {'page':<36}{place.address}/")
+        for way in ways(place):
+            lines.append(f"  {way.viewer:<36}{'   '.join(f'{name}: {typed}' for name, typed in way.fields)}")
+            if way.note:
+                lines.append(f"  {'':<36}({way.note})")
+    if token:
+        lines.append(
+            "  The token in these addresses lets anyone in who has it; clients may send it as Bearer or Basic too."
+        )
+        if any(place.origin.startswith("http://") for place in places) and settings.host not in LOOPBACK:
+            lines.append("  Plain http carries it readably: use it inside a tunnel, a private network, or behind TLS.")
+    return "\n".join(lines)
+
+
+def places_of(settings: Settings, token: str, ports: Sequence[int]) -> list[Place]:
+    """The addresses under which others reach this machine; on a rented pod, those of its proxy and of its public IP."""
+    port, *others = ports
+    pod = os.environ.get("RUNPOD_POD_ID", "") if settings.pod else ""
+    if not pod:
+        return [Place(f"http://{_shown(settings.host)}:{port}", token, tuple(others))]
+    # Each port of a pod has a host name, or a public port, of its own: there are no other ports of the same host.
+    places = [Place(f"https://{pod}-{port}.proxy.runpod.net", token)]
+    public = os.environ.get("RUNPOD_PUBLIC_IP")
+    mapped = os.environ.get(f"RUNPOD_TCP_PORT_{port}")
+    if public and mapped:
+        places.append(Place(f"http://{public}:{mapped}", token))
+    return places
+
+
+def _shown(host: str) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - shown, not listened on
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host

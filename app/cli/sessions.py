@@ -1,0 +1,143 @@
+"""`segloop sessions ...`: asks the server that runs, over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from app.errors import BadInput, SegloopError, Unavailable, UnknownSession
+
+WIDTH = 100
+"""Columns of a table; a terminal that has fewer gets as many as it has."""
+
+_SECONDS = httpx.Timeout(10.0, read=600.0)  # looking for a sent image in the archive may take minutes
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the server is, and what it asks for; "" for nothing."""
+
+    address: str
+    token: str
+
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """What the server answers. Raises `Unavailable` if it doesn't, and what it says for everything it refuses."""
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        try:
+            local = urlsplit(self.address).hostname in _LOOPBACK
+            # Nothing on this machine is reached through a proxy.
+            with httpx.Client(timeout=_SECONDS, trust_env=not local, headers=headers) as client:
+                answer = client.request(method, f"{self.address.rstrip('/')}/api/v1{path}", json=body)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise BadInput(f"--server {self.address}: {error}") from error
+        except httpx.UnsupportedProtocol as error:
+            raise BadInput(f"--server {self.address}: an address begins with http:// or https://") from error
+        except httpx.HTTPError as error:
+            raise Unavailable(f"no server answers at {self.address} ({error}); is `segloop serve` running?") from error
+        if answer.is_success:
+            return _json(answer, self.address)
+        raise _refusal(answer, self.address)
+
+
+def show_all(server: Server) -> None:
+    """A table of the newest thousand sessions, the one used last first."""
+    rows = sorted(server.ask("GET", "/sessions?limit=1000"), key=lambda row: row["used"], reverse=True)
+    if not rows:
+        typer.echo("there are no sessions")
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("session", "who", "viewer", "image", "used", "steps", "label"):
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("session", "used"))
+    for row in rows:
+        cells = (row["name"], row["who"], row["client"], _image(row), _time(row["used"]), row["steps"], _label(row))
+        # As text: what people call themselves is no markup.
+        table.add_row(*(Text(str(cell)) for cell in cells))
+    _console().print(table)
+
+
+def show_one(server: Server, name: str) -> None:
+    """Everything that is known about a session."""
+    row = server.ask("GET", f"/sessions/{_named(name)}")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    matched = row["matched_case_id"] or "not known yet; submitting looks for it"
+    shown = {
+        "session": row["name"],
+        "who": row["who"],
+        "viewer": row["client"],
+        "image": row["case_id"],
+        "in the archive": matched,
+        "model": row["model"],
+        "opened": _time(row["opened"]),
+        "used": _time(row["used"]),
+        "steps": row["steps"],
+        "in memory": "yes" if row["open"] else "no; it comes back when it is used",
+        "label": _label(row),
+    }
+    for heading, value in shown.items():
+        table.add_row(heading, Text(str(value)))
+    _console().print(table)
+
+
+def submit(server: Server, name: str, structure: str, comment: str) -> None:
+    """Keep a session's mask as the next final label of its image."""
+    body = {"structure": structure, "comment": comment}
+    label = server.ask("POST", f"/sessions/{_named(name)}/label", body)
+    where = "" if label["matched"] else "; the image is not in the archive, so it is kept here as a case of its own"
+    structures = ", ".join(label["structures"])
+    typer.echo(f"label {label['id']}: {structures} of {label['case_id']}, version {label['number']}{where}")
+
+
+def _named(name: str) -> str:
+    """Names have letters, digits, `-` and `_` only; anything else would be another address."""
+    if not name or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+        raise UnknownSession(f"there is no session {name!r}; `segloop sessions list` shows those there are")
+    return name
+
+
+def _json(answer: httpx.Response, address: str) -> Any:
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise Unavailable(f"what answers at {address} is no segloop server") from error
+
+
+def _refusal(answer: httpx.Response, address: str) -> SegloopError:
+    if answer.status_code == 401:
+        return BadInput(f"{address} asks for a token: give it with --token, or set SEGLOOP_TOKEN")
+    try:
+        told = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        return Unavailable(f"what answers at {address} is no segloop server ({answer.status_code})")
+    return SegloopError(str(told))
+
+
+def _image(row: Mapping[str, Any]) -> str:
+    return str(row["matched_case_id"] or row["case_id"])
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    return "" if row["label_id"] is None else str(row["label_id"])
+
+
+def _time(text: str) -> str:
+    """In this machine's own time."""
+    return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal or console.width > WIDTH:
+        console.width = WIDTH
+    return console

@@ -1,0 +1,24 @@
+"""`segloop viewer install`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import typer
+
+from app.settings import Settings
+from app.web.viewer.install import fetch, home, install
+from app.web.viewer.release import PINNED
+
+
+def bring(settings: Settings, tarball: Path | None) -> None:
+    """Install the pinned OHIF from npm, or from a tarball that someone brought. Raises `SegloopError`."""
+    folder = settings.viewer_folder
+    if tarball is not None:
+        done = install(tarball, folder)
+    else:
+        typer.echo(f"fetching {PINNED.package} with npm")
+        with tempfile.TemporaryDirectory() as scratch:
+            done = install(fetch(Path(scratch)), folder)
+    typer.echo(f"OHIF {done.version}: {done.files} files, {done.bytes / 1e6:.0f} MB in {home(folder)}")

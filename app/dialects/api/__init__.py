@@ -1,0 +1,36 @@
+"""Segloop's own API, `/api/v1`: JSON, for the panel in the browser, the dashboard, and programs (see `docs/api.md`).
+
+| module | holds |
+| --- | --- |
+| `server`, `models`, `jobs`, `events` | what there is, training and scoring, what happens as it happens |
+| `cases`, `thumbnails`, `segment` | images, the next one to label, and what automatic models find |
+| `sessions`, `prompts`, `voxels` | prompting, and arrays in JSON |
+| `labels` | label versions, in and out |
+| `people`, `routes`, `responses` | who asks, how errors look, how files are described |
+| `shapes` | what travels, one file per concept |
+
+Indices are `[k, j, i]` on the wire as everywhere below. Errors are `{"detail": text}` by the application's own table.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.dialects.api import cases, events, jobs, labels, models, segment, server, sessions, thumbnails
+from app.dialects.api.routes import Route
+from app.services import Services
+
+
+def router(services: Services) -> APIRouter:
+    """All routes of the dialect. What has to be remembered between calls is made here, once per application."""
+    api = APIRouter(prefix="/api/v1", tags=["segloop"], route_class=Route)
+    for part in (server, cases, thumbnails, segment, sessions, labels, jobs, models, events):
+        part.add(api, services)
+    sessions.add_submission(api, services)
+    # Where a session becomes a label is also known under an address without a version.
+    unversioned = APIRouter(prefix="/api", include_in_schema=False, route_class=Route)
+    sessions.add_submission(unversioned, services)
+    both = APIRouter()
+    both.include_router(api)
+    both.include_router(unversioned)
+    return both

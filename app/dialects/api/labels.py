@@ -1,0 +1,149 @@
+"""Labels: what was submitted, by whom, and submitting voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
+from pydantic import ValidationError
+
+from app.core.label import FINAL, Label
+from app.core.mask import Mask
+from app.dialects.api.people import Asking
+from app.dialects.api.responses import binary
+from app.dialects.api.shapes.labels import LabelMeta, LabelShape, VoxelsShape
+from app.dialects.api.voxels import gzipped, inflate
+from app.dialects.body import whole_body
+from app.dialects.forms import received
+from app.errors import BadInput, NotSupported
+from app.services import Services
+from app.services.prompting import Viewer
+from app.workspace import Workspace
+
+_FILE = {"schema": {"type": "string", "format": "binary"}}
+_FORM = {
+    "schema": {
+        "type": "object",
+        "properties": {"voxels": {"type": "string", "format": "binary"}, "meta": {"type": "string"}},
+        "required": ["voxels"],
+    }
+}
+_BODY = {"requestBody": {"content": {"application/octet-stream": _FILE, "multipart/form-data": _FORM}}}
+
+
+def add(api: APIRouter, services: Services) -> None:
+    desk = services.labels
+    incoming = Workspace(services.settings.workspace.absolute()).incoming
+
+    @api.post("/cases/{case_id}/labels", summary="Submit voxels as a label", status_code=201, openapi_extra=_BODY)
+    async def submitted(
+        request: Request,
+        asking: Asking,
+        case_id: str,
+        structures: str = "",
+        comment: str = "",
+        tag: str = FINAL,
+        model: str = "",
+    ) -> LabelShape:
+        """The body is gzip of one byte a voxel of the whole case, C order [k, j, i]: 0, or the position of a structure
+        in `structures`, from 1. As a form it is the file `voxels`, and the rest may be JSON in the field `meta`. When
+        this answers, the label is safe."""
+        await run_in_threadpool(services.cases.get, case_id)  # before a large body is taken in for nothing
+        given = {"structures": structures, "comment": comment, "tag": tag, "model": model}
+        limit = services.settings.labels.max_upload_bytes
+        if request.headers.get("content-type", "").lower().startswith("multipart/"):
+            async with received(request, incoming, limit) as form:
+                meta = _meta({**given, **form.json("meta")})
+                file = form.needed("voxels").file
+                return await run_in_threadpool(_submit_file, services, case_id, file, meta, asking)
+        packed = await whole_body(request, limit)
+        return await run_in_threadpool(_submit, services, case_id, packed, _meta(given), asking)
+
+    @api.get("/cases/{case_id}/labels", summary="A case's labels")
+    def of_case(case_id: str) -> list[LabelShape]:
+        """Every version under every tag, oldest first."""
+        services.cases.get(case_id)
+        return shapes_of(services, [label for label in desk.history(case_id) if not label.deleted])
+
+    @api.get("/labels", summary="Labels of all cases")
+    def listed(
+        since: datetime | None = None,
+        who: Annotated[str, Query(description="the author")] = "",
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    ) -> list[LabelShape]:
+        """Newest first. A time without a zone is UTC."""
+        return shapes_of(services, desk.newest_first(_seconds(since), who, limit))
+
+    @api.get(
+        "/labels/{label_id}/file",
+        summary="A label's file",
+        response_class=FileResponse,
+        responses=binary("application/dicom", "application/gzip"),
+    )
+    def file(label_id: int) -> FileResponse:
+        """As it is kept: a DICOM SEG for a series, a NIfTI label map for a volume file."""
+        stored = desk.stored_file(desk.get(label_id))
+        kind = "application/dicom" if stored.path.suffix == ".dcm" else "application/gzip"
+        return FileResponse(stored.path, media_type=kind, filename=stored.name)
+
+    @api.get("/labels/{label_id}/voxels", summary="A label's voxels")
+    def voxels(label_id: int) -> VoxelsShape:
+        mask = desk.mask(desk.get(label_id))
+        if len(mask.segments) > 255:
+            raise NotSupported("answers have one byte a voxel, so at most 255 structures; ask for the file")
+        return VoxelsShape(
+            shape=mask.geometry.shape,
+            structures=[segment.name for segment in mask.segments],
+            voxels=gzipped(mask.labelmap().astype(np.uint8, copy=False)),
+        )
+
+
+def shapes_of(services: Services, labels: list[Label]) -> list[LabelShape]:
+    delivered = services.labels.whether_delivered([label.id for label in labels])
+    return [LabelShape.of(label, delivered.get(label.id)) for label in labels]
+
+
+def _submit_file(services: Services, case_id: str, file: Path, meta: LabelMeta, asking: Viewer) -> LabelShape:
+    return _submit(services, case_id, file.read_bytes(), meta, asking)
+
+
+def _submit(services: Services, case_id: str, packed: bytes | bytearray, meta: LabelMeta, asking: Viewer) -> LabelShape:
+    """Raises `BadInput`, `BadFile`; then nothing has changed."""
+    geometry = services.cases.volume(case_id).geometry
+    voxels = inflate(packed, geometry.shape)
+    mask = Mask.single(voxels, _names(services, meta, int(voxels.max())), geometry)
+    label = services.labels.submit_mask(
+        case_id, meta.tag, mask, asking.who, asking.client, meta.model, {}, meta.comment
+    )
+    return shapes_of(services, [label])[0]
+
+
+def _names(services: Services, meta: LabelMeta, highest: int) -> list[str]:
+    """The structures by number. Raises `BadInput` if they don't fit the voxels."""
+    names = meta.names() or services.labels.structures()[: max(highest, 1)]
+    if not all(names) or len(set(names)) != len(names):
+        raise BadInput("every structure needs a name of its own")
+    if len(names) > 255 or highest > len(names):
+        raise BadInput(f"the voxels have numbers up to {highest}, and {len(names)} structures were named (255 at most)")
+    return names
+
+
+def _seconds(since: datetime | None) -> float:
+    """Times that are told are rounded to microseconds; one that comes back must not leave out what it was of."""
+    if since is None:
+        return 0.0
+    return (since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp() - 1e-6
+
+
+def _meta(given: Mapping[str, Any]) -> LabelMeta:
+    try:
+        return LabelMeta.model_validate(given)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise BadInput(f"about the label: {problems}") from error

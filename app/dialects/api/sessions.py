@@ -1,0 +1,136 @@
+"""Prompt sessions: prompts go in, what they changed comes out."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+
+from app.core.label import Label
+from app.dialects.api.people import Asking
+from app.dialects.api.prompts import decoded
+from app.dialects.api.responses import binary
+from app.dialects.api.shapes.labels import LabelShape
+from app.dialects.api.shapes.prompts import PromptsRequest
+from app.dialects.api.shapes.sessions import (
+    ChangeShape,
+    OpenRequest,
+    RegionShape,
+    SessionRow,
+    SessionShape,
+    SubmitRequest,
+    SubmittedShape,
+    UndoShape,
+)
+from app.dialects.api.voxels import gzipped
+from app.errors import UnknownSession
+from app.services import Services
+from app.services.prompting import Change
+from app.services.session_log import SessionRecord
+
+OWNER = "api:"
+"""How owners of this dialect's sessions begin."""
+
+Id = Annotated[str, Path(alias="session_id", description="what opening the session answered")]
+Name = Annotated[str, Path(alias="session_id", description="a session's id, or its name")]
+
+
+def add(api: APIRouter, services: Services) -> None:
+    desk = services.prompting
+
+    @api.post("/sessions", summary="Open a session on a case", status_code=201)
+    def opened(asked: OpenRequest, asking: Asking) -> SessionShape:
+        """The id is told once; whoever has it may prompt. The caller's sessions take turns on the device as one."""
+        model = asked.model or services.models.default_interactive()
+        session_id = desk.open(OWNER + asking.who, asked.case_id, model, asked.options, asking)
+        services.next_case.renew(asked.case_id, asking.who)
+        record = desk.record(session_id)
+        return SessionShape(
+            id=session_id, name=record.name, case_id=record.case_id, model=record.model, shape=record.shape
+        )
+
+    @api.get("/sessions", summary="List sessions of every viewer")
+    def listed(limit: Annotated[int, Query(ge=1, le=1000)] = 200) -> list[SessionRow]:
+        """Opened last first."""
+        return [SessionRow.of(info, services.sessions.matched(info)) for info in services.sessions.listed(limit)]
+
+    @api.get("/sessions/{session_id}", summary="One session")
+    def one(name: Name) -> SessionRow:
+        info = services.sessions.get(name)
+        return SessionRow.of(info, services.sessions.matched(info))
+
+    @api.post("/sessions/{session_id}/prompts", summary="Prompt")
+    def prompted(session_id: Id, asked: PromptsRequest) -> ChangeShape:
+        """All prompts are looked at before the first is taken; the answer is what they changed together."""
+        start = time.perf_counter()
+        record = _own(services, session_id)
+        prompts = [decoded(prompt, record.shape) for prompt in asked.prompts]
+        change = desk.add(session_id, record.owner, prompts, asked.predict)
+        services.next_case.renew(record.case_id, record.viewer.who)
+        return ChangeShape(**_told(change, start))
+
+    @api.post("/sessions/{session_id}/undo", summary="Take the last prompt back")
+    def undone(session_id: Id) -> UndoShape:
+        """One level, as far as the model keeps it."""
+        start = time.perf_counter()
+        change = desk.undo(session_id, _own(services, session_id).owner)
+        return UndoShape(**_told(change or Change(None, None), start), undone=change is not None)
+
+    @api.post("/sessions/{session_id}/reset", summary="Forget the prompts and empty the mask", status_code=204)
+    def reset(session_id: Id) -> None:
+        desk.reset(session_id, _own(services, session_id).owner)
+
+    @api.get(
+        "/sessions/{session_id}/mask",
+        summary="The whole mask",
+        response_class=Response,
+        responses=binary("application/octet-stream"),
+    )
+    def mask(session_id: Id) -> Response:
+        """One byte (0 or 1) a voxel, C order; the header X-Shape is `k,j,i`. Always gzipped."""
+        record = _own(services, session_id)
+        headers = {
+            "Content-Encoding": "gzip",
+            "X-Shape": ",".join(str(n) for n in record.shape),
+            "Cache-Control": "no-store, no-transform",
+        }
+        content = desk.gzip(session_id, record.owner)
+        return Response(content, media_type="application/octet-stream", headers=headers)
+
+    @api.delete("/sessions/{session_id}", summary="Close a session", status_code=204)
+    def closed(session_id: Id) -> None:
+        """Its memory is given back. What was done stays on record, and can still be submitted by the session's name."""
+        desk.close(session_id, _own(services, session_id).owner)
+
+
+def add_submission(api: APIRouter, services: Services) -> None:
+    """Turning a session of any viewer into a label."""
+
+    @api.post("/sessions/{session_id}/label", summary="Keep a session's mask as a label", status_code=201)
+    def submitted(name: Name, asked: SubmitRequest) -> SubmittedShape:
+        """The author is who sat at the session. An image that a viewer sent is first looked for in the archive."""
+        structure = asked.structure.strip() or services.settings.labels.structures[0]
+        label, matched = services.sessions.submit(name, structure, asked.comment, asked.tag)
+        return SubmittedShape(**_label(services, label).model_dump(), matched=matched)
+
+
+def _label(services: Services, label: Label) -> LabelShape:
+    return LabelShape.of(label, services.labels.whether_delivered([label.id]).get(label.id))
+
+
+def _own(services: Services, session_id: str) -> SessionRecord:
+    """A session of this dialect; those of others are answered like none at all. Raises `UnknownSession`."""
+    record = services.prompting.record(session_id)
+    if not record.owner.startswith(OWNER):
+        raise UnknownSession("this session is over; open the image again")
+    return record
+
+
+def _told(change: Change, start: float) -> dict[str, object]:
+    region = change.region
+    return {
+        "region": None if region is None else RegionShape(low=region.low, high=region.high),
+        "voxels": None if change.voxels is None else gzipped(change.voxels),
+        "seconds": time.perf_counter() - start,
+    }

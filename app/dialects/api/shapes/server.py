@@ -1,0 +1,149 @@
+"""The server, its models, its device and its outbox."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from app.catalog.outbox import Waiting
+from app.catalog.versions import ModelVersion
+from app.core.model import ModelCard, ModelKind, Option
+from app.dialects.api.shapes.moments import moment
+
+
+class ModelShape(BaseModel):
+    """What segments. `accepts` are kinds of prompts; `options` have their default, or the choices with the default
+    first."""
+
+    name: str
+    kind: ModelKind
+    description: str
+    labels: list[str]
+    version: str
+    licence: str
+    ready: bool
+    accepts: list[str]
+    options: dict[str, Option | list[str]]
+    trainable: bool
+
+    @classmethod
+    def of(cls, card: ModelCard, accepts: list[str], trainable: bool) -> ModelShape:
+        options = {name: list(value) if isinstance(value, tuple) else value for name, value in card.options.items()}
+        return cls(
+            name=card.name,
+            kind=card.kind,
+            description=card.description,
+            labels=list(card.labels),
+            version=card.version,
+            licence=card.licence,
+            ready=card.ready,
+            accepts=accepts,
+            options=options,
+            trainable=trainable,
+        )
+
+
+class StrategyShape(BaseModel):
+    """A way to pick the next case."""
+
+    name: str
+    description: str
+
+
+class ArchiveShape(BaseModel):
+    """Where studies come from; `problem` says why it can't be read now, "" if it can."""
+
+    address: str
+    problem: str
+
+
+class ProgressShape(BaseModel):
+    """How many cases there are to label, and how many have a final label."""
+
+    total: int
+    completed: int
+
+
+class ServerShape(BaseModel):
+    """What this server offers. `default_model` is null without an interactive model."""
+
+    name: str
+    description: str
+    version: str
+    structures: list[str]
+    default_model: str | None
+    models: list[ModelShape]
+    strategies: list[StrategyShape]
+    default_strategy: str
+    archive: ArchiveShape
+    progress: ProgressShape
+
+
+class DeviceShape(BaseModel):
+    """What computes, how much work is in line, and what prompt sessions hold."""
+
+    name: str
+    precision: str
+    waiting: int
+    sessions_open: int
+    session_bytes: int
+    session_bytes_max: int
+
+
+class ProblemShape(BaseModel):
+    """A label that the archive didn't take the last time; it is tried again at `next`."""
+
+    label_id: int
+    error: str
+    tries: int
+    next: datetime
+
+    @classmethod
+    def of(cls, waiting: Waiting) -> ProblemShape:
+        return cls(
+            label_id=waiting.label_id, error=waiting.error, tries=waiting.attempts, next=moment(waiting.next_try)
+        )
+
+
+class OutboxShape(BaseModel):
+    """Labels that are safe here and not yet confirmed by the archive. `oldest` is when the first of them was made."""
+
+    waiting: int
+    oldest: datetime | None
+    problems: list[ProblemShape]
+
+
+class VersionShape(BaseModel):
+    """Weights of a model. `served` marks those in use; `reason` is what the gate said about them."""
+
+    id: str
+    number: int
+    parent: str
+    state: str
+    served: bool
+    reason: str
+    metrics: dict[str, Any]
+    created: datetime
+    licence: str
+
+    @classmethod
+    def of(cls, version: ModelVersion, served: str) -> VersionShape:
+        return cls(
+            id=version.id,
+            number=version.number,
+            parent=version.parent,
+            state=version.state,
+            served=version.id == served,
+            reason=version.reason,
+            metrics=dict(version.metrics),
+            created=moment(version.created),
+            licence=version.licence,
+        )
+
+
+class ServeRequest(BaseModel):
+    """The id of the version to use."""
+
+    version: str

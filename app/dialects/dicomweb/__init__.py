@@ -1,0 +1,58 @@
+"""DICOMweb (DICOM PS3.18) under `/dicom-web`: what OHIF, 3D Slicer and programs read studies through.
+
+Over a DICOMweb archive it is the archive's own, passed on. Over a folder it is this server's:
+
+| module | holds |
+| --- | --- |
+| `search` | QIDO-RS |
+| `retrieve`, `frames`, `rendered` | WADO-RS: headers, instances, bulk data; frames; pictures |
+| `store`, `spool`, `outcomes` | STOW-RS: taking a body in, and saying what became of each object |
+| `passing` | the archive's own, passed on |
+| `accept`, `caching`, `multipart`, `address`, `caller`, `routes` | what the requests have in common |
+
+A segmentation of one of this server's cases that a viewer stores becomes the next version of its label, over either.
+How it differs from Orthanc stands in `docs/dicomweb.md`.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from fastapi import APIRouter
+
+from app.dialects.dicomweb import frames, passing, rendered, retrieve, search, store
+from app.dialects.dicomweb.address import ROOT
+from app.errors import NotSupported
+from app.services import Services
+from app.services.dicomweb.face import face_of
+from app.services.dicomweb.proxy import DicomwebProxy
+
+
+def router(services: Services) -> APIRouter:
+    """All routes of the dialect."""
+    api = APIRouter(tags=["DICOMweb"])
+    face = face_of(services.rooms)
+    if isinstance(face, DicomwebProxy):
+        api.include_router(passing.router(services, face))
+    elif face is not None:
+        frames.add_route(api, face)
+        for part in (rendered, retrieve, search):
+            api.include_router(part.router(face))
+        api.include_router(store.router(services, face))
+    api.include_router(_nothing_else(served=face is not None))
+    return api
+
+
+def _nothing_else(served: bool) -> APIRouter:
+    api = APIRouter()
+
+    @api.get(f"/{ROOT}/{{path:path}}", response_model=None, include_in_schema=False)
+    @api.post(f"/{ROOT}/{{path:path}}", response_model=None, include_in_schema=False)
+    def refuse(path: str) -> NoReturn:
+        if not path.strip("/"):
+            raise NotSupported("WADO-URI is not served; use WADO-RS (in OHIF: imageRendering 'wadors')")
+        if not served:
+            raise NotSupported("the studies are neither in a folder nor in a DICOMweb archive, so there is no DICOMweb")
+        raise NotSupported(f"{path[:80]!r} is no DICOMweb resource that is served here")
+
+    return api

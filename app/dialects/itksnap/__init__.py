@@ -1,0 +1,38 @@
+"""ITK-SNAP's deep learning extension (itksnap-dls), both client generations (contract itksnap-dls).
+
+| module | holds |
+| --- | --- |
+| `about` | `/status` and `/v2/models`: what ITK-SNAP asks before it does anything |
+| `sessions` | start, upload, reset, end |
+| `strokes` | points, scribbles and lassos |
+| `session_ids`, `images` | ids that need no table, and which image lies behind one |
+| `uploads`, `metadata`, `buffers` | decoding what is sent: where voxels lie, and the voxels |
+| `reply` | encoding a segmentation |
+| `routes` | how a request that can't be read is answered |
+
+Voxels on the wire go x fastest, then y, then z, which is `(k, j, i)` in C order; coordinates come as x, y, z and turn
+round in `strokes`, nowhere else. All paths are at the root: ITK-SNAP has no field for a path.
+
+ITK-SNAP takes every answer with status 200 for a mask and doesn't look at its length, so whatever fails here has to
+answer with another status (contract 2.4).
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.dialects.itksnap import about, sessions, strokes
+from app.dialects.itksnap.images import Images
+from app.dialects.itksnap.routes import PlainRoute
+from app.dialects.itksnap.session_ids import SessionIds
+from app.services import Services
+from app.services.secret import server_secret
+
+
+def router(services: Services) -> APIRouter:
+    """All routes of the dialect."""
+    images = Images(services.prompting, SessionIds(server_secret(services.rooms.paths)))
+    api = APIRouter(tags=["ITK-SNAP"], route_class=PlainRoute)
+    for part in (about.router(services), sessions.router(services, images), strokes.router(services, images)):
+        api.include_router(part)
+    return api

@@ -1,0 +1,108 @@
+"""What an upload says about its voxels (contract 2.3). Checked before a byte is unpacked or room is made for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite, prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.volume import Geometry, Index
+from app.errors import BadFile, BadInput
+
+_TYPES = frozenset({"float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"})
+"""numpy's names. ITK-SNAP sends float32, whatever the image was."""
+
+_UNIT = 1e-3  # how far the columns of a direction may be from unit length and right angles
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The voxels that a buffer holds: `shape` `(k, j, i)` and little-endian `dtype`.
+
+    `placed`: the geometry is where the image lies in the patient; else it has at most the right spacing. A slice of its
+    own (two dimensions) is a volume of one slice, and never placed: nothing says where in the volume it lies.
+    """
+
+    shape: Index
+    dtype: np.dtype[Any]
+    geometry: Geometry
+    placed: bool
+
+    @property
+    def bytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
+
+
+def read_metadata(text: str, max_bytes: int) -> Grid:
+    """The grid in a `metadata` part. Raises `BadInput` for what can't be meant, `BadFile` above `max_bytes`."""
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"the metadata are no JSON: {error}") from error
+    if not isinstance(told, dict):
+        raise BadInput("the metadata should be a JSON object")
+    dimensions = _dimensions(told.get("dimensions"))
+    dtype = _dtype(told.get("component_type", "float32"))
+    _check_components(told.get("components_per_pixel", 1))
+    size = prod(dimensions) * dtype.itemsize
+    if size > max_bytes:
+        raise BadFile(
+            f"{' x '.join(map(str, dimensions))} voxels take {size // 2**20} MB, and the server takes"
+            f" {max_bytes // 2**20} MB at most (setting labels.max_upload_bytes)"
+        )
+    i, j, k = (*dimensions, 1)[:3]
+    geometry, placed = _geometry(told, (k, j, i), flat=len(dimensions) == 2)
+    return Grid((k, j, i), dtype, geometry, placed)
+
+
+def _dimensions(value: object) -> tuple[int, ...]:
+    if (
+        not isinstance(value, list)
+        or len(value) not in (2, 3)
+        or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in value)
+    ):
+        raise BadInput("the metadata's dimensions should be two or three positive whole numbers, x first")
+    return tuple(value)
+
+
+def _dtype(value: object) -> np.dtype[Any]:
+    if not isinstance(value, str) or value not in _TYPES:
+        raise BadInput(f"voxels of type {str(value)[:40]!r} are not taken; send float32")
+    return np.dtype(value).newbyteorder("<")
+
+
+def _check_components(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise BadInput("the metadata's components_per_pixel should be a positive whole number")
+    if value != 1:
+        raise BadInput(f"the image has {value} components per pixel; the models here take one, a grey image")
+
+
+def _geometry(told: Mapping[str, Any], shape: Index, *, flat: bool) -> tuple[Geometry, bool]:
+    """Where the image lies, and whether that was said. Nonsense is no error: the real server doesn't look at it."""
+    axes = 2 if flat else 3
+    spacing = _numbers(told.get("spacing"), axes)
+    if spacing is None or not (spacing > 0).all():
+        return Geometry(shape, np.eye(4)), False
+    origin, direction = _numbers(told.get("origin"), axes), _numbers(told.get("direction"), axes * axes)
+    if flat or origin is None or direction is None or not _turns(direction.reshape(3, 3)):
+        return Geometry(shape, np.diag([*(*spacing, 1.0)[:3], 1.0])), False
+    return Geometry.from_itk(shape, spacing.tolist(), origin.tolist(), direction.tolist()), True
+
+
+def _turns(direction: NDArray[np.float64]) -> bool:
+    return bool(np.allclose(direction.T @ direction, np.eye(3), atol=_UNIT))
+
+
+def _numbers(value: object, count: int) -> NDArray[np.float64] | None:
+    """`count` numbers that millimetres and directions can be, or None."""
+    if not isinstance(value, list) or len(value) != count:
+        return None
+    if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in value):
+        return None
+    return np.array(value, float) if all(abs(x) < 1e9 and isfinite(x) for x in value) else None

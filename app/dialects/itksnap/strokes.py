@@ -1,0 +1,106 @@
+"""Points, scribbles and lassos: each answers with the whole mask (contract 2.4, 2.5).
+
+Here x, y, z of the wire turn into `(k, j, i)`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from app.core.prompt import Lasso, Point, Prompt, Scribble
+from app.core.volume import Index
+from app.dialects.itksnap.buffers import read_drawing
+from app.dialects.itksnap.images import Images, Open
+from app.dialects.itksnap.metadata import read_metadata
+from app.dialects.itksnap.reply import segmentation
+from app.dialects.itksnap.routes import PlainRoute
+from app.dialects.itksnap.uploads import Voxels, received
+from app.errors import BadPrompt
+from app.services import Services
+
+
+def router(services: Services, images: Images) -> APIRouter:
+    api = APIRouter(route_class=PlainRoute)
+    hand = Hand(services, images)
+    incoming = services.rooms.paths.incoming
+    most = services.settings.labels.max_upload_bytes
+
+    @api.get("/process_point_interaction/{session_id}")
+    def point_xyz(session_id: str, x: int, y: int, z: int, foreground: bool = False) -> Response:
+        """A click, as generation 1 sends it."""
+        return hand.click(session_id, (x, y, z), foreground)
+
+    @api.get("/v2/process_point_interaction/{session_id}")
+    def point(session_id: str, point: Annotated[list[int], Query()], foreground: bool = False) -> Response:
+        """A click: three coordinates, or two in an image of one slice."""
+        return hand.click(session_id, point, foreground)
+
+    @api.post("/process_scribble_interaction/{session_id}")
+    async def scribble(request: Request, session_id: str, foreground: bool = False) -> Response:
+        """A painted stroke."""
+        images.ids.model_of(session_id)  # before anything is taken in
+        async with received(request, incoming, most) as voxels:
+            return await run_in_threadpool(hand.draw, session_id, Scribble, voxels, foreground)
+
+    @api.post("/process_lasso_interaction/{session_id}")
+    async def lasso(request: Request, session_id: str, foreground: bool = False) -> Response:
+        """A closed contour, filled."""
+        images.ids.model_of(session_id)
+        async with received(request, incoming, most) as voxels:
+            return await run_in_threadpool(hand.draw, session_id, Lasso, voxels, foreground)
+
+    return api
+
+
+class Hand:
+    """Gives the prompt desk what was clicked or drawn, and answers with the mask."""
+
+    def __init__(self, services: Services, images: Images) -> None:
+        self._desk = services.prompting
+        self._images = images
+        self._max_bytes = services.settings.labels.max_upload_bytes
+
+    def click(self, session_id: str, point: Sequence[int], foreground: bool) -> Response:
+        with self._images.of(session_id) as opened:
+            shape = self._desk.geometry(opened.id, opened.owner).shape
+            return self._answer(opened, Point(decode_point(point, shape), foreground))
+
+    def draw(self, session_id: str, kind: type[Scribble] | type[Lasso], sent: Voxels, foreground: bool) -> Response:
+        with self._images.of(session_id) as opened:
+            shape = self._desk.geometry(opened.id, opened.owner).shape
+            grid = read_metadata(sent.metadata, self._max_bytes)
+            if grid.shape != shape:
+                raise BadPrompt(
+                    f"the stroke lies on a grid of {_size(grid.shape)} voxels, the image has {_size(shape)}"
+                )
+            with sent.file.open("rb") as packed:
+                region, voxels = read_drawing(packed, grid)
+            return self._answer(opened, kind(region, voxels, foreground))
+
+    def _answer(self, opened: Open, prompt: Prompt) -> Response:
+        self._desk.add(opened.id, opened.owner, [prompt])
+        return segmentation(self._desk.gzip(opened.id, opened.owner))
+
+
+def decode_point(point: Sequence[int], shape: Index) -> Index:
+    """Wire coordinates x, y, z, or x, y for an image of one slice, as `(k, j, i)`.
+
+    Raises `HTTPException` (422) for another number of them, `BadPrompt` for a point outside.
+    """
+    flat = len(point) == 2 and shape[0] == 1
+    if len(point) != 3 and not flat:
+        raise HTTPException(
+            422, f"a point has {'two' if shape[0] == 1 else 'three'} coordinates here, not {len(point)}"
+        )
+    i, j, k = (*point, 0)[:3]
+    if not all(0 <= x < n for x, n in zip((k, j, i), shape, strict=True)):
+        raise BadPrompt(f"the point ({', '.join(map(str, point))}) lies outside the image of {_size(shape)} voxels")
+    return k, j, i
+
+
+def _size(shape: Index) -> str:
+    return " x ".join(str(n) for n in reversed(shape))

@@ -1,0 +1,114 @@
+"""Arrays on the wire (contract B.3): nnInteractive's own serialiser behind checks of our own.
+
+The serialiser allocates what a header declares and trusts the name of a type, so both are looked at before it sees
+the bytes. Layout, little-endian: magic, version, codec, ndim, length of the type's name; the name; the sizes as int64;
+the number of chunks as uint32; and for each chunk its length before and after compression as uint64, and a blosc2
+frame, whose own header has both lengths again.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import BadFile
+
+_MAGIC = b"NNIA"
+_VERSION = 1
+_CODECS = frozenset({1, 2})  # blosc2 with zstd, with lz4
+_START = struct.Struct("<4sBBBB")
+_COUNT = struct.Struct("<I")
+_LENGTHS = struct.Struct("<QQ")
+_FRAME = struct.Struct("<BBBBiii")  # versions, flags, type size; lengths before, of a block, and after compression
+_CHUNK_BYTES = 2**30  # more than this never goes into one chunk
+_REALS = (
+    "bool",
+    *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
+    *(f"float{bits}" for bits in (16, 32, 64)),
+)
+"""Types that may come in: an `object` array, say, would be made of whatever pointers were sent."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a packed array says about itself. `end` is where its chunks begin."""
+
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    end: int
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_header(packed: bytes | bytearray) -> Header:
+    """Raises `BadFile` for what isn't the beginning of a packed array of real numbers."""
+    if len(packed) < _START.size or packed[:4] != _MAGIC:
+        raise BadFile("the body is no packed array: it doesn't begin with NNIA")
+    _, version, codec, ndim, name_length = _START.unpack_from(packed)
+    if version != _VERSION or codec not in _CODECS:
+        raise BadFile(f"packed array of version {version} with codec {codec}; known are version 1 with codecs 1 and 2")
+    if not 1 <= ndim <= 4:
+        raise BadFile(f"packed array of {ndim} axes; images have 4, masks 3")
+    end = _START.size + name_length + 8 * ndim
+    if len(packed) < end + _COUNT.size:
+        raise BadFile("the packed array ends within its header")
+    name = bytes(packed[_START.size : _START.size + name_length]).decode("ascii", "replace")
+    if name not in _REALS:
+        raise BadFile(f"packed array of type {name!r}; known are {', '.join(_REALS)}")
+    shape = struct.unpack_from(f"<{ndim}q", packed, _START.size + name_length)
+    if min(shape) < 1:
+        raise BadFile(f"packed array of shape {shape}; sizes are positive")
+    return Header(np.dtype(name), shape, end)
+
+
+def unpack(packed: bytes | bytearray, header: Header, limit: int) -> NDArray[np.generic]:
+    """The array. Raises `BadFile` for more than `limit` bytes, and for chunks that don't make up what the header
+    declares; both before anything is allocated."""
+    if header.nbytes > limit:
+        raise BadFile(f"an array of shape {header.shape} has more than {limit >> 20} MB; it is refused")
+    _check_chunks(packed, header)
+    from nnInteractive.inference.remote.serialization import unpack_array
+
+    try:
+        array: NDArray[np.generic] = unpack_array(packed)
+    except (ValueError, RuntimeError) as error:
+        raise BadFile(f"the packed array can't be decompressed: {error}") from error
+    return array
+
+
+def pack(array: NDArray[np.generic]) -> bytes:
+    """A packed array. Without a filter, which is what masks compress best with."""
+    import blosc2
+    from nnInteractive.inference.remote.serialization import pack_array
+
+    # More threads than one cost more to wake up than a mask's few kilobytes take.
+    threads = 1 if array.nbytes < 2**20 else os.cpu_count()
+    packed: bytes = pack_array(array, filters=[blosc2.Filter.NOFILTER], nthreads=threads)
+    return packed
+
+
+def _check_chunks(packed: bytes | bytearray, header: Header) -> None:
+    at, total, size = header.end + _COUNT.size, 0, len(packed)
+    (count,) = _COUNT.unpack_from(packed, header.end)
+    for _ in range(count):  # each turn moves on by a frame's header at least, so a great count ends soon
+        if size < at + _LENGTHS.size + _FRAME.size:
+            raise BadFile("the packed array ends too early")
+        before, after = _LENGTHS.unpack_from(packed, at)
+        at += _LENGTHS.size
+        *_, frame_before, _, frame_after = _FRAME.unpack_from(packed, at)
+        if before != frame_before or after != frame_after:
+            raise BadFile("the packed array says other lengths than its frames")
+        if not 0 < before <= _CHUNK_BYTES or before % header.dtype.itemsize or after < _FRAME.size:
+            raise BadFile("the packed array has a chunk of an impossible length")
+        at, total = at + after, total + before
+        if at > size or total > header.nbytes:
+            break
+    if at != size or total != header.nbytes:
+        raise BadFile(f"the packed array's chunks are not what an array of shape {header.shape} needs")

@@ -1,0 +1,212 @@
+"""Every endpoint of the contract, B.2."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, FastAPI, Header, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from app.core.prompt import Lasso, Scribble
+from app.dialects.body import whole_body
+from app.dialects.nninteractive.arrays import read_header, unpack
+from app.dialects.nninteractive.capabilities import capabilities
+from app.dialects.nninteractive.leases import LeaseTable, Terms
+from app.dialects.nninteractive.prompts import check_drawn
+from app.dialects.nninteractive.replies import reply
+from app.dialects.nninteractive.requests import (
+    BoxBody,
+    DrawnMeta,
+    ImageMeta,
+    InitialMeta,
+    PointBody,
+    PredictBody,
+    TargetBody,
+    ZoomBody,
+    meta_of,
+)
+from app.dialects.nninteractive.routes import Route
+from app.dialects.nninteractive.seat import Outcome, Seat
+from app.errors import BadPrompt
+from app.services import Services
+
+SWEEP_SECONDS = 15.0
+
+T = TypeVar("T")
+Token = Annotated[str | None, Header(alias="X-Lease-Token")]
+
+
+def router(services: Services) -> APIRouter:
+    """All routes of the dialect, and the table of leases, once per application."""
+    sessions = services.settings.sessions
+    terms = Terms(sessions.lease_idle_seconds, sessions.liveness_seconds, sessions.max_leases)
+    leases = LeaseTable(terms, lambda token: Seat(services, f"nninteractive:{token}"), Seat.close)
+    return routes(services, leases)
+
+
+def routes(services: Services, leases: LeaseTable[Seat]) -> APIRouter:
+    """The routes over a table of leases."""
+
+    @asynccontextmanager
+    async def sweeping(_: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(_sweep(leases))
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await run_in_threadpool(leases.release_all)
+
+    api = APIRouter(tags=["nnInteractive"], route_class=Route, lifespan=sweeping)
+    _lease_routes(api, services, leases)
+    _image_routes(api, services, leases)
+    _prompt_routes(api, leases)
+    _drawing_routes(api, services, leases)
+    return api
+
+
+def _lease_routes(api: APIRouter, services: Services, leases: LeaseTable[Seat]) -> None:
+    @api.get("/capabilities")
+    def capable() -> dict[str, Any]:
+        models = services.models
+        return capabilities(models.interactive(models.default_interactive()))
+
+    @api.post("/claim")
+    def claim() -> dict[str, Any]:
+        return {
+            "lease_token": leases.claim(),
+            "idle_timeout_seconds": leases.terms.idle,
+            "liveness_timeout_seconds": leases.terms.liveness,
+            "max_sessions": leases.terms.seats,
+        }
+
+    @api.post("/release")
+    def release(token: Token = None) -> dict[str, Any]:
+        leases.release(token)
+        return {"released": True}
+
+    @api.post("/heartbeat")
+    def heartbeat(token: Token = None) -> dict[str, Any]:
+        leases.check(token)
+        return {"remaining_seconds": leases.remaining(token)}
+
+    @api.get("/lease_status")
+    def lease_status(token: Token = None) -> dict[str, Any]:
+        return {"remaining_seconds": leases.remaining(token), "idle_timeout_seconds": leases.terms.idle}
+
+
+def _image_routes(api: APIRouter, services: Services, leases: LeaseTable[Seat]) -> None:
+    limit = services.settings.labels.max_upload_bytes
+
+    @api.post("/set_image")
+    async def set_image(request: Request, token: Token = None) -> dict[str, Any]:
+        def work(seat: Seat, packed: bytearray) -> dict[str, Any]:
+            image = unpack(packed, read_header(packed), limit)
+            packed.clear()  # as large as the image may be, and not needed while it is prepared
+            seat.set_image(image, meta.spacing, _person(request))
+            return {"original_image_shape": list(image.shape)}
+
+        leases.check(token)
+        meta = meta_of(request, ImageMeta)
+        return await _with_body(request, limit, leases, token, work)
+
+    @api.post("/set_target_buffer")
+    def set_target_buffer(body: TargetBody, token: Token = None) -> dict[str, Any]:
+        with leases.acting(token) as seat:
+            seat.set_target(body)
+        return {}
+
+    @api.post("/set_do_autozoom")
+    def set_do_autozoom(body: ZoomBody, token: Token = None) -> dict[str, Any]:
+        with leases.acting(token) as seat:
+            seat.set_zoom(body.do_autozoom)
+        return {}
+
+
+def _prompt_routes(api: APIRouter, leases: LeaseTable[Seat]) -> None:
+    @api.post("/add_point_interaction")
+    def add_point(body: PointBody, token: Token = None) -> Response:
+        with leases.acting(token) as seat:
+            return _answer(seat.add_point(body))
+
+    @api.post("/add_bbox_interaction")
+    def add_bbox(body: BoxBody, token: Token = None) -> Response:
+        with leases.acting(token) as seat:
+            return _answer(seat.add_box(body))
+
+    @api.post("/predict")
+    def predict(body: PredictBody, token: Token = None) -> Response:
+        with leases.acting(token) as seat:
+            return _answer(seat.predict(body.force_full_refine))
+
+    @api.post("/undo")
+    def undo(token: Token = None) -> Response:
+        with leases.acting(token) as seat:
+            return _answer(seat.undo())
+
+    @api.post("/reset_interactions")
+    def reset_interactions(token: Token = None) -> dict[str, Any]:
+        with leases.acting(token) as seat:
+            seat.reset()
+        return {}
+
+
+def _drawing_routes(api: APIRouter, services: Services, leases: LeaseTable[Seat]) -> None:
+    limit = services.settings.labels.max_upload_bytes
+
+    async def drawn(request: Request, token: str | None, kind: type[Scribble | Lasso]) -> Response:
+        def work(seat: Seat, packed: bytearray) -> Response:
+            header = read_header(packed)
+            check_drawn(meta, header.shape, seat.shape())  # so that nothing larger than the image is unpacked
+            return _answer(seat.add_drawn(kind, meta, unpack(packed, header, limit)))
+
+        leases.check(token)
+        meta = meta_of(request, DrawnMeta)
+        return await _with_body(request, limit, leases, token, work)
+
+    @api.post("/add_scribble_interaction")
+    async def add_scribble(request: Request, token: Token = None) -> Response:
+        return await drawn(request, token, Scribble)
+
+    @api.post("/add_lasso_interaction")
+    async def add_lasso(request: Request, token: Token = None) -> Response:
+        return await drawn(request, token, Lasso)
+
+    @api.post("/add_initial_seg_interaction")
+    async def add_initial_seg(request: Request, token: Token = None) -> Response:
+        def work(seat: Seat, packed: bytearray) -> Response:
+            header = read_header(packed)
+            if header.shape != seat.shape():
+                raise BadPrompt(f"the initial segmentation has shape {header.shape}, the image {seat.shape()}")
+            return _answer(seat.add_initial(meta, unpack(packed, header, limit)))
+
+        leases.check(token)
+        meta = meta_of(request, InitialMeta)
+        return await _with_body(request, limit, leases, token, work)
+
+
+async def _with_body(
+    request: Request, limit: int, leases: LeaseTable[Seat], token: str | None, work: Callable[[Seat, bytearray], T]
+) -> T:
+    """Take the body in, then work on it in a thread. The lease is held on to meanwhile, however long that takes."""
+    with leases.acting(token) as seat:
+        packed = await whole_body(request, limit)
+        return await run_in_threadpool(work, seat, packed)
+
+
+def _answer(outcome: Outcome) -> Response:
+    return reply(outcome.ran, outcome.change, outcome.dtype)
+
+
+def _person(request: Request) -> str:
+    """Whose session it is: the name the gate or the path gave, else where the client is."""
+    host = request.client.host if request.client else "nowhere"
+    return getattr(request.state, "user", "") or host
+
+
+async def _sweep(leases: LeaseTable[Seat]) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        await run_in_threadpool(leases.sweep)

@@ -1,0 +1,137 @@
+"""Leases (contract B.6): who holds one of the server's seats, and for how long.
+
+Two clocks run for each. *Liveness*: any request, a heartbeat too, says that the client is there. *Idle*: only what a
+person did counts. A lease whose request is being worked on never ends.
+
+Lock: `_lock` guards the table and is held for moments only; nothing of a seat's is called under it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Seat = TypeVar("Seat")
+
+
+class NoLease(Exception):
+    """The lease is missing, unknown or over."""
+
+
+class NoSeat(Exception):
+    """Every seat is taken."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """`idle` and `liveness` in seconds; `seats` at most at the same time."""
+
+    idle: float
+    liveness: float
+    seats: int
+
+
+@dataclass(eq=False)
+class _Lease(Generic[Seat]):
+    seat: Seat
+    seen: float
+    active: float
+    busy: int = field(default=0)
+
+
+class LeaseTable(Generic[Seat]):
+    """Leases by token. Thread-safe. `make` makes the seat of a new lease from its token; `ended` is told of every seat
+    whose lease is over, outside the lock, once. `clock` is monotonic seconds."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        make: Callable[[str], Seat],
+        ended: Callable[[Seat], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.terms = terms
+        self._make = make
+        self._ended = ended
+        self._clock = clock
+        self._leases: dict[str, _Lease[Seat]] = {}
+        self._lock = threading.Lock()
+
+    def claim(self) -> str:
+        """A new lease's token, which can't be guessed. Raises `NoSeat`."""
+        self.sweep()  # seats of clients that are gone are free at once
+        token = secrets.token_hex(24)
+        lease = _Lease(self._make(token), seen=(now := self._clock()), active=now)
+        with self._lock:
+            if len(self._leases) >= self.terms.seats:
+                raise NoSeat(f"all {self.terms.seats} sessions of this server are in use")
+            self._leases[token] = lease
+        return token
+
+    def check(self, token: str | None) -> None:
+        """Say that the client is there. Raises `NoLease`."""
+        self._found(token).seen = self._clock()
+
+    @contextmanager
+    def acting(self, token: str | None) -> Iterator[Seat]:
+        """The seat, for something that a person did. Raises `NoLease`."""
+        lease = self._found(token, busy=1)
+        try:
+            yield lease.seat
+        finally:
+            with self._lock:
+                lease.busy -= 1
+                lease.seen = lease.active = self._clock()
+
+    def remaining(self, token: str | None) -> float:
+        """Seconds until the lease ends for want of action. Changes neither clock. Raises `NoLease`."""
+        return max(0.0, self._found(token).active + self.terms.idle - self._clock())
+
+    def release(self, token: str | None) -> None:
+        """End a lease; nothing happens if it has ended already."""
+        with self._lock:
+            lease = self._leases.pop(token or "", None)
+        if lease is not None:
+            self._ended(lease.seat)
+
+    def sweep(self) -> None:
+        """End the leases that are over."""
+        now = self._clock()
+        with self._lock:
+            over = [token for token, lease in self._leases.items() if self._is_over(lease, now)]
+            leases = [self._leases.pop(token) for token in over]
+        for lease in leases:
+            self._ended(lease.seat)
+
+    def release_all(self) -> None:
+        with self._lock:
+            tokens = list(self._leases)
+        for token in tokens:
+            self.release(token)
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._leases)
+
+    def _found(self, token: str | None, busy: int = 0) -> _Lease[Seat]:
+        if not token:
+            raise NoLease("the lease token is missing")
+        self.sweep()  # what is over is over, whether or not somebody swept in time
+        with self._lock:
+            lease = self._leases.get(token)
+            if lease is None:
+                raise NoLease("the session is over or unknown; connect again")
+            lease.busy += busy
+            if busy:
+                lease.seen = lease.active = self._clock()
+        return lease
+
+    def _is_over(self, lease: _Lease[Seat], now: float) -> bool:
+        if lease.busy:
+            return False
+        return now - lease.seen > self.terms.liveness or now - lease.active > self.terms.idle

@@ -1,0 +1,73 @@
+"""Errors in the protocol's terms (contract B.5): `detail` is always text, 410 is a lease, and 503 only a full house,
+because clients take every 503 for that."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+
+from app import errors
+from app.dialects.nninteractive.leases import NoLease, NoSeat
+from app.dialects.nninteractive.requests import problems
+
+logger = logging.getLogger(__name__)
+
+STATUS: dict[type[Exception], int] = {
+    NoLease: 410,
+    NoSeat: 503,
+    errors.BadInput: 400,
+    errors.UnknownSession: 410,
+    errors.NotFound: 409,
+    errors.Conflict: 409,
+    errors.NoRoom: 507,
+    errors.Unavailable: 409,
+    errors.NotSupported: 400,
+    errors.Cancelled: 409,
+    errors.SegloopError: 500,
+    MemoryError: 507,
+}
+"""The nearest class in an error's ancestry counts. `NotFound` is a model that isn't served, so no path is wrong."""
+
+_FULL = 10
+"""Seconds after which to ask again for a seat, as the peer says."""
+
+
+class Route(APIRoute):
+    """A route whose errors clients of nnInteractive understand."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except (errors.SegloopError, NoLease, NoSeat, MemoryError) as error:
+                return _refusal(error)
+            except RequestValidationError as error:
+                unreadable = any(one["type"] in _UNREADABLE and len(one["loc"]) <= 2 for one in error.errors())
+                return JSONResponse({"detail": problems(error.errors())}, 422 if unreadable else 400)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                return JSONResponse({"detail": "the server's disk is full; nothing was stored"}, 507)
+
+        return guarded
+
+
+_UNREADABLE = frozenset({"json_invalid", "model_attributes_type", "dict_type"})
+"""Bodies that are no JSON, or no object; anything else is a key that is missing or wrong."""
+
+
+def _refusal(error: Exception) -> Response:
+    status = next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+    if status >= 500 and not isinstance(error, NoSeat):
+        logger.warning("answered %d: %s", status, error)
+    headers = {"Retry-After": str(_FULL)} if isinstance(error, NoSeat) else None
+    return JSONResponse({"detail": str(error) or "the server is out of memory"}, status, headers)

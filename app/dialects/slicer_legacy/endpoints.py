@@ -1,0 +1,206 @@
+"""The six calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ValidationError
+
+from app.core.prompt import InitialMask, Lasso, Prompt, Scribble
+from app.core.volume import Geometry, Index, Volume
+from app.dialects.body import whole_body
+from app.dialects.forms import Form, received
+from app.dialects.slicer_legacy.npy import read_mask, read_volume
+from app.dialects.slicer_legacy.people import People
+from app.dialects.slicer_legacy.prompts import BoxBody, PointBody, decode_box, decode_drawn, decode_point, is_positive
+from app.dialects.slicer_legacy.routes import Route, SharedRoute, no_lease, told
+from app.errors import BadInput, Conflict, SegloopError, UnknownSession
+from app.services import Services
+from app.services.session_log import Viewer
+from app.workspace import Workspace
+
+NO_IMAGE = "No image uploaded"
+"""At this very message the client sends image and segment again, and repeats what it asked."""
+
+_JSON_BYTES = 64 * 1024
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def router(services: Services) -> APIRouter:
+    """All routes of the dialect. Include it before nnInteractive's, whose requests its shared routes leave alone."""
+    api = APIRouter(tags=["SlicerNNInteractive 0.3"], route_class=Route)
+    # One path has one entry on the page of the interface; that is nnInteractive's.
+    shared = APIRouter(route_class=SharedRoute, include_in_schema=False)
+    desk = LegacyDesk(services)
+    incoming = Workspace(services.settings.workspace.absolute()).incoming
+    limit = services.settings.labels.max_upload_bytes
+
+    async def with_form(request: Request, work: Callable[[Request, Form], Response]) -> Response:
+        # The request says `Content-Encoding: gzip`, which is true of the file inside only; nobody here looks at it.
+        async with received(request, incoming, limit) as form:
+            return await run_in_threadpool(work, request, form)
+
+    @api.post("/upload_image")
+    async def upload_image(request: Request) -> Response:
+        try:
+            return await with_form(request, desk.upload_image)
+        except SegloopError as error:
+            await run_in_threadpool(desk.refuse, request, str(error))
+            raise
+
+    @api.post("/upload_segment")
+    async def upload_segment(request: Request) -> Response:
+        return await with_form(request, desk.upload_segment)
+
+    @shared.post("/add_point_interaction")
+    async def add_point(request: Request) -> Response:
+        body = await _json(request)
+        if "voxel_coord" not in body:
+            return no_lease()
+        return await run_in_threadpool(desk.add_point, request, _checked(PointBody, body))
+
+    @shared.post("/add_bbox_interaction")
+    async def add_bbox(request: Request) -> Response:
+        body = await _json(request)
+        if "outer_point_one" not in body:
+            return no_lease()
+        return await run_in_threadpool(desk.add_box, request, _checked(BoxBody, body))
+
+    @shared.post("/add_scribble_interaction")
+    async def add_scribble(request: Request) -> Response:
+        return await with_form(request, desk.add_scribble)
+
+    @shared.post("/add_lasso_interaction")
+    async def add_lasso(request: Request) -> Response:
+        return await with_form(request, desk.add_lasso)
+
+    api.include_router(shared)
+    return api
+
+
+class LegacyDesk:
+    """What the calls do. What a person has opened is the prompt desk's to know, so that it outlives a restart."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._desk = services.prompting
+        self._people = People(services.settings.sessions.idle_seconds)
+
+    def upload_image(self, request: Request, form: Form) -> Response:
+        with self._turn(request) as person:
+            owner = _owner(person)
+            voxels = read_volume(form.needed("file").file)
+            model = self._services.models.default_interactive()
+            # Nothing is said about where the voxels lie: they are 1 mm apart until the image is matched to a case.
+            volume = Volume(voxels, Geometry(_index(voxels.shape), np.eye(4)))
+            before = self._desk.newest(owner)
+            self._desk.open_image(owner, volume, False, model, {}, Viewer("SlicerNNInteractive", person))
+            if before is not None:
+                self._desk.close(before, owner)
+            self._people.note(person, "")
+        return _done()
+
+    def refuse(self, request: Request, why: str) -> None:
+        """An image was refused. Until another is taken, prompts are told so: "no image" would make the client send
+        this one again, for ever, and the image before it isn't what is on the screen any more."""
+        with self._turn(request) as person:
+            owner = _owner(person)
+            before = self._desk.newest(owner)
+            if before is not None:
+                self._desk.close(before, owner)
+            self._people.note(person, why)
+
+    def upload_segment(self, request: Request, form: Form) -> Response:
+        """The selected segment: all zero is a new start, anything else is what to go on from."""
+        with self._turn(request) as person:
+            owner = _owner(person)
+            try:
+                session, shape = self._session(person)
+                mask = read_mask(form.needed("file").file, shape)
+                if mask.any():
+                    self._desk.add(session, owner, [InitialMask(mask)])
+                else:
+                    self._desk.reset(session, owner)
+            except UnknownSession:
+                return told(NO_IMAGE)
+        return _done()
+
+    def add_point(self, request: Request, body: PointBody) -> Response:
+        return self._prompted(request, lambda shape: decode_point(body))
+
+    def add_box(self, request: Request, body: BoxBody) -> Response:
+        return self._prompted(request, lambda shape: decode_box(body, shape))
+
+    def add_scribble(self, request: Request, form: Form) -> Response:
+        return self._prompted(request, lambda shape: _drawn(Scribble, form, shape))
+
+    def add_lasso(self, request: Request, form: Form) -> Response:
+        return self._prompted(request, lambda shape: _drawn(Lasso, form, shape))
+
+    def _prompted(self, request: Request, prompt: Callable[[Index], Prompt]) -> Response:
+        with self._turn(request) as person:
+            owner = _owner(person)
+            try:
+                session, shape = self._session(person)
+                self._desk.add(session, owner, [prompt(shape)])
+                packed = self._desk.packed_gzip(session, owner)
+            except UnknownSession:
+                return told(NO_IMAGE)
+        return Response(packed, media_type="application/octet-stream", headers={"Content-Encoding": "gzip"})
+
+    def _turn(self, request: Request) -> AbstractContextManager[str]:
+        address = request.client.host if request.client else "nowhere"
+        return self._people.turn(getattr(request.state, "user", ""), address)
+
+    def _session(self, person: str) -> tuple[str, Index]:
+        """A person's session and the shape of its image. Raises `UnknownSession`, and `Conflict` if the image was
+        refused."""
+        if refused := self._people.refused(person):
+            raise Conflict(f"The image was refused: {refused}")
+        owner = _owner(person)
+        session = self._desk.newest(owner)
+        if session is None:
+            raise UnknownSession(NO_IMAGE)
+        return session, self._desk.geometry(session, owner).shape
+
+
+def _drawn(kind: type[Scribble | Lasso], form: Form, shape: Index) -> Scribble | Lasso:
+    mask = read_mask(form.needed("file").file, shape)
+    return decode_drawn(kind, mask, is_positive(form.fields.get("positive_click", "")))
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await whole_body(request, _JSON_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"the body should be JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise BadInput("the body should be a JSON object")
+    return body
+
+
+def _checked(kind: type[Body], body: dict[str, Any]) -> Body:
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        raise BadInput("; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())) from error
+
+
+def _owner(person: str) -> str:
+    return f"slicer_legacy:{person}"
+
+
+def _index(shape: tuple[int, ...]) -> Index:
+    k, j, i = shape
+    return k, j, i
+
+
+def _done() -> Response:
+    return Response('{"status":"ok"}', media_type="application/json")

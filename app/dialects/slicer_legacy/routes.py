@@ -1,0 +1,73 @@
+"""Which requests are this protocol's, and how it is told of errors.
+
+Four paths are also nnInteractive's (contract, top). Its requests carry a lease, or an array; ours are forms, or JSON
+with keys of their own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match
+from starlette.types import Scope
+
+from app.errors import SegloopError
+
+logger = logging.getLogger(__name__)
+
+
+class Route(APIRoute):
+    """A route whose errors are status 200 with a message: of any other status the client shows only the number."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except ClientDisconnect:
+                raise
+            except SegloopError as error:
+                return told(str(error))
+            except RequestValidationError as error:
+                return told("; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors()))
+            except Exception:
+                logger.exception("%s %s failed", request.method, request.url.path)
+                return told("Something went wrong in the server; its log says more.")
+
+        return guarded
+
+
+class SharedRoute(Route):
+    """A route on a path that nnInteractive has too: it leaves alone what is certainly not ours."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+            ours = kind == "multipart/form-data" if self.takes_forms else kind != "multipart/form-data"
+            if "x-lease-token" in headers or "x-meta" in headers or not ours:
+                return Match.NONE, {}
+        return super().matches(scope)
+
+    @property
+    def takes_forms(self) -> bool:
+        return self.path in ("/add_scribble_interaction", "/add_lasso_interaction")
+
+
+def told(message: str) -> Response:
+    """An error as the client shows it."""
+    return JSONResponse({"status": "error", "message": message})
+
+
+def no_lease() -> Response:
+    """What nnInteractive answers to one of its own requests that shows no lease."""
+    return JSONResponse({"detail": "lease token missing"}, 410)

@@ -1,0 +1,94 @@
+"""What to type into each viewer to reach this server: for the start's message and for the page at `/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+ITKSNAP_PORT = 8911
+NNINTERACTIVE_PORT = 1527
+"""What these viewers have in their port field from the start."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the server is reached.
+
+    `origin` is scheme, host and port without a path. `token` is what it asks for, "" for nothing. `also` are more ports
+    of the same host that it answers on.
+    """
+
+    origin: str
+    token: str = ""
+    also: tuple[int, ...] = ()
+
+    @property
+    def address(self) -> str:
+        """The base address that lets in who has it. No slash at its end."""
+        return f"{self.origin}/t/{self.token}" if self.token else self.origin
+
+    @property
+    def host(self) -> str:
+        host = urlsplit(self.origin).hostname or ""
+        return f"[{host}]" if ":" in host else host
+
+    @property
+    def port(self) -> int:
+        parts = urlsplit(self.origin)
+        return parts.port or (443 if parts.scheme == "https" else 80)
+
+    def on(self, port: int) -> Place:
+        """The same place on another of its ports, if it has that one."""
+        if port not in self.also:
+            return self
+        return Place(f"{urlsplit(self.origin).scheme}://{self.host}:{port}", self.token, self.also)
+
+
+@dataclass(frozen=True)
+class Way:
+    """What is typed into one viewer: `fields` are names of what the viewer shows, and what goes there."""
+
+    viewer: str
+    fields: tuple[tuple[str, str], ...]
+    note: str = ""
+
+
+def ways(place: Place) -> list[Way]:
+    """Every viewer that this server speaks to."""
+    return [
+        Way("3D Slicer, module MONAI Label", (("server", place.address),)),
+        Way("OHIF, MONAI Label extension", (("server", f"{place.address}/"),)),
+        _itksnap(place.on(ITKSNAP_PORT)),
+        *_nninteractive(place.on(NNINTERACTIVE_PORT)),
+        Way("3D Slicer, module ITKIT", (("server", place.address),)),
+        Way("MITK, MONAI Label tool", (("server", place.origin),), _mitk_note(place)),
+        Way("Python, MONAI Label", (("code", f'MONAILabelClient("{place.address}")'),)),
+    ]
+
+
+def _itksnap(place: Place) -> Way:
+    """ITK-SNAP has two fields and no header: a token fits in only as the user part of its address, which libcurl
+    understands. It takes https for port 443 and http for every other."""
+    host = f"user:{place.token}@{place.host}" if place.token else place.host
+    note = "the token within the host is untested; if it doesn't get in, use an SSH tunnel" if place.token else ""
+    return Way("ITK-SNAP, deep learning server", (("host", host), ("port", str(place.port))), note)
+
+
+def _nninteractive(place: Place) -> list[Way]:
+    key = (("API key", place.token),) if place.token else ()
+    argument = f', api_key="{place.token}"' if place.token else ""
+    python = f'nnInteractiveRemoteInferenceSession("{place.origin}"{argument})'
+    return [
+        Way("3D Slicer, nnInteractive 1.x", (("server", place.origin), *key)),
+        Way(
+            "3D Slicer, nnInteractive up to 0.3",
+            (("server", f"{place.address}/u/NAME"),),
+            "NAME is yours alone: it keeps your image apart from other people's",
+        ),
+        Way("napari, nnInteractive", (("server", place.origin), *key)),
+        Way("Python, nninteractive-client", (("code", python),)),
+    ]
+
+
+def _mitk_note(place: Place) -> str:
+    return "untested; it may drop the path with the token, so use an SSH tunnel then" if place.token else "untested"

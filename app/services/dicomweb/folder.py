@@ -1,0 +1,223 @@
+"""A folder of DICOM files as DICOMweb resources: headers as JSON, frames, pictures.
+
+Where the pixels of a file lie and the JSON of a series are kept in memory, by the files' sizes and modification times,
+so that a frame costs one read of its bytes and a file that changed is looked at again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.archives.dicom_json import tag_of
+from app.archives.folder.client import FolderClient, StoredFile
+from app.dicom.frame_decoding import NATIVE, decoded_frame, explicit_little_endian, frame_values
+from app.dicom.json_encoding import JsonEncoder, bulk_value, with_root
+from app.dicom.pixel_layout import PixelLayout, read_header, read_layout
+from app.dicom.rendering import Picture, Viewport, Window, render
+from app.errors import NotFound
+from app.services.dicomweb.keeping import Kept
+from app.services.dicomweb.query import Level, Query
+
+JSON_BYTES = 256 << 20
+LAYOUT_BYTES = 64 << 20
+IMPLICIT = "1.2.840.10008.1.2"
+"""What a file is in that doesn't say so (PS3.5 10.1)."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance. `stamp` changes when its file does, `size` is the file's."""
+
+    file: StoredFile
+    size: int
+    mtime_ns: int
+
+    @property
+    def stamp(self) -> str:
+        return f"{self.size:x}-{self.mtime_ns:x}"
+
+    @property
+    def path(self) -> Path:
+        return self.file.path
+
+    @property
+    def syntax(self) -> str:
+        return self.file.syntax or IMPLICIT
+
+    @property
+    def is_native(self) -> bool:
+        """Whether its pixels are stored as they are."""
+        return self.syntax in NATIVE
+
+    @property
+    def address(self) -> str:
+        """Relative to the root of the service."""
+        return f"studies/{self.file.study}/series/{self.file.series}/instances/{self.file.sop}"
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Instances as a JSON array, with addresses that `with_root` completes."""
+
+    stamp: str
+    encoded: bytes
+
+    def at(self, root: str) -> bytes:
+        return with_root(self.encoded, root.encode())
+
+
+class FolderDicomweb:
+    """Reads what a folder's index knows. Thread-safe. Every method raises `NotFound` for what isn't there, and
+    `BadFile` for a file that has come to harm."""
+
+    def __init__(self, client: FolderClient) -> None:
+        self.client = client
+        self._metadata: Kept[Metadata] = Kept(JSON_BYTES, lambda kept: len(kept.encoded))
+        self._layouts: Kept[PixelLayout] = Kept(LAYOUT_BYTES, lambda kept: 1000 + 200 * len(kept.fragments or ()))
+
+    def instances(self, study: str, series: str = "", sop: str = "") -> list[Instance]:
+        """Of a study, of a series, or one, in the order of their UIDs."""
+        found = []
+        for file in self.client.files(study, series, sop):
+            with suppress(FileNotFoundError):  # gone since the folder was looked through
+                status = os.stat(file.path)
+                found.append(Instance(file, status.st_size, status.st_mtime_ns))
+        if not found:
+            raise NotFound("the folder has no such study, series or instance any more")
+        return found
+
+    def instance(self, study: str, series: str, sop: str) -> Instance:
+        return self.instances(study, series, sop)[0]
+
+    def search(self, level: Level, study: str, series: str, query: Query) -> list[dict[str, Any]]:
+        """What meets a query, of one study or series ("": of all) in DICOM JSON. Raises `BadOption`."""
+        options: dict[str, Any] = {
+            "fuzzymatching": query.fuzzy,
+            "limit": query.limit,
+            "offset": query.offset,
+            "fields": query.fields,
+            "search_filters": query.filters,
+        }
+        if level == "studies":
+            return self.client.search_for_studies(**options)
+        if level == "series":
+            return self.client.search_for_series(study or None, **options)
+        return self.client.search_for_instances(study or None, series or None, **options)
+
+    def in_the_middle(self, study: str, series: str = "") -> Instance:
+        """The instance that shows best what a study or series is about: the middle one by InstanceNumber, of a series
+        with images if the study has one."""
+        found = self.instances(study, series)
+        headers = {one.file.sop: json.loads(one.file.header) for one in found}
+        images = [one for one in found if tag_of("Rows") in headers[one.file.sop]] or found
+        same = [one for one in images if one.file.series == images[0].file.series]
+        same.sort(key=lambda one: _first_number(headers[one.file.sop].get(tag_of("InstanceNumber"))))
+        return same[len(same) // 2]
+
+    def metadata(self, instances: Sequence[Instance]) -> Metadata:
+        """The headers of instances, series by series."""
+        series: dict[str, list[Instance]] = {}
+        for one in instances:
+            series.setdefault(one.file.series, []).append(one)
+        parts = [self._series(ones) for ones in series.values()]
+        if len(parts) == 1:
+            return parts[0]
+        joined = b",".join(part.encoded[1:-1] for part in parts)
+        return Metadata(_digest("".join(part.stamp for part in parts)), b"[" + joined + b"]")
+
+    def frame_count(self, instance: Instance) -> int:
+        return self._layout(instance).frames
+
+    def check_frames(self, instance: Instance, numbers: Sequence[int]) -> None:
+        """Raises `BadInput` if there is no frame of one of these numbers."""
+        self._layout(instance).check_frames(numbers)
+
+    def frames(self, instance: Instance, numbers: Sequence[int], *, stored: bool) -> list[bytes]:
+        """Frames (from 1) as the file has them, or decoded to explicit little endian.
+
+        Big endian pixels are always turned round. Raises `BadInput` for frames that aren't there, `UnusableSeries`
+        without pixels or a decoder.
+        """
+        layout = self._layout(instance)
+        layout.check_frames(numbers)
+        with instance.path.open("rb", buffering=0) as file:
+            if stored and layout.fragments is not None:
+                return [layout.stored_frame(file.fileno(), number) for number in numbers]
+            return [decoded_frame(file.fileno(), layout, number) for number in numbers]
+
+    def part10(self, instance: Instance, *, stored: bool) -> bytes:
+        """The whole instance, as stored or in explicit little endian. Raises `UnusableSeries` without a decoder."""
+        if stored:
+            return instance.path.read_bytes()
+        with instance.path.open("rb") as file:
+            return explicit_little_endian(file)
+
+    def bulk(self, instance: Instance, path: str) -> bytes:
+        """A binary value of the header, by its path in the metadata."""
+        with instance.path.open("rb") as file:
+            header, _ = read_header(file)
+        try:
+            return bulk_value(header, path)
+        except KeyError:
+            raise NotFound("the instance has no such bulk data") from None
+
+    def pixels_are(self, instance: Instance, path: str) -> bool:
+        """Whether a path in the metadata is that of the pixels."""
+        return path.upper() in ("7FE00008", "7FE00009", "7FE00010") and f"{self._layout(instance).tag:08X}" == path
+
+    def picture(
+        self,
+        instance: Instance,
+        number: int,
+        kind: Picture,
+        window: Window | None = None,
+        viewport: Viewport | None = None,
+        quality: int = 90,
+    ) -> bytes:
+        """A frame (from 1) to look at. Raises what `frames` raises, and `BadOption` for a viewport outside of it."""
+        layout = self._layout(instance)
+        layout.check_frames([number])
+        with instance.path.open("rb") as file:
+            header, _ = read_header(file)
+            values = frame_values(file.fileno(), layout, number)
+        return render(values, header, number, kind, window, viewport, quality)
+
+    def _series(self, instances: Sequence[Instance]) -> Metadata:
+        stamp = _digest("\n".join(f"{one.address} {one.stamp}" for one in instances))
+
+        def encode() -> Metadata:
+            encoder = JsonEncoder()
+            texts = []
+            for one in instances:
+                with one.path.open("rb") as file:
+                    header, layout = read_header(file)
+                if layout is not None:
+                    # Whoever reads the headers asks for frames next.
+                    self._layouts.get((one.path, one.stamp), lambda found=layout: found)  # type: ignore[misc]
+                texts.append(encoder.instance(header, layout, one.syntax, one.address))
+            return Metadata(stamp, f"[{','.join(texts)}]".encode())
+
+        return self._metadata.get(stamp, encode)
+
+    def _layout(self, instance: Instance) -> PixelLayout:
+        def read() -> PixelLayout:
+            with instance.path.open("rb") as file:
+                return read_layout(file)
+
+        return self._layouts.get((instance.path, instance.stamp), read)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _first_number(element: object) -> int:
+    values = element.get("Value") if isinstance(element, dict) else None
+    return values[0] if isinstance(values, list) and values and isinstance(values[0], int) else 0

@@ -1,0 +1,195 @@
+"""Labels in and out: voxels, rows, files."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from tests.dialects.api.calls import API, get, unzipped
+from tests.dialects.monailabel.site import SHAPE, Site
+
+ANA = {"X-Segloop-User": "ana", "X-Segloop-Client": "panel"}
+OCTETS = {"Content-Type": "application/octet-stream"}
+
+
+def two_structures(seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 3, SHAPE, np.uint8)
+
+
+def submit(site: Site, case_id: str, voxels: NDArray[np.uint8], who: str = "ana", **query: Any) -> Any:
+    headers = {**OCTETS, **ANA, "X-Segloop-User": who}
+    path = f"{API}/cases/{case_id}/labels"
+    return site.client.post(path, params=query, content=gzip.compress(voxels.tobytes()), headers=headers)
+
+
+def submitted(site: Site, case_id: str, voxels: NDArray[np.uint8], **query: Any) -> Any:
+    answer = submit(site, case_id, voxels, **query)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+@pytest.mark.parametrize("kind", ["series", "file"])
+def test_voxels_become_a_label_and_come_back(fresh: Site, kind: str) -> None:
+    case_id = fresh.series if kind == "series" else "case 07"
+    voxels = two_structures()
+    label = submitted(fresh, case_id, voxels, structures="kidney, tumour", comment="edited", model="clicks")
+    assert (label["case_id"], label["tag"], label["number"]) == (case_id, "final", 1)
+    assert (label["author"], label["client"], label["model"]) == ("ana", "panel", "clicks")
+    assert (label["structures"], label["comment"]) == (["kidney", "tumour"], "edited")
+    back = get(fresh, f"/labels/{label['id']}/voxels")
+    assert (back["shape"], back["structures"]) == (list(SHAPE), ["kidney", "tumour"])
+    np.testing.assert_array_equal(unzipped(back["voxels"], SHAPE), voxels)
+    assert get(fresh, f"/cases/{case_id}")["completed"]
+
+
+def test_the_file_of_a_series_is_a_dicom_seg(fresh: Site) -> None:
+    voxels = two_structures()
+    label = submitted(fresh, fresh.series, voxels, structures="kidney,tumour")
+    answer = fresh.client.get(f"{API}/labels/{label['id']}/file")
+    assert answer.headers["content-type"] == "application/dicom"
+    seg = pydicom.dcmread(io.BytesIO(answer.content))
+    assert seg.Modality == "SEG"
+    assert seg.SOPInstanceUID == label["sop_instance_uid"]
+    assert [str(s.SegmentLabel) for s in seg.SegmentSequence] == ["kidney", "tumour"]
+    assert int(seg.pixel_array.sum()) == int((voxels > 0).sum())
+
+
+def test_the_file_of_a_volume_is_nifti(fresh: Site, tmp_path: Path) -> None:
+    voxels = two_structures()
+    label = submitted(fresh, "case 07", voxels, structures="kidney,tumour")
+    (tmp_path / "label.nii.gz").write_bytes(fresh.client.get(f"{API}/labels/{label['id']}/file").content)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "label.nii.gz"))), voxels)
+
+
+def test_a_form_says_the_same(fresh: Site) -> None:
+    voxels = two_structures()
+    meta = {"structures": ["kidney, left", "tumour"], "comment": "from a form", "tag": "draft"}
+    answer = fresh.client.post(
+        f"{API}/cases/case 07/labels",
+        files={"voxels": ("voxels.gz", gzip.compress(voxels.tobytes()))},
+        data={"meta": json.dumps(meta)},
+        headers=ANA,
+    )
+    assert answer.status_code == 201, answer.text
+    label = answer.json()
+    assert (label["structures"], label["comment"], label["tag"]) == (["kidney, left", "tumour"], "from a form", "draft")
+    assert not get(fresh, "/cases/case 07")["completed"]
+
+
+def test_structures_without_names_are_the_projects(fresh: Site) -> None:
+    label = submitted(fresh, "case 07", two_structures())
+    assert label["structures"] == ["liver", "spleen"]
+
+
+def test_the_same_bytes_again_are_the_same_version(fresh: Site) -> None:
+    voxels = two_structures()
+    first = submitted(fresh, "case 07", voxels)
+    assert submitted(fresh, "case 07", voxels)["id"] == first["id"]
+    other = submitted(fresh, "case 07", two_structures(1))
+    assert (other["number"], other["id"]) == (2, first["id"] + 1)
+    assert [label["number"] for label in get(fresh, "/cases/case 07/labels")] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "told"),
+    [
+        (gzip.compress(bytes(np.prod(SHAPE) - 1)), {}, "exactly 2880 bytes"),
+        (gzip.compress(bytes(np.prod(SHAPE) + 1)), {}, "exactly 2880 bytes"),
+        (gzip.compress(bytes(10**8)), {}, "exactly 2880 bytes"),
+        (gzip.compress(bytes(np.prod(SHAPE)))[:-6], {}, "exactly 2880 bytes"),
+        (gzip.compress(bytes(np.prod(SHAPE))) + b"more", {}, "exactly 2880 bytes"),
+        (b"no gzip", {}, "gzip"),
+        (b"", {}, "exactly"),
+        (gzip.compress(bytes([3]) * int(np.prod(SHAPE))), {"structures": "a,b"}, "numbers up to 3"),
+        (gzip.compress(bytes([3]) * int(np.prod(SHAPE))), {}, "numbers up to 3"),
+        (gzip.compress(bytes(np.prod(SHAPE))), {"structures": "a,a"}, "name of its own"),
+        (gzip.compress(bytes(np.prod(SHAPE))), {"structures": "a,,b"}, "name of its own"),
+        (gzip.compress(bytes(np.prod(SHAPE))), {"tag": ""}, "tag"),
+        (gzip.compress(bytes(np.prod(SHAPE))), {"tag": "x" * 65}, "tag"),
+    ],
+)
+def test_voxels_that_do_not_fit_change_nothing(site: Site, body: bytes, query: dict[str, str], told: str) -> None:
+    answer = site.client.post(f"{API}/cases/case 07/labels", params=query, content=body, headers=OCTETS)
+    assert answer.status_code == 400
+    assert told in answer.json()["detail"]
+    assert get(site, "/cases/case 07/labels") == []
+
+
+def test_a_label_of_no_case(site: Site) -> None:
+    assert submit(site, "nowhere", two_structures()).status_code == 404
+    for path in ("/labels/77/file", "/labels/77/voxels"):
+        assert "77" in get(site, path, 404)["detail"]
+
+
+def test_an_upload_has_a_limit(tmp_path: Path) -> None:
+    from tests.dialects.monailabel.site import opened
+
+    settings = {"labels": {"structures": ["liver"], "max_upload_bytes": 2**20}}
+    with opened(tmp_path / "workspace", **settings) as site:
+        path = f"{API}/cases/case 07/labels"
+        answer = site.client.post(path, content=bytes(2**20 + 1), headers=OCTETS)
+        assert answer.status_code == 400
+        assert "max_upload_bytes" in answer.json()["detail"]
+
+
+def test_labels_of_all_cases_newest_first(fresh: Site) -> None:
+    start = datetime.now(UTC)
+    first = submitted(fresh, "case 07", two_structures(1), who="ana")
+    second = submitted(fresh, fresh.series, two_structures(2), who="bo")
+    third = submitted(fresh, "case 07", two_structures(3), who="ana")
+
+    def ids(**query: Any) -> list[int]:
+        return [label["id"] for label in get(fresh, "/labels", params=query)]
+
+    assert ids() == [third["id"], second["id"], first["id"]]
+    assert ids(who="ana") == [third["id"], first["id"]]
+    assert ids(limit=1) == [third["id"]]
+    assert ids(since=second["created"]) == [third["id"], second["id"]]
+    assert ids(since=(start + timedelta(days=1)).date().isoformat()) == []
+    assert len(ids(since=start.replace(tzinfo=None).isoformat())) == 3  # UTC is meant
+
+
+def test_hidden_labels_are_not_told(fresh: Site) -> None:
+    label = submitted(fresh, "case 07", two_structures())
+    fresh.services.labels.delete("case 07", "final", "ana")
+    assert get(fresh, "/labels") == []
+    assert get(fresh, "/cases/case 07/labels") == []
+    assert "deleted" in get(fresh, f"/labels/{label['id']}/file", 404)["detail"]
+
+
+def test_delivery_is_told(fresh: Site) -> None:
+    label = submitted(fresh, fresh.series, two_structures(), structures="a,b")
+    assert label["delivered"] is False
+    outbox = fresh.services.rooms.catalog.outbox
+    outbox.failed(label["id"], "the archive is away", 2e9)
+    state = get(fresh, "/outbox")
+    assert (state["waiting"], state["oldest"]) == (1, label["created"])
+    assert state["problems"] == [
+        {"label_id": label["id"], "error": "the archive is away", "tries": 1, "next": "2033-05-18T03:33:20Z"}
+    ]
+    outbox.delivered(label["id"], "somewhere")
+    assert get(fresh, f"/cases/{fresh.series}/labels")[0]["delivered"] is True
+    assert get(fresh, "/outbox") == {"waiting": 0, "oldest": None, "problems": []}
+
+
+def test_automatic_segmentation(site: Site) -> None:
+    """The fake cuts the range of values into three: background, and the two structures."""
+    answer = site.client.post(f"{API}/cases/case 07/segment", json={"model": "bands"})
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert (found["shape"], found["labels"]) == (list(SHAPE), {"liver": 1, "spleen": 2})
+    voxels = site.truth["case 07"].voxels.astype(float)
+    expected = np.digitize(voxels, np.linspace(voxels.min(), voxels.max(), 4)[1:3])
+    np.testing.assert_array_equal(unzipped(found["voxels"], SHAPE), expected)
+    refused = site.client.post(f"{API}/cases/case 07/segment", json={"model": "clicks"})
+    assert refused.status_code == 501
