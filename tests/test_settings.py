@@ -90,3 +90,15 @@ def test_token_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_studies_are_an_address_or_a_folder() -> None:
     assert Settings(studies="http://pacs/dicom-web").studies_url == "http://pacs/dicom-web"
     assert Settings(studies="/data/studies").studies_url is None
+
+
+def test_models_for_itkit_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    liver = "{config: /m/liver.py, checkpoint: /m/liver.pth, python: /opt/itkit/bin/python, infer_seconds: 60}"
+    monkeypatch.setenv("SEGLOOP_MODEL_DIR", "/from/environment")
+    settings, sources = load(write(tmp_path, f"mmengine: {{liver: {liver}}}\n"), {})
+    assert settings.model_dir == Path("/from/environment")
+    assert sources["model_dir"] == "environment"
+    entry = settings.mmengine["liver"]
+    assert (entry.python, entry.load_seconds, entry.infer_seconds) == (Path("/opt/itkit/bin/python"), 120, 60)
+    with pytest.raises(ConfigurationError, match="checkpoint"):
+        load(write(tmp_path, "mmengine: {liver: {config: /m/liver.py, python: python3}}"), {})

@@ -124,9 +124,10 @@ class PromptDesk:
         viewer: Viewer,
     ) -> str:
         """The same for voxels that a viewer sent. `placed` says that their geometry came with them."""
+        digest = self._sent.digest(image)
         # Started first: an image that the model can't take isn't kept.
         state = self._start(owner, image, model, options)
-        case_id = self._sent.admit(image, viewer.who)
+        case_id = self._sent.admit(image, digest.result(), viewer.who)
         return self._enter(owner, case_id, placed, model, options, viewer, state)
 
     def newest(self, owner: str) -> str | None:

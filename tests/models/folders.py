@@ -22,8 +22,19 @@ CONVOLUTIONS = {
 }
 
 
-def tiny_nninteractive(folder: Path, *, seed: int = 0, checkpoint: dict[str, Any] | None = None) -> Path:
-    """A folder in nnInteractive's format with a two-stage network; `checkpoint` adds to or replaces its content."""
+def tiny_nninteractive(
+    folder: Path,
+    *,
+    seed: int = 0,
+    checkpoint: dict[str, Any] | None = None,
+    patch: int = PATCH,
+    background: float = 0.0,
+) -> Path:
+    """A folder in nnInteractive's format with a two-stage network; `checkpoint` adds to or replaces its content.
+
+    What is to be zoomed and refined needs a `patch` larger than 48, because the library leaves a margin of 24 voxels;
+    and few voxels to refine, which `background`, added to the background's logits, sees to.
+    """
     architecture = {
         "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
         "arch_kwargs": {
@@ -45,7 +56,7 @@ def tiny_nninteractive(folder: Path, *, seed: int = 0, checkpoint: dict[str, Any
         "data_identifier": "tiny",
         "preprocessor_name": "DefaultPreprocessor",
         "batch_size": 2,
-        "patch_size": [PATCH] * 3,
+        "patch_size": [patch] * 3,
         "median_image_size_in_voxels": [32.0] * 3,
         "spacing": [1.0] * 3,
         "normalization_schemes": ["ZScoreNormalization"],
@@ -77,7 +88,7 @@ def tiny_nninteractive(folder: Path, *, seed: int = 0, checkpoint: dict[str, Any
         (folder / f"{name}.json").write_text(json.dumps(content))
     (folder / "LICENSE").write_text("\nTest licence 1.0\nmore text\n")
     saved = {
-        "network_weights": _nninteractive_weights(plans, seed),
+        "network_weights": _nninteractive_weights(plans, seed, background),
         "trainer_name": "nnInteractiveTrainer_stub",
         "init_args": {"configuration": "3d_fullres"},
         **(checkpoint or {}),
@@ -86,7 +97,27 @@ def tiny_nninteractive(folder: Path, *, seed: int = 0, checkpoint: dict[str, Any
     return folder
 
 
-def _nninteractive_weights(plans: dict[str, Any], seed: int) -> dict[str, torch.Tensor]:
+def clicked_nninteractive(folder: Path, patch: int) -> Path:
+    """A folder in nnInteractive's format whose network was set by hand: it sees a ball around every click and nothing
+    else, so that its answers are small and need no zoom. It computes as much as a random one."""
+    tiny_nninteractive(folder, patch=patch)
+    checkpoint = folder / "fold_0" / "checkpoint_final.pth"
+    saved = torch.load(checkpoint, weights_only=True)
+    for name, tensor in saved["network_weights"].items():
+        norm = "norm" in name or "all_modules.1" in name
+        tensor[:] = 1.0 if norm and name.endswith("weight") else 0.0
+        kernel = tensor.ndim == 5
+        if "encoder.stages.0" in name and kernel:
+            tensor[0, 4, 1, 1, 1] = 1  # what was clicked and included
+        if name.startswith("decoder.stages.0") and kernel:
+            tensor[0, 4, 1, 1, 1] = 1  # the encoder's first channel, behind four from below
+    saved["network_weights"]["decoder.seg_layers.0.weight"][1, 0] = 1
+    saved["network_weights"]["decoder.seg_layers.0.bias"][1] = -1
+    torch.save(saved, checkpoint)
+    return folder
+
+
+def _nninteractive_weights(plans: dict[str, Any], seed: int, background: float) -> dict[str, torch.Tensor]:
     from nnInteractive.trainer.nnInteractiveTrainer import nnInteractiveTrainer_stub
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
@@ -95,7 +126,9 @@ def _nninteractive_weights(plans: dict[str, Any], seed: int) -> dict[str, torch.
     network = nnInteractiveTrainer_stub.build_network_architecture(
         manager, manager.get_configuration("3d_fullres"), 8, 2, enable_deep_supervision=False
     )
-    return dict(network.state_dict())
+    weights = dict(network.state_dict())
+    weights["decoder.seg_layers.0.bias"][0] += background
+    return weights
 
 
 def tiny_spec(kind: str, labels: tuple[str, ...] = ("left", "right"), *, spacing: float = 0.0) -> ModelSpec:

@@ -14,7 +14,7 @@ from bench.demo_model.phantoms import plain_phantom  # noqa: E402
 
 FOLDER = Path(__file__).parents[2] / "app" / "models" / "demo"
 LICENSE_LINE = "Apache-2.0 (demo model, trained on synthetic phantoms only; not for patients)"
-ROBUST_DICE = 0.5
+ROBUST_DICE = 0.9
 
 
 def test_folder_is_small_and_says_what_it_is() -> None:
@@ -41,5 +41,5 @@ def test_session_clicks_on_held_out_phantoms() -> None:
         phantom = plain_phantom(rng, ("superquadric",), 64, first=("superquadric", (7.0, 11.0)))
         case = evaluate.click_through(session, phantom, "test", clicks=2)
         scores.append(case.dice_after(1))
-        assert case.dice_after(2) >= case.dice_after(1) - 0.1
+        assert case.dice_after(2) >= case.dice_after(1) - 0.05
     assert float(np.mean(scores)) >= ROBUST_DICE
