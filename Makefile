@@ -5,19 +5,25 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-fast test-slow serve bench lint format clean demo-model packages
+.PHONY: demo test test-fast test-browser test-slow serve bench lint format clean demo-model packages
 
+# Without OHIF (no npm, no internet) the demo plays all the same, and /ohif/ says how to get it.
 demo: $(VENV)/.installed
+	-@SEGLOOP_VIEWER_DIR=demo/viewer $(BIN)/segloop viewer install
 	$(BIN)/segloop demo $(DEMO)
 
 serve: $(VENV)/.installed
 	$(BIN)/segloop serve $(SERVE)
 
-# Fast tests first, so that a mistake shows early; then those with kills, load and many processes.
-test: test-fast test-slow
+# Fast tests first, so that a mistake shows early; then those in a browser; then those with kills, load and many processes.
+test: test-fast test-browser test-slow
 
 test-fast: $(VENV)/.installed packages
-	$(BIN)/python -m pytest -m "not slow" $(TEST)
+	$(BIN)/python -m pytest -m "not slow and not browser" $(TEST)
+
+# Screenshots are in test-results/.
+test-browser: $(VENV)/.installed packages
+	$(BIN)/python -m pytest -m "browser and not slow" $(TEST)
 
 test-slow: $(VENV)/.installed packages
 	$(BIN)/python -m pytest -m slow $(TEST)
@@ -38,7 +44,7 @@ bench: $(VENV)/.installed packages
 demo-model: $(VENV)/.installed
 	$(BIN)/python -m bench.demo_model.train $(TRAIN)
 
-# What the tests need from the system: Orthanc with its DICOMweb plugin, and dciodvfy. Says so if it can't.
+# What the tests need from the system: Orthanc with its DICOMweb plugin, dciodvfy, Chromium. Says so if it can't.
 packages:
 	@scripts/system-packages
 

@@ -26,6 +26,7 @@ NAMES = (
     "first_next",
     "next_10000",
     "info",
+    "ohif",
 )
 SHAPE = (300, 512, 512)
 QUICK_SHAPE = (24, 96, 96)

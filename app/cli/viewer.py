@@ -8,13 +8,19 @@ from pathlib import Path
 import typer
 
 from app.settings import Settings
-from app.web.viewer.install import fetch, home, install
+from app.web.viewer.install import fetch, home, install, installed
 from app.web.viewer.release import PINNED
 
 
 def bring(settings: Settings, tarball: Path | None) -> None:
-    """Install the pinned OHIF from npm, or from a tarball that someone brought. Raises `SegloopError`."""
+    """Install the pinned OHIF from npm, unless it is there, or from a tarball that someone brought.
+
+    Raises `SegloopError`.
+    """
     folder = settings.viewer_folder
+    if tarball is None and installed(folder) is not None:
+        typer.echo(f"OHIF {PINNED.version} is in {home(folder)} already")
+        return
     if tarball is not None:
         done = install(tarball, folder)
     else:

@@ -131,10 +131,12 @@ def shipped_config() -> Path:
 
 
 def _settings(options: DemoOptions, run: Path) -> Mapping[str, str]:
+    # One viewer for all runs; `make demo` installs it there.
+    viewer = {"SEGLOOP_VIEWER_DIR": str((options.folder / "viewer").absolute())}
     if options.archive:
         # Whatever else is in that archive, nobody is offered it here.
-        return {"SEGLOOP_ARCHIVE__FILTER": json.dumps({"PatientID": f"{PATIENT_PREFIX}{options.seed}-*"})}
-    return {"SEGLOOP_ARCHIVE__LABELS_DIR": str((run / "labels").absolute())}
+        return {"SEGLOOP_ARCHIVE__FILTER": json.dumps({"PatientID": f"{PATIENT_PREFIX}{options.seed}-*"}), **viewer}
+    return {"SEGLOOP_ARCHIVE__LABELS_DIR": str((run / "labels").absolute()), **viewer}
 
 
 def _new_folder(folder: Path) -> Path:

@@ -1,0 +1,118 @@
+// Voxels on the wire and in a viewer's slices. Pure: no OHIF, no page.
+//
+// `slices` is a function from k to the bytes of that slice, rows after rows, as the viewer keeps them; the byte of a voxel
+// is the number of its segment, 0 for none. Which of the viewer's images is slice k is decided elsewhere, by the image's
+// identity and position, never by the order in which images come.
+
+const CHUNK = 0x8000;
+
+export function toBase64(bytes) {
+  let text = '';
+  for (let start = 0; start < bytes.length; start += CHUNK) {
+    text += String.fromCharCode(...bytes.subarray(start, start + CHUNK));
+  }
+  return btoa(text);
+}
+
+export function fromBase64(text) {
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let n = 0; n < binary.length; n += 1) {
+    bytes[n] = binary.charCodeAt(n);
+  }
+  return bytes;
+}
+
+export const gzip = bytes => piped(bytes, new CompressionStream('gzip'));
+export const gunzip = bytes => piped(bytes, new DecompressionStream('gzip'));
+
+async function piped(bytes, transform) {
+  const stream = new Blob([bytes]).stream().pipeThrough(transform);
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** Eight voxels to a byte, the first in the highest bit, as numpy's packbits. Anything but 0 counts as set. */
+export function packBits(voxels) {
+  const packed = new Uint8Array(Math.ceil(voxels.length / 8));
+  for (let n = 0; n < voxels.length; n += 1) {
+    if (voxels[n]) {
+      packed[n >> 3] |= 0x80 >> (n & 7);
+    }
+  }
+  return packed;
+}
+
+/** Put the answer to a prompt into the slices: inside the box `low`..`high`, `voxels` says where segment `number` is.
+ *
+ * Voxels of other segments stay theirs: a guess must not eat what someone has finished. Gives the k of the slices that
+ * changed. */
+export function paintBox(slices, shape, { low, high }, voxels, number) {
+  const width = high[2] - low[2];
+  const changed = [];
+  let read = 0;
+  for (let k = low[0]; k < high[0]; k += 1) {
+    const slice = slices(k);
+    let touched = false;
+    for (let j = low[1]; j < high[1]; j += 1) {
+      let write = j * shape[2] + low[2];
+      for (const end = read + width; read < end; read += 1, write += 1) {
+        if (voxels[read]) {
+          if (slice[write] === 0) {
+            slice[write] = number;
+            touched = true;
+          }
+        } else if (slice[write] === number) {
+          slice[write] = 0;
+          touched = true;
+        }
+      }
+    }
+    if (touched) {
+      changed.push(k);
+    }
+  }
+  return changed;
+}
+
+/** Replace everything: `voxels` is the whole volume in (k, j, i), `numbers` maps its values to segment numbers. */
+export function writeAll(slices, shape, voxels, numbers) {
+  const size = shape[1] * shape[2];
+  for (let k = 0; k < shape[0]; k += 1) {
+    const slice = slices(k);
+    for (let n = 0; n < size; n += 1) {
+      slice[n] = numbers.get(voxels[k * size + n]) ?? 0;
+    }
+  }
+}
+
+/** The whole volume in (k, j, i), a byte per voxel. */
+export function readAll(slices, shape) {
+  const size = shape[1] * shape[2];
+  const voxels = new Uint8Array(shape[0] * size);
+  for (let k = 0; k < shape[0]; k += 1) {
+    voxels.set(slices(k), k * size);
+  }
+  return voxels;
+}
+
+/** The slices of a whole volume. */
+export const slicesOf = (voxels, shape) => k => voxels.subarray(k * shape[1] * shape[2], (k + 1) * shape[1] * shape[2]);
+
+/** The numbers of the segments that have other voxels in `slices` than in the whole volume `known`. */
+export function differences(slices, shape, known) {
+  const numbers = new Set();
+  const before = slicesOf(known, shape);
+  for (let k = 0; k < shape[0]; k += 1) {
+    const [was, is] = [before(k), slices(k)];
+    for (let n = 0; n < is.length; n += 1) {
+      if (is[n] !== was[n]) {
+        numbers.add(is[n]).add(was[n]);
+      }
+    }
+  }
+  numbers.delete(0);
+  return numbers;
+}
+
+/** 0/1 per voxel: where one segment is. */
+export const only = (voxels, number) => voxels.map(value => (value === number ? 1 : 0));

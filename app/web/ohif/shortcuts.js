@@ -1,0 +1,44 @@
+// Keys that OHIF leaves free. They work anywhere on the page but where one types.
+
+export const SHORTCUTS = [
+  ['p', 'point', 'Point'],
+  ['o', 'box', 'Box'],
+  ['d', 'scribble', 'Scribble'],
+  ['f', 'lasso', 'Lasso'],
+  ['b', 'brush', 'Brush (OHIF’s own; [ and ] change its size)'],
+  ['e', 'eraser', 'Eraser (OHIF’s own)'],
+  ['w', 'look', 'Brightness and contrast'],
+  ['x', 'flip', 'Include or exclude'],
+  ['k', 'structure', 'Next structure'],
+  ['u', 'undo', 'Take the last prompt back'],
+  ['g', 'segment', 'Segment automatically'],
+  ['Shift+S', 'submit', 'Submit'],
+  ['Shift+N', 'next', 'Next case'],
+];
+
+/** The action of a key press, or null. */
+export function actionOf({ key, shiftKey, ctrlKey, altKey, metaKey, target, repeat }) {
+  if (
+    ctrlKey ||
+    altKey ||
+    metaKey ||
+    repeat ||
+    target?.closest?.('input, textarea, select, [contenteditable="true"]')
+  ) {
+    return null;
+  }
+  const pressed = shiftKey ? `Shift+${key.toUpperCase()}` : key.toLowerCase();
+  return SHORTCUTS.find(([keys]) => keys === pressed)?.[1] ?? null;
+}
+
+/** Call `act(action)` for each; these presses reach nobody else. */
+export function listenForKeys(act) {
+  const listen = event => {
+    const action = actionOf(event);
+    if (action && act(action)) {
+      event.preventDefault();
+      event.stopPropagation();
+    }
+  };
+  document.addEventListener('keydown', listen, true);
+}

@@ -1,0 +1,76 @@
+"""index.html as one request needs it, and the page that says how to get a viewer."""
+
+from __future__ import annotations
+
+import secrets
+from html import escape
+from pathlib import Path
+
+from starlette.responses import HTMLResponse
+
+from app.web.viewer.release import PINNED
+from app.web.viewer.relocate import BASE, NONCE
+
+# Whatever OHIF's own code might try, nothing is asked of any other server. WebAssembly decodes compressed images;
+# blob: are workers and pictures made in the page.
+_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self' data: blob:",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'self'",
+    )
+)
+
+_MISSING = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>No viewer yet - {name}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+:root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }}
+body {{ max-width: 44rem; margin: 3rem auto; padding: 0 1rem; }}
+code {{ padding: .1em .3em; border: 1px solid; border-radius: .25em; }}
+</style></head><body>
+<h1>The viewer is not installed yet</h1>
+<p>{name} shows images here with OHIF. Whoever runs this server gets it once, with the server running or not:</p>
+<p><code>segloop viewer install</code></p>
+<p>This fetches {package} with npm (48 MB), checks that it is what it should be, and puts it into
+<code>{folder}</code>; give it the same <code>--config</code> or <code>--workspace</code> as <code>segloop serve</code>.
+Then load this page again.</p>
+<p>On a machine without internet: run <code>npm pack {package}</code> where there is some, bring the file
+<code>{file}</code> here, and say <code>segloop viewer install --from {file}</code>.</p>
+<p>Every other viewer works without this: <a href="{root}/">what to type into each</a>.</p>
+</body></html>
+"""
+
+
+def index(template: Path, root: str) -> HTMLResponse:
+    """`template` is index.html as it was relocated; `root` is percent-encoded."""
+    nonce = secrets.token_urlsafe(16)
+    page = template.read_bytes().replace(BASE, f"{root}/ohif/".encode()).replace(NONCE, nonce.encode())
+    headers = {
+        "Content-Security-Policy": _POLICY.format(nonce=nonce),
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+    }
+    return HTMLResponse(page, headers=headers)
+
+
+def missing(name: str, folder: Path, root: str) -> HTMLResponse:
+    """503: the address is right, and will work once someone has installed the viewer."""
+    page = _MISSING.format(
+        name=escape(name), package=PINNED.package, file=PINNED.file, folder=escape(str(folder)), root=root
+    )
+    headers = {
+        "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return HTMLResponse(page, 503, headers)
