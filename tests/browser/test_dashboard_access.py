@@ -14,6 +14,8 @@ from tests.browser.axe import serious
 from tests.browser.dashboard_site import Site, serving, submit
 from tests.browser.watching import watched
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module")
 def empty_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:

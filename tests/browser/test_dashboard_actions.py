@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.dashboard_site import Site, open_session, serving
 from tests.browser.watching import Watched, watched
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from playwright.sync_api import expect
 
 from app.learning.processes import started
 from tests.browser.dashboard_site import Site, submit
 from tests.browser.watching import Watched
+
+pytestmark = pytest.mark.browser
 
 
 def test_progress_counts_a_label_that_comes_while_one_looks(dashboard: Watched, dashboard_site: Site) -> None:
