@@ -26,7 +26,7 @@ from app.core.prompt import Prompt, Region
 from app.core.volume import Geometry, Volume
 from app.dicom.packed_gzip import PackedGzip
 from app.dicom.slicewise_gzip import SlicewiseGzip
-from app.errors import NoRoom, UnknownCase, UnknownSession
+from app.errors import NoRoom, SegloopError, UnknownCase, UnknownSession
 from app.models.device import Device, Priority
 from app.services.cases import CaseDesk
 from app.services.models import ModelDesk
@@ -232,7 +232,7 @@ class PromptDesk:
             _release(entry)
             if not entry.logged:
                 return
-            if self._log.steps(entry.record):
+            if self._log.count(session_id):
                 self._log.mark_closed(session_id)
             else:
                 self._log.remove(session_id)
@@ -296,9 +296,17 @@ class PromptDesk:
 
     def _take(self, entry: _Entry, state: _State, step: Step) -> Region | None:
         """Do one step, and log it before anybody is told."""
-        region = self._do(entry, state, step)
-        if entry.logged:
-            self._log.append(entry.record.id, step)
+        try:
+            region = self._do(entry, state, step)
+            if entry.logged:
+                self._log.append(entry.record.id, step)
+        except SegloopError:
+            raise  # refused, and nothing has changed
+        except BaseException:
+            # Memory may now hold what the log doesn't (a full disk, a fault in a library), and the log is what counts.
+            if entry.logged:
+                _release(entry)
+            raise
         return region
 
     def _do(self, entry: _Entry, state: _State, step: Step) -> Region | None:
@@ -342,9 +350,14 @@ class PromptDesk:
             volume = self._cases.volume(record.case_id)
         except UnknownCase as error:
             raise UnknownSession("this session's image is no longer here; open the image again") from error
+        steps = worth_replaying(self._log.steps(record))
         state = self._start(record.owner, volume, record.model, record.options)
-        for step in worth_replaying(self._log.steps(record)):
-            self._do(entry, state, step)
+        try:
+            for step in steps:
+                self._do(entry, state, step)
+        except BaseException:
+            state.session.close()
+            raise
         return state
 
     def _make_room(self, owner: str, size: int) -> None:

@@ -15,10 +15,11 @@ import base64
 import binascii
 import json
 import logging
+import os
 import shutil
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 from app.core.model import Option
 from app.core.prompt import Box, InitialMask, Lasso, Point, Prompt, Region, Scribble
 from app.core.volume import Index
+from app.errors import IntegrityError, UnknownSession
 
 logger = logging.getLogger(__name__)
 
@@ -84,17 +86,23 @@ def session_name(session_id: str) -> str:
 
 
 def worth_replaying(steps: Sequence[Step]) -> list[Step]:
-    """The steps that lead to the same state: nothing from before the last reset or initial mask but options, and no
-    prediction that was undone at once and is no longer the last thing that happened."""
+    """The steps that lead to the same state: nothing from before the last reset but options, nor from before an initial
+    mask that can no longer be undone, and no prediction that was undone at once unless that is what happened last."""
     kept: list[Step] = []
     for step in steps:
-        if step.kind == "reset" or (step.kind == "add" and isinstance(step.prompt, InitialMask)):
-            kept = [earlier for earlier in kept if earlier.kind == "options"]
+        if step.kind == "reset":
+            kept = _options(kept)
+            continue
+        if step.kind == "add" and kept and isinstance(kept[-1].prompt, InitialMask):
+            kept = [*_options(kept), kept[-1]]  # undo would now take back this step, and no longer the mask
         if len(kept) >= 2 and kept[-1].kind == "undo" and kept[-2].kind == "add" and kept[-2].predict:
             del kept[-2:]
-        if step.kind != "reset":
-            kept.append(step)
+        kept.append(step)
     return kept
+
+
+def _options(steps: Sequence[Step]) -> list[Step]:
+    return [step for step in steps if step.kind == "options"]
 
 
 class SessionLog:
@@ -138,7 +146,24 @@ class SessionLog:
         (self._place(session_id) / "closed").touch()
 
     def steps(self, record: SessionRecord) -> list[Step]:
-        return list(_read_steps(self._place(record.id) / "log.jsonl", record.shape))
+        """What was done. A line that was cut off is taken away, so that the next one begins on its own.
+
+        Raises `UnknownSession` if there is no record any more, `IntegrityError` if it is damaged.
+        """
+        if self.find(record.id) is None:
+            raise UnknownSession("this session was so long ago that it was forgotten; open the image again")
+        file = self._place(record.id) / "log.jsonl"
+        if not file.exists():
+            return []
+        content = file.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            logger.warning("a session's record ended in a line that was cut off")
+            os.truncate(file, whole)
+        try:
+            return [_decoded(json.loads(line), record.shape) for line in content[:whole].splitlines()]
+        except (ValueError, KeyError, TypeError, zlib.error, binascii.Error) as error:
+            raise IntegrityError(f"the record of session {record.name} is damaged; open the image again") from error
 
     def count(self, session_id: str) -> int:
         """How many steps were taken, without reading them."""
@@ -185,18 +210,6 @@ def _read_record(file: Path) -> SessionRecord | None:
         return None
     k, j, i = record.shape
     return replace(record, viewer=Viewer(**values["viewer"]), shape=(k, j, i))
-
-
-def _read_steps(file: Path, shape: Index) -> Iterator[Step]:
-    if not file.exists():
-        return
-    with file.open() as stream:
-        for line in stream:
-            try:
-                yield _decoded(json.loads(line), shape)
-            except (ValueError, KeyError, TypeError, zlib.error, binascii.Error):
-                logger.warning("a session's record ends in a line that was cut off")
-                return
 
 
 def _encoded(step: Step) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def weights(tmp_path_factory) -> Path:
     patch would send the library zooming for minutes, along a path that isn't the same twice."""
     folder = tiny_nninteractive(tmp_path_factory.mktemp("weights") / "model", seed=2)
     file = folder / "fold_0" / "checkpoint_final.pth"
-    saved = torch.load(file, weights_only=False)
+    saved = torch.load(file, weights_only=True)
     for name, tensor in saved["network_weights"].items():
         if "seg_layers" in name and name.endswith("bias"):
             tensor[0] += 0.3

@@ -17,6 +17,7 @@ from app.core.volume import Geometry, Volume
 from app.errors import BadInput, NoRoom, UnknownSession
 from app.services import Services
 from app.services.prompting import Viewer
+from app.services.session_log import SessionLog
 from app.settings import ModelSettings, Settings
 from tests.dicom.synthetic import ct_series
 from tests.models.folders import tiny_nninteractive
@@ -131,7 +132,49 @@ def test_a_line_that_a_kill_cut_off_is_as_if_it_had_not_been(start: Opener, tmp_
     (log,) = (tmp_path / "workspace" / "sessions").glob("*/log.jsonl")
     with log.open("a") as stream:
         stream.write('{"step":"add","predict":true,"unchec')
-    assert start().prompting.mask(session, "ana").sum() == 125
+    services = start()
+    assert services.prompting.mask(session, "ana").sum() == 125
+    services.prompting.add(session, "ana", [Point((1, 2, 2))])  # on a line of its own, or it would be lost with the cut
+    expected = services.prompting.mask(session, "ana")
+    assert np.array_equal(start().prompting.mask(session, "ana"), expected)
+
+
+@pytest.mark.parametrize("after", [[], [Point((6, 3, 3))]], ids=["undone last", "and went on"])
+@pytest.mark.parametrize("model", ["fake", "nninteractive"])
+def test_an_initial_mask_that_was_undone_takes_nothing_with_it(start: Opener, model: str, after: list[Prompt]) -> None:
+    services = start()
+    desk = services.prompting
+    session = desk.open("ana", case_of(services), model, OPTIONS[model], ANA)
+    desk.add(session, "ana", [Point((4, 10, 8)), every_kind()[0]])
+    desk.undo(session, "ana")
+    desk.add(session, "ana", after)
+    expected = desk.mask(session, "ana")
+    assert expected.any()
+    assert np.array_equal(start().prompting.mask(session, "ana"), expected)
+
+
+def test_a_step_that_could_not_be_logged_has_not_happened(start: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    services = start()
+    session = services.prompting.open("ana", case_of(services), "fake", NO_OPTIONS, ANA)
+    services.prompting.add(session, "ana", [Point((4, 10, 8))])
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SessionLog, "append", full)
+        with pytest.raises(OSError, match="No space"):
+            services.prompting.add(session, "ana", [Point((1, 2, 2))])
+    assert services.prompting.mask(session, "ana").sum() == 125
+
+
+def test_a_session_that_was_forgotten_is_not_an_empty_one(start: Opener) -> None:
+    services = start(idle_seconds=1e-9, keep_seconds=1e-9)
+    session = services.prompting.open("ana", case_of(services), "fake", NO_OPTIONS, ANA)
+    services.prompting.add(session, "ana", [Point((4, 10, 8))])
+    services.prompting.sweep()
+    with pytest.raises(UnknownSession, match="forgotten"):
+        services.prompting.mask(session, "ana")
 
 
 def test_idle_sessions_give_memory_back_and_come_back(start: Opener) -> None:
