@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -354,5 +354,8 @@ def _size_on_disk(directory: Path, key: str) -> int:
 
 def _sizes_by_use(directory: Path) -> OrderedDict[str, int]:
     """What is in the cache, least recently used first."""
-    used = sorted((path.stat().st_mtime_ns, path.stem) for path in directory.glob("*.json"))
-    return OrderedDict((key, _size_on_disk(directory, key)) for _, key in used)
+    used = []
+    for path in directory.glob("*.json"):
+        with suppress(FileNotFoundError):  # another process takes entries away, too
+            used.append((path.stat().st_mtime_ns, path.stem))
+    return OrderedDict((key, _size_on_disk(directory, key)) for _, key in sorted(used))

@@ -13,10 +13,12 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import struct
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,23 +89,24 @@ def write_entry(directory: Path, key: str, case: Case, fetched: Fetched) -> Entr
     voxels = np.ascontiguousarray(volume.voxels, dtype)
     header = nifti_header_bytes(volume.geometry, dtype)
     final = directory / f"{key}.nii"
-    with ThreadPoolExecutor(1) as hasher:
-        pieces = [memoryview(header), voxels.reshape(-1).view(np.uint8).data]
-        digest = hasher.submit(_digest, pieces)
-        _write(final, pieces)
-        headers = [piece for data in encoded(fetched.headers) for piece in _framed(data)]
-        _write(final.with_suffix(".headers"), headers)
-    entry = Entry(
-        path=final,
-        geometry=volume.geometry,
-        dtype=dtype,
-        modality=volume.modality,
-        warnings=volume.warnings,
-        sha256=digest.result(),
-        size=len(header) + voxels.nbytes,
-        headers_sha256=_digest(headers),
-    )
-    _write(final.with_suffix(".json"), [_description(entry, case)])
+    with _held(directory, fcntl.LOCK_SH):
+        with ThreadPoolExecutor(1) as hasher:
+            pieces = [memoryview(header), voxels.reshape(-1).view(np.uint8).data]
+            digest = hasher.submit(_digest, pieces)
+            _write(final, pieces)
+            headers = [piece for data in encoded(fetched.headers) for piece in _framed(data)]
+            _write(final.with_suffix(".headers"), headers)
+        entry = Entry(
+            path=final,
+            geometry=volume.geometry,
+            dtype=dtype,
+            modality=volume.modality,
+            warnings=volume.warnings,
+            sha256=digest.result(),
+            size=len(header) + voxels.nbytes,
+            headers_sha256=_digest(headers),
+        )
+        _write(final.with_suffix(".json"), [_description(entry, case)])
     return entry
 
 
@@ -143,26 +146,36 @@ def remove_entry(directory: Path, key: str) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Take away what a process that was killed left behind: half-written files and files without a description."""
-    for path in directory.glob("*.tmp"):
-        if not _is_being_written(path):
+    """Take away what a process that was killed left behind: half-written files and files without a description.
+
+    While another process writes an entry these look the same, so nothing is touched then; the next start will do it.
+    """
+    with _held(directory, fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
+        if not alone:
+            return
+        for path in directory.glob("*.tmp"):
             path.unlink(missing_ok=True)
-    for ending in ENDINGS[1:]:
-        for path in directory.glob(f"*{ending}"):
-            if not path.with_suffix(".json").exists():
-                path.unlink(missing_ok=True)
+        for ending in ENDINGS[1:]:
+            for path in directory.glob(f"*{ending}"):
+                if not path.with_suffix(".json").exists():
+                    path.unlink(missing_ok=True)
 
 
-def _is_being_written(path: Path) -> bool:
-    """Whether a process holds the lock that `_write` takes. (Process ids would not tell: containers reuse them.)"""
+@contextmanager
+def _held(directory: Path, how: int) -> Iterator[bool]:
+    """A lock on the directory, which ends with the process that holds it (process ids would not tell: containers reuse
+    them); False if there is none to
+    be had: others have it and `how` says not to wait, or the file system knows no locks."""
+    opened = os.open(directory, os.O_RDONLY)
     try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
+        fcntl.flock(opened, how)
+        held = True
     except OSError:
-        return True
-    return False
+        held = False
+    try:
+        yield held
+    finally:
+        os.close(opened)
 
 
 def _write(path: Path, pieces: Iterable[memoryview | bytes]) -> None:
@@ -170,7 +183,6 @@ def _write(path: Path, pieces: Iterable[memoryview | bytes]) -> None:
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with temporary.open("wb", buffering=1 << 20) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
             for piece in pieces:
                 file.write(piece)
         temporary.replace(path)

@@ -7,13 +7,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 
 from app.archives import cache as cache_module
+from app.archives import cache_entry
 from app.archives.cache import VolumeCache
 from app.archives.cache_entry import ENDINGS
 from app.archives.memory import MemoryArchive
@@ -300,28 +303,60 @@ def test_many_threads_in_a_small_cache_all_get_what_they_asked_for(archive: Coun
     assert failures == []
 
 
-def test_leftovers_of_a_crash_are_taken_away_and_those_of_others_not(archive: Counting, directory: Path) -> None:
+def test_leftovers_of_a_crash_are_taken_away(archive: Counting, directory: Path) -> None:
     case = archive.add_volume("x", volume())
     VolumeCache(archive, directory, ROOM).prefetch(case)
-    (directory / "abc.nii.0123456789ab.tmp").write_bytes(b"half")
-    (directory / "abc.nii").write_bytes(b"half")
-    (directory / "abc.headers").write_bytes(b"half")
-    held = directory / "def.nii.0123456789ab.tmp"
-    script = (
-        "import fcntl, sys, time; f = open(sys.argv[1], 'wb'); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True);"
-    )
-    other = subprocess.Popen([sys.executable, "-c", script + "time.sleep(60)", str(held)], stdout=subprocess.PIPE)
-    try:
-        assert other.stdout
-        other.stdout.readline()
-        cache = VolumeCache(archive, directory, ROOM)
-        assert held.exists()
-    finally:
-        other.kill()
-        other.wait()
+    for ending in (".nii.0123456789ab.tmp", ".nii", ".headers"):
+        (directory / f"abc{ending}").write_bytes(b"half")
+    cache = VolumeCache(archive, directory, ROOM)
     assert not list(directory.glob("abc*"))
     cache.volume(case)
     assert archive.fetches == 1
+
+
+def test_what_another_process_writes_is_left_alone(
+    archive: Counting, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks like leftovers as long as its description isn't there."""
+    seen: set[str] = set()
+    real = cache_entry._description
+
+    def described(*args: Any) -> bytes:
+        start = (
+            "import sys, pathlib; from app.archives.cache_entry import remove_leftovers;"
+            " remove_leftovers(pathlib.Path(sys.argv[1]))"
+        )
+        subprocess.run([sys.executable, "-c", start, str(directory)], check=True, timeout=60)
+        seen.update(path.suffix for path in directory.iterdir())
+        return real(*args)
+
+    monkeypatch.setattr(cache_entry, "_description", described)
+    case = archive.add_volume("x", volume())
+    VolumeCache(archive, directory, ROOM).nifti(case)
+    assert seen == {".headers", ".nii"}
+    np.testing.assert_array_equal(VolumeCache(archive, directory, ROOM).volume(case).voxels, volume().voxels)
+    assert archive.fetches == 1
+
+
+def test_starting_while_another_process_makes_room(
+    archive: Counting, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [archive.add_volume(name, volume()) for name in "xy"]
+    first = VolumeCache(archive, directory, ROOM)
+    for case in cases:
+        first.nifti(case)
+    listed = Path.glob
+
+    def glob(self: Path, pattern: str) -> Iterator[Path]:
+        found = list(listed(self, pattern))
+        if pattern == "*.json" and found:
+            cache_entry.remove_entry(directory, found[0].stem)
+        return iter(found)
+
+    monkeypatch.setattr(Path, "glob", glob)
+    started = VolumeCache(archive, directory, ROOM)
+    monkeypatch.undo()
+    assert 0 < started.counts.bytes < first.counts.bytes
 
 
 @pytest.fixture
