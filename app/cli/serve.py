@@ -33,11 +33,18 @@ def run(config: Path | None, given: Mapping[str, Any]) -> None:
     import uvicorn
 
     from app.main import create_app
+    from app.web.zero_copy import protocol
 
     app = create_app(settings, token=token)
     server = uvicorn.Server(
-        # The access log would show tokens that travel in paths.
-        uvicorn.Config(app, access_log=False, log_config=None, timeout_graceful_shutdown=20, server_header=False)
+        uvicorn.Config(
+            app,
+            http=protocol(),
+            access_log=False,  # it would show tokens that travel in paths
+            log_config=None,
+            timeout_graceful_shutdown=20,
+            server_header=False,
+        )
     )
     # Connections that would stay open for ever ask this (progress events).
     app.state.leaving = lambda: server.should_exit

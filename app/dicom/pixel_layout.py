@@ -80,17 +80,30 @@ class PixelLayout:
         if missing:
             raise BadInput(f"there is no frame {missing[0]}; the instance has {self.frames}")
 
+    def place(self, number: int) -> Piece | None:
+        """Where a frame (from 1) lies in the file, as `(offset, bytes)`; None if it is no run of whole bytes."""
+        if self.fragments is not None:
+            pieces = self.fragments[number - 1]
+            return pieces[0] if len(pieces) == 1 else None
+        if self.frame_bits % 8:
+            return None
+        size = self.frame_bits // 8
+        return self.start + (number - 1) * size, size
+
     def stored_frame(self, descriptor: int, number: int) -> bytes:
         """The bytes of a frame (from 1) as the file has them, fragments joined. Raises `BadFile` for a cut file.
 
         Frames of single bits that begin within a byte are moved to begin at one.
         """
+        place = self.place(number)
+        if place is not None:
+            return _exactly(descriptor, *place)
         if self.fragments is not None:
             return b"".join(_exactly(descriptor, *piece) for piece in self.fragments[number - 1])
         bits = self.frame_bits
         first = (number - 1) * bits
         data = _exactly(descriptor, self.start + first // 8, -(-(first + bits) // 8) - first // 8)
-        return data if bits % 8 == 0 else _aligned(data, first % 8, bits)
+        return _aligned(data, first % 8, bits)
 
 
 def read_layout(file: BinaryIO) -> PixelLayout:

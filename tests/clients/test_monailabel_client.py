@@ -30,6 +30,7 @@ from app.core.volume import Geometry
 from app.main import create_app
 from app.services import Services
 from app.settings import Settings
+from app.web.zero_copy import protocol
 from tests.dialects.monailabel.site import MODELS, SHAPE, STRUCTURES
 from tests.dicom.synthetic import ct_series, write_series
 
@@ -75,7 +76,7 @@ def live(tmp_path_factory) -> Iterator[Live]:
     sitk.WriteImage(volume, str(folder / "studies" / "case 07.nii.gz"))
     values: dict[str, Any] = {"models": MODELS, "labels": {"structures": STRUCTURES}, "learning": {"train_after": 0}}
     app = create_app(Settings(studies=str(folder / "studies"), workspace=folder / "workspace", device="cpu", **values))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app, http=protocol(), host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

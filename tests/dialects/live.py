@@ -17,6 +17,7 @@ from app.archives.memory import MemoryArchive
 from app.main import create_app
 from app.services import Services
 from app.settings import ModelSettings, Settings
+from app.web.zero_copy import protocol
 
 FAKE = {"clicks": ModelSettings(type="fake")}
 
@@ -39,7 +40,7 @@ def serving(
     workspace: Path, models: dict[str, ModelSettings], archive: MemoryArchive | None = None, **settings: Any
 ) -> Iterator[Live]:
     app = application(workspace, models, archive, **settings)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app, http=protocol(), host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

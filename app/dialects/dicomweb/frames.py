@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from app.dialects.dicomweb import multipart
 from app.dialects.dicomweb.accept import EXPLICIT, accepted, form_of_frames
@@ -16,15 +20,25 @@ from app.services.dicomweb.folder import FolderDicomweb, Instance
 
 
 def add_route(api: APIRouter, face: FolderDicomweb) -> None:
-    """Frames are asked for by the hundred, so little may stand between the request and the file: no router of their
-    own, and Starlette's kind of endpoint (in a thread all the same), because what FastAPI does before it calls one of
-    its own takes as long as reading the frame."""
+    api.routes.append(Route(f"{INSTANCE}/frames/{{frames}}", Frames(face), methods=["GET", "HEAD"]))
 
-    def frames(request: Request) -> Response:
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames are asked for by the hundred, so little may stand between the request and the file: a plain ASGI
+    application that works in a thread of the event loop's own pool, because what FastAPI and Starlette do before and
+    around an endpoint of theirs takes as long as reading the frame."""
+
+    face: FolderDicomweb
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await asyncio.get_running_loop().run_in_executor(None, self.answer, Request(scope))
+        await answer(scope, receive, send)
+
+    def answer(self, request: Request) -> Response:
         study, series, sop, wanted = (request.path_params[name] for name in ("study", "series", "sop", "frames"))
-        return frames_answer(request, face, face.instance(*uids(study, series, sop)), frame_numbers(wanted))
-
-    api.add_route(f"{INSTANCE}/frames/{{frames}}", frames, methods=["GET", "HEAD"])
+        one = self.face.instance(*uids(study, series, sop))
+        return frames_answer(request, self.face, one, frame_numbers(wanted))
 
 
 def frame_numbers(text: str) -> list[int]:
@@ -43,19 +57,19 @@ def frames_answer(request: Request, face: FolderDicomweb, one: Instance, numbers
     # Many frames have no tag of their own: a list of them would have to be in it as a whole.
     if len(numbers) <= 16 and (same := unchanged(request, stamp)) is not None:
         return same
-    first = face.frames(one, [numbers[0]], stored=form.stored)[0] if numbers else b""
+    if len(numbers) == 1 and form.multipart:
+        part = face.stretch(one, numbers[0], stored=form.stored) or face.frame(one, numbers[0], stored=form.stored)
+        return multipart.of_one_part(form.kind, kind, part, tagged(stamp))
     if not form.multipart:
-        return ranged(request, first, kind, stamp)
-    if len(numbers) == 1:
-        return multipart.of_one_part(form.kind, kind, first, tagged(stamp))
+        return ranged(request, face.frame(one, numbers[0], stored=form.stored), kind, stamp)
     face.check_frames(one, numbers)
     boundary = multipart.new_boundary()
     whole = multipart.content_type(form.kind, boundary)
 
     def parts() -> Iterator[tuple[str, int, Sequence[bytes]]]:
         for number in numbers:
-            frame = face.frames(one, [number], stored=form.stored)
-            yield kind, len(frame[0]), frame
+            frame = face.frame(one, number, stored=form.stored)
+            yield kind, len(frame), (frame,)
 
     headers = tagged(stamp) if len(numbers) <= 16 else {}
     return StreamingResponse(multipart.in_turn(boundary, parts()), headers={**headers, "Content-Type": whole})

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,17 @@ from app.dicom.frame_decoding import NATIVE, decoded_frame, explicit_little_endi
 from app.dicom.json_encoding import JsonEncoder, bulk_value, with_root
 from app.dicom.pixel_layout import PixelLayout, read_header, read_layout
 from app.dicom.rendering import Picture, Viewport, Window, render
-from app.errors import NotFound
+from app.errors import BadFile, Conflict, NotFound
 from app.services.dicomweb.keeping import Kept
 from app.services.dicomweb.query import Level, Query
+from app.services.dicomweb.stretch import Stretch
 
 JSON_BYTES = 256 << 20
 LAYOUT_BYTES = 64 << 20
+INSTANCE_BYTES = 64 << 20
 IMPLICIT = "1.2.840.10008.1.2"
 """What a file is in that doesn't say so (PS3.5 10.1)."""
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,18 @@ class Instance:
     file: StoredFile
     size: int
     mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, file: StoredFile, status: os.stat_result) -> Instance:
+        return cls(file, status.st_size, status.st_mtime_ns, status.st_ino)
+
+    def is_unchanged(self) -> bool:
+        """Whether its file is still what it was."""
+        try:
+            return Instance.of(self.file, os.stat(self.path)) == self
+        except OSError:
+            return False
 
     @property
     def stamp(self) -> str:
@@ -80,6 +96,7 @@ class FolderDicomweb:
     def __init__(self, client: FolderClient) -> None:
         self.client = client
         self._metadata: Kept[Metadata] = Kept(JSON_BYTES, lambda kept: len(kept.encoded))
+        self._instances: Kept[Instance] = Kept(INSTANCE_BYTES, lambda kept: 1000 + len(kept.file.header))
         self._layouts: Kept[PixelLayout] = Kept(LAYOUT_BYTES, lambda kept: 1000 + 200 * len(kept.fragments or ()))
 
     def instances(self, study: str, series: str = "", sop: str = "") -> list[Instance]:
@@ -87,14 +104,17 @@ class FolderDicomweb:
         found = []
         for file in self.client.files(study, series, sop):
             with suppress(FileNotFoundError):  # gone since the folder was looked through
-                status = os.stat(file.path)
-                found.append(Instance(file, status.st_size, status.st_mtime_ns))
+                found.append(Instance.of(file, os.stat(file.path)))
         if not found:
             raise NotFound("the folder has no such study, series or instance any more")
         return found
 
     def instance(self, study: str, series: str, sop: str) -> Instance:
-        return self.instances(study, series, sop)[0]
+        """One instance. What was found before is not looked up again while its file is the same: a viewer asks for
+        hundreds of frames at once."""
+        return self._instances.get(
+            (study, series, sop), lambda: self.instances(study, series, sop)[0], Instance.is_unchanged
+        )
 
     def search(self, level: Level, study: str, series: str, query: Query) -> list[dict[str, Any]]:
         """What meets a query, of one study or series ("": of all) in DICOM JSON. Raises `BadOption`."""
@@ -139,18 +159,39 @@ class FolderDicomweb:
         """Raises `BadInput` if there is no frame of one of these numbers."""
         self._layout(instance).check_frames(numbers)
 
-    def frames(self, instance: Instance, numbers: Sequence[int], *, stored: bool) -> list[bytes]:
-        """Frames (from 1) as the file has them, or decoded to explicit little endian.
+    def frame(self, instance: Instance, number: int, *, stored: bool) -> bytes:
+        """A frame (from 1) as the file has it, or decoded to explicit little endian.
 
-        Big endian pixels are always turned round. Raises `BadInput` for frames that aren't there, `UnusableSeries`
+        Big endian pixels are always turned round. Raises `BadInput` for a frame that isn't there, `UnusableSeries`
         without pixels or a decoder.
         """
         layout = self._layout(instance)
-        layout.check_frames(numbers)
+        layout.check_frames([number])
         with instance.path.open("rb", buffering=0) as file:
             if stored and layout.fragments is not None:
-                return [layout.stored_frame(file.fileno(), number) for number in numbers]
-            return [decoded_frame(file.fileno(), layout, number) for number in numbers]
+                return layout.stored_frame(file.fileno(), number)
+            return decoded_frame(file.fileno(), layout, number)
+
+    def stretch(self, instance: Instance, number: int, *, stored: bool) -> Stretch | None:
+        """Where the file has what `frame` gives; None if it has to be put together or decoded.
+
+        Raises `BadInput` for a frame that isn't there, `Conflict` if the file was replaced meanwhile.
+        """
+        layout = self._layout(instance)
+        layout.check_frames([number])
+        as_it_is = layout.syntax != BIG_ENDIAN if layout.fragments is None else stored
+        place = layout.place(number) if as_it_is else None
+        if place is None:
+            return None
+        start, length = place
+        file = FileIO(instance.path)
+        if Instance.of(instance.file, os.fstat(file.fileno())) != instance:
+            file.close()
+            raise Conflict("the file was replaced while it was read; ask again")
+        if start + length > instance.size:
+            file.close()
+            raise BadFile("an image's file ends in the middle of its pixels")
+        return Stretch(file, start, length)
 
     def part10(self, instance: Instance, *, stored: bool) -> bytes:
         """The whole instance, as stored or in explicit little endian. Raises `UnusableSeries` without a decoder."""

@@ -20,17 +20,23 @@ class Kept(Generic[Value]):
         self._values: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
         self._bytes = 0
 
-    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value of a key, made if it isn't there; one larger than everything allowed is not kept."""
+    def get(self, key: Hashable, make: Callable[[], Value], holds: Callable[[Value], bool] | None = None) -> Value:
+        """The value of a key, made if it isn't there or doesn't hold any more.
+
+        One larger than everything allowed is not kept.
+        """
         with self._lock:
             found = self._values.get(key)
             if found is not None:
                 self._values.move_to_end(key)
-                return found[0]
+        if found is not None and (holds is None or holds(found[0])):
+            return found[0]
         value = make()
         size = self._size_of(value)
         with self._lock:
-            if key not in self._values and size <= self._max_bytes:
+            _, freed = self._values.pop(key, (None, 0))
+            self._bytes -= freed
+            if size <= self._max_bytes:
                 self._values[key] = (value, size)
                 self._bytes += size
                 while self._bytes > self._max_bytes:

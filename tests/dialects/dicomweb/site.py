@@ -13,12 +13,14 @@ from typing import Any
 
 import requests
 import uvicorn
+from fastapi import FastAPI
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from app.main import create_app
 from app.services import Services
 from app.settings import Settings
+from app.web.zero_copy import protocol
 from tests.dialects.monailabel.site import MODELS, STRUCTURES
 from tests.dicom.synthetic import ct_series, encode, enhanced_series, mr_series, write_series
 
@@ -33,6 +35,7 @@ class Site:
     address: str
     services: Services
     folder: Path
+    app: FastAPI
 
     def get(self, path: str, accept: str = "", **options: Any) -> requests.Response:
         headers = {
@@ -53,14 +56,14 @@ def serving(folder: Path, studies: str | Path, token: str = "", **settings: Any)
     values: dict[str, Any] = {"models": MODELS, "labels": {"structures": STRUCTURES}, "learning": {"train_after": 0}}
     values |= {"workspace": folder / "workspace", "studies": str(studies), "device": "cpu", **settings}
     app = create_app(Settings(**values), token=token)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app, http=protocol(), host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.02)
     address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     app.state.services.sync.run()
-    yield Site(f"{address}/dicom-web", address, app.state.services, Path(studies))
+    yield Site(f"{address}/dicom-web", address, app.state.services, Path(studies), app)
     server.should_exit = True
     thread.join()
 

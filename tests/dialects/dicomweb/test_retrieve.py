@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pydicom
 import pytest
 import requests
 import SimpleITK as sitk
+from fastapi.testclient import TestClient
 from PIL import Image
 from pydicom import Dataset
 from pydicom.encaps import generate_frames
@@ -55,6 +57,19 @@ def test_frames_as_ohif_asks_for_them(site: Site, kinds: Kinds, name: str) -> No
                 assert kind == "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
                 pixels = dataset.pixel_array.reshape(count, *SHAPE[1:])
                 assert frame == pixels[number - 1].astype("<u2").tobytes()
+
+
+@pytest.mark.parametrize("name", ["oblique", "enhanced", "rle"])
+def test_frames_from_a_server_that_sends_no_files(site: Site, kinds: Kinds, name: str) -> None:
+    """Another ASGI server than ours, or a middleware in between: the same answer."""
+    path = f"{path_of(kinds[name][0])}/frames/1"
+    client = TestClient(site.app, base_url=site.address)
+    answer = client.get(f"/dicom-web{path}", headers={"Accept": OHIF_FRAMES})
+    head = client.head(f"/dicom-web{path}", headers={"Accept": OHIF_FRAMES})
+    ((_, frame),) = parts(site.get(path, OHIF_FRAMES))
+    assert len(answer.content) == int(answer.headers["content-length"])
+    assert answer.content.partition(b"\r\n\r\n")[2].rpartition(b"\r\n--")[0] == frame
+    assert (head.content, head.headers["content-length"]) == (b"", answer.headers["content-length"])
 
 
 @pytest.mark.parametrize("name", ["oblique", "rle", "enhanced rle"])
@@ -175,7 +190,7 @@ def test_by_token_in_the_path_addresses_have_it(tmp_path, kinds: Kinds) -> None:
     write({"mr": kinds["mr"]}, tmp_path / "studies")
     with serving(tmp_path, tmp_path / "studies", token="secret") as closed:
         assert closed.get("/studies").status_code == 401
-        inside = Site(f"{closed.address}/t/secret/dicom-web", closed.address, closed.services, closed.folder)
+        inside = replace(closed, url=f"{closed.address}/t/secret/dicom-web")
         (entry,) = inside.get("/studies").json()
         assert entry["00081190"]["Value"][0].startswith(f"{inside.url}/studies/")
         metadata = inside.get(path_of(kinds["mr"][0]) + "/metadata").json()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from pydicom import Dataset
 
@@ -89,5 +91,5 @@ def test_monai_labels_names_lead_here_too(site: Site, kinds: Kinds) -> None:
     direct = site.get(f"{path}/metadata")
     for prefix in ("/proxy/dicom/wado", "/proxy/dicom/qido", "/proxy/dicom"):
         url = site.url.removesuffix("/dicom-web")
-        aliased = Site(f"{url}{prefix}", site.address, site.services, site.folder).get(f"{path}/metadata")
+        aliased = replace(site, url=f"{url}{prefix}").get(f"{path}/metadata")
         assert aliased.content == direct.content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pydicom
@@ -97,7 +98,7 @@ def test_a_segmentation_becomes_the_case_s_label(fresh: Site, kinds, labelmap: b
     voxels = painted(SHAPE, 2)
     file = segmentation(datasets, voxels, ["Liver", "Tumour"], labelmap=labelmap)
     headers = {"User-Agent": "Mozilla/5.0", "Referer": f"{fresh.address}/ohif/viewer"}
-    url = Site(f"{fresh.address}/u/ana/dicom-web", fresh.address, fresh.services, fresh.folder)
+    url = replace(fresh, url=f"{fresh.address}/u/ana/dicom-web")
     for _ in range(2):  # a retry is the same version
         answer = url.store([file], **headers)
         assert answer.status_code == 200

@@ -18,6 +18,7 @@ from app.archives.memory import MemoryArchive
 from app.main import create_app
 from app.services import Services
 from app.settings import ModelSettings, Settings
+from app.web.zero_copy import protocol
 from tests.dialects.itksnap.replica import Image, ItkSnap, Wire
 
 SHAPE = (5, 9, 13)
@@ -46,7 +47,7 @@ class Site:
 def opened(folder: Path, token: str | None = None, **settings: Any) -> Iterator[Site]:
     values: dict[str, Any] = {"models": MODELS, "learning": {"train_after": 0}, **settings}
     app = create_app(Settings(workspace=folder, device="cpu", **values), MemoryArchive(), token)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app, http=protocol(), host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
