@@ -88,7 +88,11 @@ class Scribble:
 
 @dataclass(frozen=True, eq=False)
 class Lasso:
-    """A closed contour, filled. `voxels` is a bool array of `region.shape`, one voxel thick along one axis."""
+    """A closed contour, filled.
+
+    `voxels` is a bool array of `region.shape`: one voxel thick along one axis as most viewers draw it, thicker for a
+    contour on an oblique plane, or for several at once.
+    """
 
     region: Region
     voxels: NDArray[np.bool_]

@@ -46,8 +46,6 @@ def check_prompt(prompt: Prompt, shape: Index, accepts: Collection[type[Prompt]]
         _check_region(prompt.region, shape, NAMES[type(prompt)])
         if isinstance(prompt, Scribble | Lasso) and not prompt.voxels.any():
             raise BadPrompt("nothing was drawn: the scribble or lasso has no voxels")
-        if isinstance(prompt, Lasso) and 1 not in prompt.region.shape:
-            raise BadPrompt(f"a lasso lies in one slice; this one is {prompt.region.shape} voxels thick")
 
 
 def _check_region(region: Region, shape: Index, what: str) -> None:

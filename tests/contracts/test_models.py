@@ -156,7 +156,6 @@ def bad_prompts() -> list[Prompt]:
         Scribble(Region((23, 0, 0), (25, 1, 1)), np.ones((2, 1, 1), bool)),
         Scribble(Region((1, 1, 1), (2, 3, 3)), np.zeros((1, 2, 2), bool)),
         Lasso(Region((1, 1, 1), (2, 3, 3)), np.zeros((1, 2, 2), bool)),
-        Lasso(Region((1, 1, 1), (3, 3, 3)), np.ones((2, 2, 2), bool)),
         InitialMask(np.zeros((24, 28, 31), bool)),
     ]
 

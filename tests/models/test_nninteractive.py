@@ -34,6 +34,7 @@ PROMPTS: list[Prompt] = [
     Point((3, 4, 5), include=False),
     Scribble(Region((10, 12, 12), (12, 14, 20)), np.ones((2, 2, 8), bool)),
     Lasso(Region((6, 7, 20), (16, 18, 21)), np.ones((10, 11, 1), bool), include=False),
+    Lasso(Region((9, 10, 11), (13, 16, 18)), np.eye(4 * 6, 7, dtype=bool).reshape(4, 6, 7)),  # on an oblique plane
     Point((0, 0, 0)),
 ]
 

@@ -183,10 +183,6 @@ class TestUploads:
         sent = (packed(np.zeros(SHAPE)), metadata())
         refused(snap.wire.post_voxels(f"/process_scribble_interaction/{snap.session}", *sent), 400, "nothing was drawn")
 
-    def test_a_lasso_thicker_than_a_slice_is_400(self, snap: ItkSnap) -> None:
-        sent = (packed(np.ones(SHAPE)), metadata())
-        refused(snap.wire.post_voxels(f"/process_lasso_interaction/{snap.session}", *sent), 400, "one slice")
-
     def test_missing_parts_are_422(self, snap: ItkSnap) -> None:
         for body in (
             b'--b\r\nContent-Disposition: form-data; name="metadata"\r\n\r\n{}\r\n--b--\r\n',

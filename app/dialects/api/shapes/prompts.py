@@ -36,7 +36,7 @@ class BoxPrompt(_Part):
 
 
 class DrawnPrompt(_Part):
-    """Voxels painted over (`scribble`), or a filled outline in one slice (`lasso`): base64 of the bits of the box, C
+    """Voxels painted over (`scribble`), or a filled outline (`lasso`): base64 of the bits of the box, C
     order, the highest bit first (numpy.packbits)."""
 
     type: Literal["scribble", "lasso"]
