@@ -21,6 +21,7 @@ NAMES = (
     "click",
     "nninteractive",
     "itksnap",
+    "itkit",
     "seg",
     "submit",
     "first_next",

@@ -15,7 +15,17 @@ from rich.table import Table
 
 from bench.measure import Timing
 
-LIBRARIES = ("numpy", "torch", "pydicom", "highdicom", "SimpleITK", "nibabel", "dicomweb-client", "nnInteractive")
+LIBRARIES = (
+    "numpy",
+    "torch",
+    "onnxruntime",
+    "pydicom",
+    "highdicom",
+    "SimpleITK",
+    "nibabel",
+    "dicomweb-client",
+    "nnInteractive",
+)
 COLUMNS = ("benchmark", "what", "median", "min to max", "n", "compared with", "result", "target", "met")
 
 

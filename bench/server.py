@@ -95,9 +95,12 @@ class Server:
 
 
 @contextmanager
-def serving(studies: str | Path, workspace: Path, models: Mapping[str, Mapping[str, Any]]) -> Iterator[Server]:
-    """A server over an archive, from `segloop serve` until the block ends. Trains nothing on its own."""
-    settings = {"models": models, "learning": {"train_after": 0}, "device": "cpu"}
+def serving(
+    studies: str | Path, workspace: Path, models: Mapping[str, Mapping[str, Any]], **more: object
+) -> Iterator[Server]:
+    """A server over an archive, from `segloop serve` until the block ends. Trains nothing on its own. `more` are
+    further settings."""
+    settings = {"models": models, "learning": {"train_after": 0}, "device": "cpu", **more}
     config = workspace.with_suffix(".yaml")
     config.write_text(yaml.safe_dump(settings))
     port = free_port()

@@ -1,4 +1,5 @@
-"""ITKIT 4.0.0 itself: its plugin for 3D Slicer and its server, fetched from the package index when tests run."""
+"""ITKIT 4.0.0 itself: its plugin for 3D Slicer and its server, fetched from the package index when tests or benchmarks
+run."""
 
 from __future__ import annotations
 
@@ -50,8 +51,12 @@ itkit_server.main()
 """
 
 
+class PeerMissing(RuntimeError):
+    """It can't be fetched here."""
+
+
 def fetched(folder: Path) -> Path:
-    """The unpacked wheel; it is fetched once and kept in pytest's cache. Skips the test where there is no index."""
+    """The unpacked wheel; it is fetched once and kept in `folder`. Raises `PeerMissing`."""
     target = folder / WHEEL
     if not target.exists():
         _pip("download", "--no-deps", "--dest", str(folder), WHEEL)
@@ -65,14 +70,18 @@ def fetched(folder: Path) -> Path:
 
 def _pip(*arguments: str) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    if ended.returncode:
-        pytest.skip(f"ITKIT can't be fetched from the package index: {ended.stderr.strip().splitlines()[-1][:200]}")
+    try:
+        subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.strip().splitlines() or ["no reason given"])[-1][:200]
+        raise PeerMissing(f"ITKIT can't be fetched from the package index: {last}") from error
+    except subprocess.TimeoutExpired as error:
+        raise PeerMissing("ITKIT can't be fetched from the package index: pip takes too long") from error
 
 
 @contextmanager
 def peer_server(folder: Path) -> Iterator[str]:
-    """ITKIT's own server on a free port; its address."""
+    """ITKIT's own server on a free port, fetched into `folder`; its address. Raises `PeerMissing`."""
     wheel, needs = fetched(folder), folder / "server-needs"
     if not needs.exists():
         shutil.rmtree(folder / "installing", ignore_errors=True)
