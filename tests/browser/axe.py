@@ -31,10 +31,10 @@ def source() -> str:
         return script.read().decode()
 
 
-def serious(page: Page) -> list[str]:
-    """What axe finds that is serious or worse, with where."""
+def serious(page: Page, within: str = "html") -> list[str]:
+    """What axe finds below a selector that is serious or worse, with where."""
     page.evaluate(source())
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    found = page.evaluate("within => axe.run(within, {resultTypes: ['violations']})", within)
     return [
         f"{one['id']}: {node['html'][:120]} {node['failureSummary']}"
         for one in found["violations"]

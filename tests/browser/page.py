@@ -5,19 +5,17 @@ from __future__ import annotations
 import gzip
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request
+from playwright.sync_api import Browser, Locator, Route
 
 from tests.browser.site import SHAPE, Site
-from tests.browser.watching import RESULTS
-
-SECONDS = 20_000
-"""Milliseconds that anything may take: the machine may be busy with something else."""
+from tests.browser.watching import Watched, watching
 
 Index = tuple[int, int, int]
 
@@ -37,7 +35,7 @@ _GO_TO = f"""([n, world]) => {{ {_VIEWPORT}
     const away = at.getImageIds().map(far);
     return at.setImageIdIndex(away.indexOf(Math.min(...away))) }}"""
 _IDLE = """text => { const line = document.querySelector('[data-segloop=status]');
-    return line && line.getAttribute('aria-busy') === 'false' && line.textContent.includes(text) }"""
+    return line && line.dataset.busy === 'false' && line.textContent.includes(text) }"""
 _DRAWN = """count => { const all = (window.cornerstone?.getEnabledElements() ?? []).map(one => one.viewport);
     return all.length === count && all.every(one => (count === 1 || one.type === 'orthographic')
         && one.getImageData?.() && !['noData', 'loading', 'preRender'].includes(one.viewportStatus)) }"""
@@ -53,38 +51,20 @@ _KEEP_LABELS = """window.sentLabels = []; const send = window.fetch;
 
 
 class Visit:
-    """One page. `complaints` are errors of its console, `asked` every address it asked for."""
+    """One page, and whoever looks at it."""
 
-    def __init__(self, page: Page, site: Site, name: str) -> None:
-        self.page = page
+    def __init__(self, watched: Watched, site: Site, name: str) -> None:
+        self.watched = watched
+        self.page = watched.page
         self.site = site
-        self.complaints: list[str] = []
-        self.asked: list[str] = []
         self._name = re.sub(r"\W+", "-", name).strip("-")
-        page.set_default_timeout(SECONDS)
-        page.add_init_script(_KEEP_LABELS)
-        page.on("console", self._heard)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", self._asked_for)
-
-    def _heard(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
-
-    def _asked_for(self, request: Request) -> None:
-        self.asked.append(request.url)
+        self.page.add_init_script(_KEEP_LABELS)
 
     @property
     def submitted(self) -> list[NDArray[np.uint8]]:
         """The voxels (k, j, i) of each label that this page sent."""
         sent = self.page.evaluate("Promise.all(window.sentLabels)")
         return [np.frombuffer(gzip.decompress(bytes(one)), np.uint8).reshape(SHAPE) for one in sent]
-
-    def forgive(self, *texts: str) -> None:
-        """Forget errors of the console that a test brought about on purpose; there has to be one of each."""
-        for text in texts:
-            assert any(text in one for one in self.complaints), text
-        self.complaints = [one for one in self.complaints if not any(text in one for text in texts)]
 
     # Where things are
 
@@ -100,8 +80,21 @@ class Visit:
         self.page.wait_for_function(_IDLE, arg=text)
 
     def picture(self, name: str) -> None:
-        RESULTS.mkdir(exist_ok=True)
-        self.page.screenshot(path=RESULTS / f"{self._name}-{name}.png")
+        self.watched.screenshot(f"{self._name}-{name}")
+
+    @contextmanager
+    def held(self, pattern: str, then: Callable[[Route], None] = Route.continue_) -> Iterator[None]:
+        """Requests that wait for the end of the block, and what becomes of them then."""
+        waiting: list[Route] = []
+
+        def hold(route: Route) -> None:
+            waiting.append(route)
+
+        self.page.route(pattern, hold)
+        yield
+        for route in waiting:
+            then(route)
+        self.page.unroute(pattern)
 
     # Going places
 
@@ -203,15 +196,12 @@ class Visit:
 
 
 @contextmanager
-def visiting(browser: Browser, site: Site, name: str) -> Iterator[Visit]:
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    visit = Visit(context.new_page(), site, name)
-    try:
-        yield visit
-    finally:
-        visit.picture("end")
-        context.close()
-    assert visit.complaints == []
-    origin = "/".join(site.url.split("/")[:3])
-    strangers = [url for url in visit.asked if not url.startswith((f"{origin}/", "blob:", "data:"))]
-    assert strangers == []
+def visiting(browser: Browser, site: Site, name: str, **context: Any) -> Iterator[Visit]:
+    """OHIF warns of much that is of no concern; errors are."""
+    with watching(browser, site.url, ["error"], viewport={"width": 1400, "height": 900}, **context) as one:
+        visit = Visit(one, site, name)
+        try:
+            yield visit
+        finally:
+            visit.picture("end")
+    assert not one.wrong, one.wrong

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from app.main import create_app
 from app.services import Services
 from app.settings import ModelSettings, Settings
-from tests.dicom.synthetic import Truth, ct_series, write_series
+from tests.dicom.synthetic import Truth, ct_series, enhanced_series, write_series
 from tests.orthanc import Orthanc
 
 SHAPE = (40, 64, 48)
+SPACING = (2.0, 2.2, 3.0)
 RADIUS = 2
 STRUCTURES = ["liver", "spleen"]
 MODELS = {
@@ -83,10 +84,11 @@ def seg_voxels(file: bytes, truth: Truth) -> dict[str, NDArray[np.uint8]]:
 
 
 @contextmanager
-def over_folder(folder: Path, viewer_dir: Path, **settings: Any) -> Iterator[Site]:
+def over_folder(folder: Path, viewer_dir: Path, frames: bool = False, **settings: Any) -> Iterator[Site]:
+    """With `frames` each series is one multi-frame instance, and the oblique ones are MR."""
     truth, cases, studies = {}, {}, {}
     for patient, (name, (orientation, reverse)) in enumerate(SERIES.items(), start=1):
-        datasets, truth[name] = _series(orientation, reverse, patient)
+        datasets, truth[name] = _series(orientation, reverse, patient, frames)
         write_series(datasets, folder / "studies" / name)
         cases[name], studies[name] = datasets[0].SeriesInstanceUID, datasets[0].StudyInstanceUID
     with _serving(folder, str(folder / "studies"), viewer_dir, **settings) as (url, services):
@@ -104,8 +106,14 @@ def over_orthanc(folder: Path, orthanc: Orthanc, viewer_dir: Path, **settings: A
         yield Site(url, services, truth, cases, studies)
 
 
-def _series(orientation: Any, reverse: bool, patient: int) -> tuple[list[pydicom.Dataset], Truth]:
-    return ct_series(SHAPE, orientation=orientation, reversed=reverse, spacing=(2.0, 2.2, 3.0), patient=patient)
+def _series(orientation: Any, reverse: bool, patient: int, frames: bool = False) -> tuple[list[pydicom.Dataset], Truth]:
+    values: dict[str, Any] = {"orientation": orientation, "reversed": reverse, "spacing": SPACING, "patient": patient}
+    if not frames:
+        return ct_series(SHAPE, **values)
+    # MR where it lies at an angle; functional groups once for all frames, or again for each.
+    modality: Any = "MR" if orientation == "oblique" else "CT"
+    dataset, truth = enhanced_series(SHAPE, modality=modality, shared=not reverse, **values)
+    return [dataset], truth
 
 
 @contextmanager

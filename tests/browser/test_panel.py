@@ -133,7 +133,7 @@ def test_errors_say_what_to_do(visit: Visit) -> None:
     visit.until("outside the image")
     visit.panel("submit").click()
     visit.until("Press once more to submit an empty label")
-    assert visit.panel("status").get_attribute("role") == "alert"
+    expect(visit.panel("status").get_by_role("alert")).to_contain_text("Press once more")
     visit.panel("automatic").select_option("segmentation")
     visit.panel("segment").click()
     visit.until("segmentation has no weights yet")
@@ -145,7 +145,48 @@ def test_errors_say_what_to_do(visit: Visit) -> None:
     page.unroute("**/prompts")
     visit.click("oblique", AT)
     np.testing.assert_array_equal(np.nonzero(mask_at(page))[0].size, (2 * RADIUS + 1) ** 3)
-    visit.forgive("503", "ERR_FAILED")
+    visit.watched.forgive("503", "ERR_FAILED")
+
+
+def test_an_answer_after_the_case_was_left_is_no_part_of_the_next(visit: Visit) -> None:
+    page = visit.page
+    visit.open("oblique")
+    visit.go_to_slice("oblique", AT[0])
+    visit.panel("point").click()
+    with visit.held("**/prompts"):
+        page.mouse.click(*visit.spot("oblique", AT))
+        page.locator(".segloop").get_by_text("Segmenting").wait_for()
+        there = f"/segloop?StudyInstanceUIDs={visit.site.studies['both']}"
+        page.evaluate("to => window.commandsManager.run('navigateHistory', { to })", there)
+        page.wait_for_url(f"**{there}")
+        page.wait_for_timeout(1500)
+    visit.opened()
+    visit.go_to_slice("both", AT[0])
+    visit.click("both", AT)
+    visit.panel("submit").click()
+    visit.until("Stored as version")
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[CUBE] = 1
+    np.testing.assert_array_equal(visit.submitted[-1], expected)
+    np.testing.assert_array_equal(visit.site.stored("both")["liver"], expected)
+
+
+def test_what_was_removed_in_the_viewers_own_table_stays_removed(visit: Visit) -> None:
+    page = visit.page
+    visit.open("oblique")
+    visit.go_to_slice("oblique", AT[0])
+    visit.panel("point").click()
+    visit.click("oblique", AT)
+    table = "window.services.segmentationService"
+    page.evaluate(f"() => {table}.remove({table}.getSegmentations()[0].segmentationId)")
+    page.wait_for_timeout(500)
+    other = (AT[0], AT[1] + 10, AT[2])
+    visit.click("oblique", other)
+    visit.panel("submit").click()
+    visit.until("Stored as version")
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[tuple(slice(x - RADIUS, x + RADIUS + 1) for x in other)] = 1
+    np.testing.assert_array_equal(visit.submitted[-1], expected)
 
 
 def mask_at(page: Page) -> np.ndarray:

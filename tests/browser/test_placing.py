@@ -1,18 +1,66 @@
-"""Masks lie where the images lie: oblique series, and instance numbers against positions, in one view and in three."""
+"""Masks lie where the images lie: oblique series, instance numbers or frames against positions, in one view and in
+three."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
+from playwright.sync_api import Browser, expect
+from pydicom.uid import UltrasoundMultiFrameImageStorage
 
-from tests.browser.page import Index, Visit
-from tests.browser.site import RADIUS, SHAPE
+from tests.browser.page import Index, Visit, visiting
+from tests.browser.site import RADIUS, SHAPE, Site, over_folder
+from tests.dicom.synthetic import enhanced_series, write_series
 
 pytestmark = pytest.mark.browser
 
 
+@pytest.fixture(scope="module")
+def site_of_frames(tmp_path_factory: pytest.TempPathFactory, viewer_dir: Path) -> Iterator[Site]:
+    """Each series is one multi-frame instance."""
+    with over_folder(tmp_path_factory.mktemp("frames"), viewer_dir, frames=True) as site:
+        yield site
+
+
 @pytest.mark.parametrize("name", ["oblique", "reversed", "both"])
 def test_prompts_and_masks_of_turned_series(visit: Visit, name: str) -> None:
+    click_in_every_view(visit, name)
+
+
+@pytest.mark.parametrize("name", ["straight", "both"])
+def test_prompts_and_masks_of_one_instance_with_many_frames(chromium: Browser, site_of_frames: Site, name: str) -> None:
+    with visiting(chromium, site_of_frames, f"frames-{name}") as visit:
+        click_in_every_view(visit, name)
+
+
+def test_frames_that_are_no_volume_say_so(chromium: Browser, tmp_path: Path, viewer_dir: Path) -> None:
+    """The frames of two time points at the same places, with nothing that tells them apart; and an ultrasound clip."""
+    twice, _ = enhanced_series(SHAPE, patient=8)
+    frames = twice.PerFrameFunctionalGroupsSequence
+    for n in range(SHAPE[0] // 2):
+        frames[n + SHAPE[0] // 2].PlanePositionSequence = frames[n].PlanePositionSequence
+    clip, _ = enhanced_series(SHAPE, patient=9)
+    clip.SOPClassUID = clip.file_meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
+    clip.Modality = "US"
+    del clip.SharedFunctionalGroupsSequence, clip.PerFrameFunctionalGroupsSequence
+    write_series([twice, clip], tmp_path / "studies" / "odd")
+    with over_folder(tmp_path, viewer_dir) as site, visiting(chromium, site, "no_volume") as visit:
+        for dataset, text in [
+            (twice, "This series cannot be labelled: at 20 of 20 places lie different images"),
+            (clip, "This series is no case of this server"),
+        ]:
+            visit.page.goto(f"{site.url}/ohif/segloop?StudyInstanceUIDs={dataset.StudyInstanceUID}")
+            visit.until(text)
+            expect(visit.panel("status").get_by_role("alert")).to_contain_text(text)
+            expect(visit.panel("submit")).to_be_disabled()
+            visit.picture(dataset.Modality)
+        visit.watched.forgive("422", "404")
+
+
+def click_in_every_view(visit: Visit, name: str) -> None:
     visit.open(name)
     expected = np.zeros(SHAPE, np.uint8)
     at = (23, 32, 16)

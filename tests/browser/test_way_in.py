@@ -28,5 +28,7 @@ def test_every_request_keeps_the_token_and_the_name(chromium: Browser, tmp_path:
         visit.panel("next").click()
         visit.page.wait_for_url(lambda url: site.cases["straight"] not in url)
         visit.opened()
-        outside = [url for url in visit.asked if not urlsplit(url).path.startswith(f"{prefix}/") and "blob:" not in url]
+        outside = [
+            url for url in visit.watched.asked if not urlsplit(url).path.startswith(f"{prefix}/") and "blob:" not in url
+        ]
         assert outside == []

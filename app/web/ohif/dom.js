@@ -14,6 +14,20 @@ export function el(tag, properties = {}, ...children) {
   return node;
 }
 
+export const row = (...children) => el('div', { class: 'segloop-row' }, ...children);
+export const field = (text, input) => el('label', {}, text, input);
+export const section = (title, ...children) =>
+  el('section', { 'aria-label': title }, el('h2', {}, title), ...children);
+
+/** `name` is what a test and a key know it by; `key` is said in its hint. */
+export function button(name, text, onclick, { key, ...more } = {}) {
+  const hint = key ? { title: `${text} (${key})`, 'aria-keyshortcuts': key } : {};
+  return el('button', { type: 'button', 'data-segloop': name, onclick, ...hint, ...more }, text);
+}
+
+export const select = (name, choose, more = {}) =>
+  el('select', { 'data-segloop': name, onchange: event => choose(event.target.value), ...more });
+
 export function setText(node, text) {
   if (node.textContent !== text) {
     node.textContent = text;
@@ -31,11 +45,15 @@ export function setOptions(select, pairs, value) {
   select.disabled = pairs.length === 0;
 }
 
-/** Children made anew only when what they are made of has changed. */
+/** Children made anew only when what they are made of has changed. Focus goes to the button that is where it was. */
 export function setChildren(node, of, make) {
   const key = JSON.stringify(of);
-  if (node.dataset.of !== key) {
-    node.dataset.of = key;
-    node.replaceChildren(...of.map(make));
+  if (node.dataset.of === key) {
+    return;
   }
+  node.dataset.of = key;
+  const buttons = () => [...node.querySelectorAll('button')];
+  const focused = buttons().indexOf(document.activeElement);
+  node.replaceChildren(...of.map(make));
+  buttons()[focused]?.focus({ preventScroll: true });
 }

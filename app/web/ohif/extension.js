@@ -2,7 +2,7 @@
 // panel and opened it once more.
 
 import { Api } from './api.js';
-import { Labelling } from './labelling.js';
+import { Desk } from './desk.js';
 import { EXTENSION, Viewer, panelElement } from './ohif_adapter.js';
 import { Panel } from './panel.js';
 import { listenForKeys } from './shortcuts.js';
@@ -13,8 +13,7 @@ function opened(managers) {
   if (panel === null) {
     const viewer = new Viewer(managers);
     const api = new Api(() => panel?.person ?? '');
-    const labelling = new Labelling(api, viewer);
-    panel = new Panel(labelling, viewer);
+    panel = new Panel(new Desk(api, viewer), viewer);
     listenForKeys(action => panel.act(action));
     panel.start();
   }
@@ -26,10 +25,10 @@ export default {
   getPanelModule: managers => [
     {
       name: 'segloop',
-      iconName: 'tab-segmentation',
+      iconName: 'icon-tool-click-segment',
       iconLabel: 'Segloop',
       label: 'Segloop',
-      component: () => panelElement(node => node.replaceChildren(opened(managers).root)),
+      component: () => panelElement(node => opened(managers).mount(node)),
     },
   ],
 };

@@ -116,3 +116,12 @@ export function differences(slices, shape, known) {
 
 /** 0/1 per voxel: where one segment is. */
 export const only = (voxels, number) => voxels.map(value => (value === number ? 1 : 0));
+
+/** Voxels whose numbers have no gaps: n for the n-th of `numbers`, 0 for what is none of them. */
+export function withoutGaps(voxels, numbers) {
+  const values = new Uint8Array(256);
+  numbers.forEach((number, n) => {
+    values[number] = n + 1;
+  });
+  return voxels.map(value => values[value]);
+}

@@ -1,7 +1,9 @@
 // Everything of OHIF and Cornerstone3D that this extension touches, and nothing else touches. When a new OHIF breaks
 // something, it is mended here. What is used, and since when it has been so, is listed in docs/ohif.md.
 
-import { PromptPen, TOOL, listenForStrokes, promptTool } from './prompt_tool.js';
+import { Labelmap } from './labelmap.js';
+import { PromptPen, TOOL, promptTool } from './prompt_tool.js';
+import { listenForStrokes } from './stroke_listener.js';
 
 export const EXTENSION = 'segloop.extension';
 export const PANEL = `${EXTENSION}.panelModule.segloop`;
@@ -10,6 +12,7 @@ export const ROUTE = 'segloop';
 
 const CORNERSTONE = '@ohif/extension-cornerstone.utilityModule.common';
 const LABELMAP = 'Labelmap';
+const OURS = 'segloop-';
 const BRUSHES = { brush: 'CircularBrush', eraser: 'CircularEraser' };
 const LOOK = 'WindowLevel';
 
@@ -50,7 +53,8 @@ export function withPanel(route) {
 }
 
 /** Keep our panel in front: OHIF turns to its own segment table as soon as there is an active segmentation, once until
- * there is none left. Gives what ends it. */
+ * there is none left. Where that one is ours, this turns back at once, before anything is drawn. Has to come after OHIF's
+ * own listening. Gives what ends it. */
 export function keepInFront({ servicesManager }) {
   const { segmentationService, panelService, viewportGridService } = servicesManager.services;
   let waiting = true;
@@ -60,9 +64,12 @@ export function keepInFront({ servicesManager }) {
       return;
     }
     const shown = segmentationService.getSegmentationRepresentations(viewportGridService.getActiveViewportId());
-    if (waiting && shown?.some(representation => representation.active)) {
+    const active = shown?.find(representation => representation.active);
+    if (waiting && active) {
       waiting = false;
-      setTimeout(() => panelService.activatePanel(PANEL, true));
+      if (active.segmentationId.startsWith(OURS)) {
+        panelService.activatePanel(PANEL, true);
+      }
     }
   };
   const events = ['SEGMENTATION_MODIFIED', 'SEGMENTATION_REPRESENTATION_MODIFIED'];
@@ -86,7 +93,8 @@ export class Viewer {
   listen({ shown, edited, drawn, took }) {
     listenForStrokes(this.pen, {
       drawn,
-      viewportAt: node => this.#promptsAt(node),
+      viewportAt: node => this.#viewportAt(node, [TOOL]),
+      brushAt: node => this.#viewportAt(node, Object.values(BRUSHES)) !== null,
       drawing: viewport => this.#drawing(viewport),
     });
     const { viewportGridService: grid, cornerstoneViewportService: viewports } = this.services;
@@ -163,7 +171,7 @@ export class Viewer {
     }
     const places = this.#places(displaySet, grid, slices);
     const { segmentationService } = this.services;
-    const id = `segloop-${displaySet.displaySetInstanceUID}`;
+    const id = `${OURS}${displaySet.displaySetInstanceUID}`;
     const segments = Object.fromEntries(
       names.map((label, n) => [n + 1, { segmentIndex: n + 1, label, active: n === 0, locked: false, cachedStats: {} }])
     );
@@ -333,12 +341,12 @@ export class Viewer {
     }
   }
 
-  /** The viewport around a node of the page, if its first mouse button draws prompts. */
-  #promptsAt(node) {
+  /** The viewport around a node of the page, if its first mouse button has one of these tools. */
+  #viewportAt(node, tools) {
     const { cornerstone } = this.libraries;
     const { viewport } = cornerstone.getEnabledElements().find(one => one.viewport.element.contains(node)) ?? {};
     const group = viewport && this.services.toolGroupService.getToolGroupForViewport(viewport.id);
-    return group?.getActivePrimaryMouseButtonTool() === TOOL ? viewport : null;
+    return tools.includes(group?.getActivePrimaryMouseButtonTool()) ? viewport : null;
   }
 
   #drawing(viewport) {
@@ -351,44 +359,5 @@ export class Viewer {
 
   #redraw(viewportIds) {
     this.libraries.cornerstoneTools.utilities.triggerAnnotationRenderForViewportIds(viewportIds);
-  }
-}
-
-/** The label map of one series: a byte per voxel, slice by slice of the case's volume. */
-class Labelmap {
-  constructor(viewer, id, displaySet, shape, places) {
-    this.viewer = viewer;
-    this.id = id;
-    this.displaySet = displaySet;
-    this.shape = shape;
-    this.images = new Map(places.flatMap((k, n) => (k === null ? [] : [[k, n]])));
-    this.unseen = new Map();
-  }
-
-  of(displaySet) {
-    return displaySet.displaySetInstanceUID === this.displaySet;
-  }
-
-  /** The bytes of slice k, to read and to write; what no image shows (an interpolated slice) is kept here. */
-  slices = k => {
-    if (this.images.has(k)) {
-      return this.viewer.bytesOf(this.id, this.images.get(k));
-    }
-    if (!this.unseen.has(k)) {
-      this.unseen.set(k, new Uint8Array(this.shape[1] * this.shape[2]));
-    }
-    return this.unseen.get(k);
-  };
-
-  /** Say that slices were written. */
-  changed(ks) {
-    this.viewer.written(
-      this.id,
-      ks.filter(k => this.images.has(k)).map(k => this.images.get(k))
-    );
-  }
-
-  segments() {
-    return this.viewer.segmentsOf(this.id);
   }
 }

@@ -1,4 +1,5 @@
-// Keys that OHIF leaves free. They work anywhere on the page but where one types.
+// Keys that OHIF leaves free, or (`b`, `e`) has for the same. They work anywhere on the page but where one types and in
+// OHIF's dialogs.
 
 export const SHORTCUTS = [
   ['p', 'point', 'Point'],
@@ -23,7 +24,7 @@ export function actionOf({ key, shiftKey, ctrlKey, altKey, metaKey, target, repe
     altKey ||
     metaKey ||
     repeat ||
-    target?.closest?.('input, textarea, select, [contenteditable="true"]')
+    target?.closest?.('input, textarea, select, [contenteditable="true"], [role="dialog"]')
   ) {
     return null;
   }

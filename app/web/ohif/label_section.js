@@ -1,0 +1,74 @@
+// What is labelled, with which model, and with which tool.
+
+import { button, field, row, section, select, setOptions } from './dom.js';
+import { RadioGroup } from './radio_group.js';
+
+const PROMPTS = ['point', 'box', 'scribble', 'lasso'];
+export const TOOLS = [...PROMPTS, 'brush', 'eraser', 'look'];
+
+const NAMES = { look: 'Window' };
+const MEANINGS = [
+  { value: true, text: 'Include' },
+  { value: false, text: 'Exclude' },
+];
+
+const named = text => text.charAt(0).toUpperCase() + text.slice(1);
+const pairs = models => models.map(({ name, ready }) => [name, ready ? name : `${name} (not trained yet)`]);
+
+export class LabelSection {
+  constructor({ labelling }, viewer, keyOf) {
+    this.labelling = labelling;
+    this.viewer = viewer;
+    this.structures = new RadioGroup('Structure', number => labelling.setStructure(number));
+    this.meaning = new RadioGroup('What prompts mean', include => labelling.setInclude(include));
+    this.meanings = MEANINGS.map(one => ({ ...one, properties: meaningProperties(one.text, keyOf('flip')) }));
+    this.models = select('model', value => labelling.setModel(value));
+    this.automatic = select('automatic', value => labelling.setAutomatic(value));
+    this.tools = TOOLS.map(tool =>
+      button(tool, NAMES[tool] ?? named(tool), () => labelling.choose(tool), { key: keyOf(tool) })
+    );
+    this.undo = button('undo', 'Undo', () => labelling.undo(), { key: keyOf('undo') });
+    this.segment = button('segment', 'Auto-segment', () => labelling.segment(), { key: keyOf('segment') });
+    this.node = section(
+      'Label',
+      this.structures.node,
+      field('Model that takes prompts', this.models),
+      row(...this.tools),
+      this.meaning.node,
+      row(this.undo),
+      field('Model that segments by itself', this.automatic),
+      row(this.segment)
+    );
+  }
+
+  show() {
+    const { labelling } = this;
+    const { models, opened } = labelling;
+    this.#showStructures();
+    this.meaning.show(this.meanings, labelling.include);
+    setOptions(this.models, pairs(models.interactive), models.prompted);
+    setOptions(this.automatic, pairs(models.automatic), models.segmenting);
+    TOOLS.forEach((tool, n) => {
+      this.tools[n].setAttribute('aria-pressed', String(labelling.tool === tool));
+      this.tools[n].disabled = !opened || (PROMPTS.includes(tool) && !models.takes(tool));
+    });
+    this.undo.disabled = !opened;
+    this.segment.disabled = !opened || !models.automatic.length;
+  }
+
+  #showStructures() {
+    const choices = this.labelling.structures.map(({ number, name }) => ({
+      value: number,
+      text: name,
+      colour: this.viewer.colour(number),
+      properties: { class: 'segloop-structure', 'data-structure': name },
+    }));
+    this.structures.show(choices, this.labelling.structure);
+  }
+}
+
+const meaningProperties = (text, key) => ({
+  class: `segloop-${text.toLowerCase()}`,
+  'data-segloop': text.toLowerCase(),
+  title: `${text} (${key})`,
+});

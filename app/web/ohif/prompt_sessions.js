@@ -1,0 +1,96 @@
+// Prompt sessions at the server, one for each structure that is being labelled. A session knows one segment, as far as
+// prompts made it; when someone has used a brush since (`edited`), the mask as it is now goes along with the next prompt.
+
+import { packed } from './api.js';
+import { only, readAll } from './masks.js';
+
+const GONE = 404;
+
+/** `work` below is `{caseId, model, labelmap}`: the model as the server describes it, and the label map over the case,
+ * null if there is none yet. */
+export class PromptSessions {
+  constructor(api) {
+    this.api = api;
+    this.byStructure = new Map();
+  }
+
+  get any() {
+    return this.byStructure.size > 0;
+  }
+
+  has(structure) {
+    return this.byStructure.has(structure);
+  }
+
+  closeAll() {
+    for (const { id } of this.byStructure.values()) {
+      this.api.closeSession(id).catch(() => {});
+    }
+    this.byStructure.clear();
+  }
+
+  /** The label map was changed by other means than prompts. */
+  changedByHand(concerns) {
+    for (const [structure, session] of this.byStructure) {
+      session.edited ||= concerns(structure);
+    }
+  }
+
+  /** There is another label map, and nothing in it. */
+  emptied() {
+    for (const session of this.byStructure.values()) {
+      session.edited ||= session.prompted;
+    }
+  }
+
+  /** The session of a structure, opened if there is none. */
+  async of(structure, { caseId, model, labelmap }) {
+    const known = this.byStructure.get(structure);
+    if (known) {
+      return known;
+    }
+    const { id } = await this.api.openSession(caseId, model.name);
+    const edited = labelmap ? drawn(labelmap, structure).includes(1) : false;
+    const session = { id, edited, prompted: false };
+    this.byStructure.set(structure, session);
+    return session;
+  }
+
+  /** Send a prompt, and before it what a brush has changed since the last one; gives what changed. */
+  async send(structure, prompt, work) {
+    const ask = async () => {
+      const session = await this.of(structure, work);
+      const change = await this.api.prompts(session.id, [...edits(session, structure, work), prompt]);
+      Object.assign(session, { edited: false, prompted: true });
+      return change;
+    };
+    return ask().catch(error => {
+      if (error.status !== GONE) {
+        throw error;
+      }
+      // The server has forgotten the session, to make room or because it is a new one. What it made is still here.
+      this.byStructure.delete(structure);
+      return ask();
+    });
+  }
+
+  /** Take the last prompt back; gives what changed. What a brush did since then is one step. */
+  async undo(structure, work) {
+    const session = this.byStructure.get(structure);
+    const brushed = edits(session, structure, work);
+    if (brushed.length) {
+      await this.api.prompts(session.id, brushed);
+      session.edited = false;
+    }
+    return this.api.undo(session.id);
+  }
+}
+
+function edits(session, structure, { model, labelmap }) {
+  if (!session.edited || !model.accepts.includes('mask')) {
+    return [];
+  }
+  return [{ type: 'mask', voxels: packed(drawn(labelmap, structure)) }];
+}
+
+const drawn = (labelmap, structure) => only(readAll(labelmap.slices, labelmap.shape), structure);
