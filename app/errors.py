@@ -20,15 +20,19 @@
     │   ├── ArchiveUnavailable   the archive doesn't answer, or answers with an error
     │   ├── ModelNotTrained      the model has no weights yet
     │   └── NoRoom               memory or disk would run out
+    ├── ArchiveRefuses           the archive will not take a label, however often it is sent
     ├── NotSupported             a route or option that this server will not serve, with the reason
     ├── IntegrityError           stored bytes don't match their checksum
     ├── Cancelled                someone asked for the work to stop
-    └── ConfigurationError       settings that can't work; the command line exits with 2
+    └── ConfigurationError       settings that can't work; the command line exits with `CONFIGURATION_EXIT_CODE`
 
 The message is for the person at the viewer: it says what was wrong and what to do.
 """
 
 from __future__ import annotations
+
+CONFIGURATION_EXIT_CODE = 2
+"""What a process ends with that can't do its work as it is configured; starting it again would not help."""
 
 
 class SegloopError(Exception):
@@ -112,6 +116,10 @@ class ModelNotTrained(Unavailable):
 
 
 class NoRoom(Unavailable):
+    pass
+
+
+class ArchiveRefuses(SegloopError):
     pass
 
 

@@ -47,6 +47,25 @@ class UploadArchive:
             shutil.move(path, target / (f"image{ending}" if case.kind == "file" else f"{number:05d}.dcm"))
         return case
 
+    def adopt(self, file: Path, case_id: str, digest: str) -> Case:
+        """Take over a NIfTI file that this server made, as the image of a case; `digest` is that of its voxels.
+
+        Quick, whatever its size: it is moved and not read.
+        """
+        case = Case(id=case_id, kind="file", stamp=digest, location="image.nii")
+        shutil.rmtree(self.folder / safe_name(case_id), ignore_errors=True)
+        place = self.volume_file(case)
+        place.parent.mkdir(parents=True)
+        shutil.move(file, place)
+        return case
+
+    def volume_file(self, case: Case) -> Path:
+        """Where the volume file of a case is, or was."""
+        return self._place(case) / case.location
+
+    def _place(self, case: Case) -> Path:
+        return self.folder / safe_name(case.id) / case.stamp[:40]
+
     def _series(self, files: list[tuple[Path, str]], case_id: str, stamp: str) -> Case:
         headers = [parse(path.read_bytes()) for path, _ in files]
         if len({str(h.get("SeriesInstanceUID", "")) for h in headers}) != 1:
@@ -58,11 +77,11 @@ class UploadArchive:
         return Listing(cases=(), gone=(), cursor="")
 
     def fetch(self, case: Case, progress: Progress) -> Fetched:
-        place = self.folder / safe_name(case.id) / case.stamp[:40]
+        place = self._place(case)
         if not place.is_dir():
             raise UnknownCase(f"the uploaded image {case.id!r} is no longer here; send it again")
         if case.kind == "file":
-            return Fetched(read_volume(place / case.location, self.max_bytes), ())
+            return Fetched(read_volume(self.volume_file(case), self.max_bytes), ())
         builder = SeriesBuilder()
         for file in sorted(place.iterdir()):
             builder.add(file.read_bytes())

@@ -2,7 +2,8 @@
 
 queued ──> running ──> done | failed | stopped
    ^          │
-   └──────────┘  its process died: queued again, and the next attempt goes on from the last checkpoint
+   └──────────┘  its process died: queued again, and the next attempt goes on from the last checkpoint; one that can't
+                 work as it is configured fails at once
 """
 
 from __future__ import annotations
@@ -125,8 +126,9 @@ class Jobs:
                 sa.update(job).where(job.c.id == job_id, job.c.state.in_(["queued", "running"])).values(**values)
             )
 
-    def process_died(self, job_id: str, error: str) -> JobState:
-        """Its process is gone without having finished it: queue it again, or give up after `MAX_ATTEMPTS`."""
+    def process_died(self, job_id: str, error: str, again: bool = True) -> JobState:
+        """Its process is gone without having finished it: queue it again, or give up after `MAX_ATTEMPTS`, or at once
+        if another attempt could do no better (not `again`)."""
         with self._database.write() as connection:
             row = connection.execute(sa.select(job).where(job.c.id == job_id, job.c.state == "running")).one_or_none()
             if row is None:
@@ -134,7 +136,7 @@ class Jobs:
             state: JobState = "queued"
             if row.stop_requested:
                 state = "stopped"
-            elif row.attempt >= MAX_ATTEMPTS:
+            elif not again or row.attempt >= MAX_ATTEMPTS:
                 state = "failed"
             ended = None if state == "queued" else time.time()
             connection.execute(

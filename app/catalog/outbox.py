@@ -1,15 +1,24 @@
-"""Labels acknowledged here and not yet confirmed by the archive."""
+"""Labels acknowledged here and not yet confirmed by the archive.
+
+waiting ──> delivered
+   ^ └────> refused     waiting would not help; the label is safe here, and no longer tried
+   └───────────┘        somebody asked for another try
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from app.catalog.database import Database
 from app.catalog.schema import label, outbox
+from app.errors import Conflict, UnknownLabel
+
+DeliveryState = Literal["waiting", "delivered", "refused"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +27,7 @@ class OutboxState:
 
     waiting: int
     delivered: int
+    refused: int
     oldest: float
     error: str
 
@@ -25,11 +35,14 @@ class OutboxState:
 @dataclass(frozen=True)
 class Waiting:
     """A label that the archive doesn't have yet. `error` is why the last of `attempts` tries failed, "" before the
-    first; `next_try`, and `created`, when it was made, are in seconds since the epoch."""
+    first; `advice` is what a person can do, "" while waiting may help. `next_try`, and `created`, when it was made, are
+    in seconds since the epoch; one that is refused has no next try."""
 
     label_id: int
+    state: DeliveryState
     attempts: int
     error: str
+    advice: str
     next_try: float
     created: float
 
@@ -50,19 +63,49 @@ class Outbox:
             return [(row.label_id, row.attempts) for row in connection.execute(query)]
 
     def waiting(self, limit: int = 50) -> list[Waiting]:
-        """What isn't delivered yet, oldest label first."""
-        columns = (outbox.c.label_id, outbox.c.attempts, outbox.c.error, outbox.c.next_try, label.c.created)
-        made = sa.select(*columns).join(label, label.c.id == outbox.c.label_id)
-        query = made.where(outbox.c.state == "waiting").order_by(outbox.c.label_id).limit(limit)
-        with self._database.read() as connection:
-            return [Waiting(*row) for row in connection.execute(query)]
+        """What is to be delivered, oldest label first."""
+        return self._listed(outbox.c.state == "waiting", limit)
+
+    def refusals(self, limit: int = 50) -> list[Waiting]:
+        """What the archive will not have, oldest label first."""
+        return self._listed(outbox.c.state == "refused", limit)
+
+    def undelivered(self, limit: int) -> list[Waiting]:
+        """Both of them, oldest label first."""
+        return self._listed(outbox.c.state != "delivered", limit)
 
     def delivered(self, label_id: int, location: str) -> None:
         self._set(label_id, state="delivered", location=location, delivered=time.time(), error="")
 
     def failed(self, label_id: int, error: str, next_try: float) -> None:
         """The archive didn't take it; it is tried again at `next_try`, for ever."""
-        self._set(label_id, attempts=outbox.c.attempts + 1, error=error[:1000], next_try=next_try)
+        self._set(label_id, attempts=outbox.c.attempts + 1, error=_one_line(error)[:1000], next_try=next_try)
+
+    def refused(self, label_id: int, reason: str, advice: str) -> None:
+        """The archive will not take it; it is tried again when somebody asks for that, and `advice` is what to do
+        before."""
+        told = f"{_one_line(reason)[:1000]}\n{_one_line(advice)}"
+        self._set(label_id, state="refused", attempts=outbox.c.attempts + 1, error=told)
+
+    def try_again(self, label_id: int) -> Waiting:
+        """Somebody wants another try now. Raises `UnknownLabel`, also for labels that stay here, and `Conflict` if the
+        archive has it already."""
+        with self._database.write() as connection:
+            state = connection.scalar(sa.select(outbox.c.state).where(outbox.c.label_id == label_id))
+            if state is None:
+                raise UnknownLabel(f"no label number {label_id} goes to the archive")
+            if state == "delivered":
+                raise Conflict(f"the archive has label number {label_id} already")
+            mine = sa.update(outbox).where(outbox.c.label_id == label_id)
+            connection.execute(mine.values(state="waiting", next_try=time.time()))
+            row = connection.execute(_LISTED.where(outbox.c.label_id == label_id)).one()
+        return _waiting(row)
+
+    def try_all_again(self) -> int:
+        """The same for everything that was refused; returns how many that are."""
+        with self._database.write() as connection:
+            refused = sa.update(outbox).where(outbox.c.state == "refused")
+            return connection.execute(refused.values(state="waiting", next_try=time.time())).rowcount
 
     def hurry(self) -> None:
         """Try everything that waits at once (the archive is back)."""
@@ -81,9 +124,15 @@ class Outbox:
                 .limit(1)
             ).one_or_none()
         oldest = max(0.0, time.time() - last.next_try) if last else 0.0
-        return OutboxState(counts.get("waiting", 0), counts.get("delivered", 0), oldest, last.error if last else "")
+        return OutboxState(
+            waiting=counts.get("waiting", 0),
+            delivered=counts.get("delivered", 0),
+            refused=counts.get("refused", 0),
+            oldest=oldest,
+            error=_parts(last.error)[0] if last else "",
+        )
 
-    def whether_delivered(self, label_ids: Collection[int]) -> dict[int, bool]:
+    def states(self, label_ids: Collection[int]) -> dict[int, DeliveryState]:
         """By label id, for those of `label_ids` that go to the archive at all."""
         low, high = min(label_ids, default=0), max(label_ids, default=0)
         # A range instead of a list: a database takes only so many parameters.
@@ -91,8 +140,34 @@ class Outbox:
         wanted = set(label_ids)
         with self._database.read() as connection:
             rows = connection.execute(query).all()
-        return {row.label_id: row.state == "delivered" for row in rows if row.label_id in wanted}
+        return {row.label_id: row.state for row in rows if row.label_id in wanted}
+
+    def _listed(self, which: sa.ColumnElement[bool], limit: int) -> list[Waiting]:
+        query = _LISTED.where(which).order_by(outbox.c.label_id).limit(limit)
+        with self._database.read() as connection:
+            return [_waiting(row) for row in connection.execute(query)]
 
     def _set(self, label_id: int, **values: object) -> None:
         with self._database.write() as connection:
             connection.execute(sa.update(outbox).where(outbox.c.label_id == label_id).values(**values))
+
+
+_LISTED = sa.select(
+    outbox.c.label_id, outbox.c.state, outbox.c.attempts, outbox.c.error, outbox.c.next_try, label.c.created
+).join(label, label.c.id == outbox.c.label_id)
+
+
+def _waiting(row: sa.Row[*tuple[Any, ...]]) -> Waiting:
+    error, advice = _parts(row.error)
+    advice = advice if row.state == "refused" else ""  # one that is sent again keeps its error until the next try
+    return Waiting(row.label_id, row.state, row.attempts, error, advice, row.next_try, row.created)
+
+
+def _parts(error: str) -> tuple[str, str]:
+    """`(why, what to do)` of the column `error`, which has one line for each."""
+    reason, _, advice = error.partition("\n")
+    return reason, advice
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -85,7 +85,7 @@ outbox = sa.Table(
     "outbox",
     metadata,
     sa.Column("label_id", sa.Integer, sa.ForeignKey("label.id"), primary_key=True),
-    sa.Column("state", sa.Text, nullable=False),  # "waiting" or "delivered"
+    sa.Column("state", sa.Text, nullable=False),  # "waiting", "delivered" or "refused"
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("next_try", sa.Float, nullable=False),
     _text("error"),

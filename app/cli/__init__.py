@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.errors import ConfigurationError, SegloopError
+from app.errors import CONFIGURATION_EXIT_CODE, ConfigurationError, SegloopError
 from app.settings import Settings, load
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="One server behind every viewer.")
@@ -211,7 +211,7 @@ def main() -> None:
         cli()
     except ConfigurationError as error:
         typer.echo(f"segloop: {error}", err=True)
-        sys.exit(2)
+        sys.exit(CONFIGURATION_EXIT_CODE)
     except SegloopError as error:
         typer.echo(f"segloop: {error}", err=True)
         sys.exit(1)

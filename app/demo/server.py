@@ -51,7 +51,8 @@ class Server:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             with suppress(requests.RequestException, ValueError):
-                if _session().get(f"{self.address}/readyz", timeout=5).json()["outbox"]["waiting"] == 0:
+                outbox = _session().get(f"{self.address}/readyz", timeout=5).json()["outbox"]
+                if outbox["waiting"] == outbox["refused"] == 0:
                     return True
             time.sleep(0.5)
         return False

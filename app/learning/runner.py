@@ -3,7 +3,7 @@
 The catalog's job table is the truth. This dispatcher starts processes and looks after them; the process itself writes
 progress, result and end into the table. So a server that is killed loses nothing: the process goes on, and the next
 server adopts it by its number and start time. A process that dies without an end is queued again and goes on from its
-last checkpoint.
+last checkpoint; one that says that it can't work as it is configured is not, and its job fails with what it said.
 
 One thread does everything; `wake` and `shutdown` may be called from any other.
 """
@@ -20,6 +20,7 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
 from app.catalog.jobs import Job, Jobs
+from app.errors import CONFIGURATION_EXIT_CODE
 from app.learning.processes import alive, signal_group, started
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,11 @@ class _Running:
         if self.child is not None:
             return self.child.poll() is None
         return alive(self.pid, self.pid_started)
+
+    @property
+    def misconfigured(self) -> bool:
+        """Whether it said that it can't work as it is configured. Of a child of an earlier server nobody knows."""
+        return self.child is not None and self.child.returncode == CONFIGURATION_EXIT_CODE
 
     def how_it_ended(self) -> str:
         if self.child is None:
@@ -134,7 +140,7 @@ class JobRunner:
         if not running.lives():
             self._running = None
             if self._jobs.get(running.job_id).state == "running":
-                self._died(running.job_id, running.how_it_ended())
+                self._died(running.job_id, running.how_it_ended(), again=not running.misconfigured)
             return
         if not self._jobs.get(running.job_id).stop_requested:
             return
@@ -169,9 +175,9 @@ class JobRunner:
         self._running = _Running(job.id, child.pid, since, child)
         logger.info("job %s (%s %s) runs as process %d", job.id, job.kind, job.name, child.pid)
 
-    def _died(self, job_id: str, how: str) -> None:
+    def _died(self, job_id: str, how: str, again: bool = True) -> None:
         last = "\n".join(self.log_tail(job_id, 5))
-        state = self._jobs.process_died(job_id, f"{how}\n{last}".strip())
+        state = self._jobs.process_died(job_id, f"{how}\n{last}".strip(), again)
         logger.warning("job %s: %s; it is %s now", job_id, how, state)
 
     def _interrupt(self) -> None:

@@ -33,7 +33,12 @@ def router(services: Services) -> APIRouter:
             "ok": free >= LOW_DISK,  # the word that clients of nnInteractive look for
             "status": "ok" if free >= LOW_DISK else "disk almost full",
             "disk_free_bytes": free,
-            "outbox": {"waiting": outbox.waiting, "oldest_seconds": round(outbox.oldest), "error": outbox.error},
+            "outbox": {
+                "waiting": outbox.waiting,
+                "refused": outbox.refused,
+                "oldest_seconds": round(outbox.oldest),
+                "error": outbox.error,
+            },
             "sessions": {"open": sessions, "bytes": session_bytes},
             "archive_problem": services.sync.problem,
         }

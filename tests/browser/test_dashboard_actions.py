@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.dashboard_site import Site, open_session, serving
+from tests.browser.dashboard_site import Site, open_session, serving, submit
 from tests.browser.watching import Watched, watched
 
 pytestmark = pytest.mark.browser
@@ -60,6 +60,28 @@ def test_train_and_stop(actions: Watched, site: Site) -> None:
     expect(row).to_contain_text("stopped")
     assert site.services.rooms.catalog.jobs.get(job.id).state == "stopped"
     actions.forgive("429")
+
+
+def test_a_refused_label_shows_as_it_comes_and_is_sent_again(actions: Watched, site: Site) -> None:
+    panel = actions.page.locator("#archive")
+    case_id = next(row.case.id for row in site.services.cases.all() if not row.completed and not row.problem)
+    place = f"final/{case_id}/v0001"
+    site.archive.labels[place] = b"somebody else's"
+    label_id = submit(site.services, case_id, "ana")
+    row = panel.get_by_role("region", name="Labels that the archive refused").locator("tbody tr")
+    # Told by an event: the panel by itself is asked for every fifteen seconds only.
+    expect(row).to_contain_text("another label is stored", timeout=8_000)
+    expect(row).to_contain_text("ask for another try")
+    expect(actions.page.locator(".notices")).to_contain_text("A label was refused by the archive")
+    expect(actions.page.locator("#labels tbody tr").first).to_contain_text("refused it")
+    panel.scroll_into_view_if_needed()
+    actions.screenshot("dashboard-refused-label")
+    site.archive.labels.clear()
+    row.get_by_role("button", name="Try again").click()
+    expect(actions.page.locator("#said")).to_have_text(f"Label {label_id}: sent again")
+    expect(panel).not_to_contain_text("Refused by the archive", timeout=8_000)
+    expect(actions.page.locator("#labels tbody tr").first).to_contain_text("has it", timeout=8_000)
+    assert list(site.archive.labels) == [place]
 
 
 def test_score(actions: Watched, site: Site) -> None:

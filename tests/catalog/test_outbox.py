@@ -12,6 +12,7 @@ from app.catalog.labels import NewLabel, StoredFile
 from app.core.archive import Listing
 from app.core.case import Case
 from app.core.mask import Segment
+from app.errors import Conflict, UnknownLabel
 
 
 @pytest.fixture
@@ -40,12 +41,50 @@ def test_what_waits_is_told_oldest_first(catalog: Catalog) -> None:
     assert [one.label_id for one in catalog.outbox.waiting()] == [second]
 
 
-def test_whether_labels_are_delivered(catalog: Catalog) -> None:
+def test_what_was_refused_waits_for_a_person_and_not_for_the_clock(catalog: Catalog) -> None:
+    first, second = append(catalog, 1), append(catalog, 2)
+    catalog.outbox.refused(second, "it is\ntoo large", "Make room.")
+    assert catalog.outbox.due(time.time() + 1e9) == [(first, 0)]
+    catalog.outbox.hurry()
+    assert catalog.outbox.due(time.time()) == [(first, 0)]
+    (one,) = catalog.outbox.refusals()
+    assert (one.label_id, one.state, one.attempts) == (second, "refused", 1)
+    assert (one.error, one.advice) == ("it is too large", "Make room.")
+    assert [row.label_id for row in catalog.outbox.undelivered(10)] == [first, second]
+    state = catalog.outbox.state()
+    assert (state.waiting, state.refused, state.delivered) == (1, 1, 0)
+    again = catalog.outbox.try_again(second)
+    assert (again.state, again.error, again.advice) == ("waiting", "it is too large", "")
+    assert catalog.outbox.due(time.time() + 1) == [(first, 0), (second, 1)]
+
+
+def test_everything_that_was_refused_is_tried_again_at_once(catalog: Catalog) -> None:
+    labels = [append(catalog, number) for number in (1, 2, 3)]
+    for label_id in labels[:2]:
+        catalog.outbox.refused(label_id, "no", "")
+    catalog.outbox.failed(labels[2], "away", next_try=5e9)
+    assert catalog.outbox.try_all_again() == 2
+    assert [label_id for label_id, _ in catalog.outbox.due(time.time() + 1)] == labels[:2]
+    assert catalog.outbox.try_all_again() == 0
+
+
+def test_only_what_is_on_its_way_is_tried_again(catalog: Catalog) -> None:
+    there, stays = append(catalog, 1), append(catalog, 2, deliver=False)
+    catalog.outbox.delivered(there, "there")
+    with pytest.raises(Conflict):
+        catalog.outbox.try_again(there)
+    for label_id in (stays, 99):
+        with pytest.raises(UnknownLabel):
+            catalog.outbox.try_again(label_id)
+    assert catalog.outbox.states([there]) == {there: "delivered"}
+
+
+def test_what_became_of_labels(catalog: Catalog) -> None:
     first, second, third = append(catalog, 1), append(catalog, 2, deliver=False), append(catalog, 3)
     catalog.outbox.delivered(third, "there")
-    assert catalog.outbox.whether_delivered([third, first, second, 99]) == {first: False, third: True}
-    assert catalog.outbox.whether_delivered([third]) == {third: True}
-    assert catalog.outbox.whether_delivered([]) == {}
+    assert catalog.outbox.states([third, first, second, 99]) == {first: "waiting", third: "delivered"}
+    assert catalog.outbox.states([third]) == {third: "delivered"}
+    assert catalog.outbox.states([]) == {}
 
 
 def test_labels_newest_first_and_those_after_one(catalog: Catalog) -> None:

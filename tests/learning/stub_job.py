@@ -1,7 +1,7 @@
 """A job process for tests of the runner: `python -m tests.learning.stub_job CATALOG JOB_ID`.
 
 What it does is in the job's request: "steps" steps of 20 ms, each noted as a progress; "die": kill itself at that step,
-in the first attempt only; "deaf": ignore the wish to stop and SIGTERM.
+in the first attempt only; "deaf": ignore the wish to stop and SIGTERM; "exit": say why and end with that code.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ def main() -> int:
     print(f"attempt {job.attempt}", flush=True)
     if job.request.get("raise"):
         raise RuntimeError("the work went wrong")
+    if "exit" in job.request:
+        print("segloop: /data is no folder", file=sys.stderr)
+        return int(job.request["exit"])
     steps = int(job.request.get("steps", 1))
     for step in range(steps):
         if job.request.get("die") == step and job.attempt == 1:

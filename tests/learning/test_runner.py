@@ -110,6 +110,21 @@ def test_a_process_that_always_dies_fails_in_the_end_with_its_last_words(bench: 
     assert "the work went wrong" in failed.error
 
 
+def test_a_process_that_can_not_work_as_configured_fails_at_once_with_its_reason(bench: Bench) -> None:
+    job = bench.jobs.add("train", "m", {"exit": 2})
+    bench.runner()
+    failed = bench.until(job.id, ended)
+    assert (failed.state, failed.attempt) == ("failed", 1)
+    assert failed.error.splitlines()[-1] == "segloop: /data is no folder"
+
+
+def test_another_exit_code_is_tried_again(bench: Bench) -> None:
+    job = bench.jobs.add("train", "m", {"exit": 3})
+    bench.runner()
+    failed = bench.until(job.id, ended, seconds=60)
+    assert (failed.state, failed.attempt) == ("failed", MAX_ATTEMPTS)
+
+
 def test_a_command_that_does_not_exist_fails_the_job(bench: Bench) -> None:
     job = bench.jobs.add("score", "m", {})
     runner = JobRunner(bench.jobs, bench.folder / "jobs", lambda _: ["/nowhere/segloop"], QUICK)

@@ -19,14 +19,23 @@ from app.archives.same_object import difference
 from app.core.archive import Delivery, Receipt
 from app.dicom.parsing import parse
 from app.dicom.uids import check_uid
-from app.errors import ArchiveUnavailable, BadFile, Conflict, IntegrityError
+from app.errors import ArchiveRefuses, ArchiveUnavailable, BadFile, Conflict, IntegrityError
 
 if TYPE_CHECKING:
+    import requests
     from pydicom import Dataset
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation Storage and Label Map Segmentation Storage."""
-ANSWERED_IN_DETAIL = (200, 202, 409)
+ANSWERED_IN_DETAIL = (200, 202)
+"""Status codes whose body has to say what became of each instance (PS3.18 table 10.5.3-1); those of errors may."""
+TOO_LARGE, WRONG_KIND = 413, 415
+"""What these say of a label is as true tomorrow."""
+AS_IT_IS = (400, 404, 405, 409, 422, 501)
+"""Status codes that may be about the label or about the service (a proxy's while it starts, another address), and don't
+say which: asked again, but not often."""
+SELDOM = 600.0
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +46,9 @@ class Stow:
     options: DicomwebOptions
 
     def store(self, delivery: Delivery) -> Receipt:
-        """Store a DICOM SEG. Raises `ArchiveUnavailable`, `BadFile`, `IntegrityError`, and `Conflict` when the archive
-        holds another object under the same SOPInstanceUID."""
+        """Store a DICOM SEG. Raises `ArchiveUnavailable` when another try may do, `ArchiveRefuses` when none will,
+        `BadFile`, `IntegrityError`, and `Conflict` when the archive holds another object under the same SOPInstanceUID.
+        """
         data = delivery.file.read_bytes()
         if hashlib.sha256(data).hexdigest() != delivery.sha256:
             raise IntegrityError(f"label {delivery.tag} {delivery.number} of {delivery.case.id} has changed on disk")
@@ -67,7 +77,13 @@ class Stow:
             raise ArchiveUnavailable(f"the archive at {origin(url)} broke off while a label was read back") from error
         if len(parts) != 1:
             return False
-        found = difference(sent, parse(parts[0]))
+        try:
+            held = parse(parts[0])
+        except BadFile as error:
+            raise ArchiveUnavailable(
+                f"the archive at {origin(url)} answers with something that is not DICOM"
+            ) from error
+        found = difference(sent, held)
         if found is not None:
             raise Conflict(f"the archive at {origin(url)} holds another object under the label's UID: {found}")
         return True
@@ -88,14 +104,26 @@ class Stow:
         }
         with answers_wanted(url):
             answer = self.session.post(url, data=body, headers=headers)
-            if answer.status_code not in ANSWERED_IN_DETAIL:
-                raise refusal(url, answer.status_code)
-            stored, failed = _outcome(answer.json() if answer.content else {})
+            stored, failed = _told(answer)
         uid = str(sent.SOPInstanceUID)
         if uid in failed:
-            raise ArchiveUnavailable(f"the archive at {origin(url)} refuses a label: {_reason(failed[uid])}")
-        if uid not in stored:
-            raise ArchiveUnavailable(f"the archive at {origin(url)} doesn't confirm that it stored a label")
+            kind = ArchiveRefuses if _is_final(failed[uid]) else ArchiveUnavailable
+            raise kind(f"the archive at {origin(url)} refuses a label: {_reason(failed[uid])}")
+        if uid in stored:
+            return
+        if answer.status_code in (TOO_LARGE, WRONG_KIND):
+            why = (
+                f"it is too large ({len(data) / 2**20:.1f} MiB)"
+                if answer.status_code == TOO_LARGE
+                else "it takes no such files"
+            )
+            raise ArchiveRefuses(
+                f"the archive at {origin(url)}, or what stands before it, refuses a label: {why} (status"
+                f" {answer.status_code})"
+            )
+        if answer.status_code not in ANSWERED_IN_DETAIL:
+            raise _doubtful(url, answer.status_code)
+        raise ArchiveUnavailable(f"the archive at {origin(url)} doesn't confirm that it stored a label")
 
 
 def _outcome(answer: object) -> tuple[set[str], dict[str, int]]:
@@ -113,6 +141,31 @@ def _outcome(answer: object) -> tuple[set[str], dict[str, int]]:
         for item in result.get("FailedSOPSequence") or ()
     }
     return stored, failed
+
+
+def _told(answer: requests.Response) -> tuple[set[str], dict[str, int]]:
+    """`_outcome` of an answer; nothing where an error has no such details. Raises `ValueError`."""
+    try:
+        return _outcome(answer.json() if answer.content else {})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if answer.status_code in ANSWERED_IN_DETAIL:
+            raise ValueError("not a DICOM JSON object") from error
+        return set(), {}
+
+
+def _doubtful(url: str, status: int) -> ArchiveUnavailable:
+    error = refusal(url, status)
+    return ArchiveUnavailable(str(error), SELDOM) if status in AS_IT_IS else error
+
+
+def _is_final(code: int) -> bool:
+    """Whether a FailureReason is about the object itself (PS3.18 table I.2-2, PS3.7 annex C): its SOP class or transfer
+    syntax isn't taken, it doesn't match its SOP class, it isn't understood, it has a wrong or no value somewhere.
+
+    Not: out of resources (A7xx), a failure in processing (0110), no permission (0124), and that there is one under the
+    UID already (0111): what that is, the next try finds out.
+    """
+    return code & 0xFF00 == 0xA900 or code & 0xF000 == 0xC000 or code in (0x0106, 0x0117, 0x0120, 0x0121, 0x0122)
 
 
 def _reason(code: int) -> str:

@@ -2,7 +2,8 @@
 
 Every client's stream looks once a second at one shared reading of the catalog, so ten open dashboards ask it no more
 than one does. Jobs and progress are told as they are now, so a client that was away misses nothing by getting the
-newest state; labels are told one by one, and those made while it was away come first, by the id it saw last.
+newest state; labels are told one by one, and those made while it was away come first, by the id it saw last. That the
+archive took a label, or refused it, is told as it comes to be known; at first, what is refused now.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,16 +21,19 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from app.catalog.jobs import Job
+from app.catalog.outbox import DeliveryState, Waiting
 from app.dialects.api.jobs import shape_of
 from app.dialects.api.labels import shapes_of
 from app.dialects.api.responses import EventStream, text
-from app.dialects.api.shapes.server import ProgressShape
+from app.dialects.api.shapes.server import DeliveryShape, ProgressShape
 from app.services import Services
 
 JOBS = 20
 """How many jobs are watched: open ones are among the newest, one of a kind and model at a time."""
 MOST_LABELS = 500
 """Labels told at once; a client that was away for longer gets the next ones a second later."""
+WATCHED = 2000
+"""Labels that the archive doesn't have which are watched: the oldest. With more than that, nobody waits for each."""
 
 _HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 
@@ -53,7 +57,8 @@ def add(api: APIRouter, services: Services, pace: Pace | None = None) -> None:
         responses=text("text/event-stream"),
     )
     async def events(request: Request, last: Annotated[str, Header(alias="Last-Event-ID")] = "") -> StreamingResponse:
-        """`job` with a job, `label` with a label, `progress` with `total` and `completed`. Ends with the connection."""
+        """`job` with a job, `label` with a label, `delivery` with what became of a label on its way to the archive,
+        `progress` with `total` and `completed`. Ends with the connection."""
         told = Told(services, pulse, int(last) if last.isascii() and last.isdigit() and len(last) < 19 else None)
         sent = stream(request, told.news, chosen, getattr(request.app.state, "leaving", None))
         return StreamingResponse(sent, media_type="text/event-stream", headers=_HEADERS)
@@ -61,11 +66,13 @@ def add(api: APIRouter, services: Services, pace: Pace | None = None) -> None:
 
 @dataclass(frozen=True)
 class Reading:
-    """The state of things. `progress` is `(total, completed)`."""
+    """The state of things. `progress` is `(total, completed)`. `undelivered` are labels by their ids, read after
+    `label_id`: of the labels up to that one, those that aren't among them have arrived, or don't go to the archive."""
 
     jobs: tuple[Job, ...]
     label_id: int
     progress: tuple[int, int]
+    undelivered: Mapping[int, Waiting]
 
 
 class Pulse:
@@ -84,7 +91,9 @@ class Pulse:
             # A little less than a client's own pause, so that nobody sees the same reading twice by a hair.
             if self._reading is None or now - self._at >= 0.9 * self._seconds:
                 jobs = tuple(reversed(self._services.jobs.newest(limit=JOBS)))
-                self._reading = Reading(jobs, self._services.labels.newest_id(), self._services.cases.counts())
+                newest = self._services.labels.newest_id()
+                undelivered = {one.label_id: one for one in self._services.labels.undelivered(WATCHED)}
+                self._reading = Reading(jobs, newest, self._services.cases.counts(), undelivered)
                 self._at = now
             return self._reading
 
@@ -98,6 +107,7 @@ class Told:
         self._label_id = last
         self._jobs: dict[str, Job] = {}
         self._progress: tuple[int, int] | None = None
+        self._undelivered: dict[int, DeliveryState] = {}
 
     def news(self) -> list[bytes]:
         """Events for what has changed since the last call; the first tells everything once. Reads the catalog."""
@@ -119,7 +129,23 @@ class Told:
             if self._jobs.get(job.id) != job:
                 events.append(_event("job", shape_of(self._services, job), self._label_id))
         self._jobs = {job.id: job for job in reading.jobs}
+        events += [_event("delivery", shape, self._label_id) for shape in self._deliveries(reading.undelivered)]
         return events
+
+    def _deliveries(self, now: Mapping[int, Waiting]) -> Iterator[DeliveryShape]:
+        """What has changed with labels on their way. That a new one waits is part of its own event."""
+        # What is watched are the oldest, so that a label leaves it in one way only: by being delivered.
+        for label_id in self._undelivered.keys() - now.keys():
+            yield DeliveryShape(label_id=label_id, state="delivered")
+        for label_id, one in now.items():
+            if one.state != self._undelivered.get(label_id, "waiting"):
+                yield DeliveryShape(
+                    label_id=label_id,
+                    state=one.state,
+                    error=one.error if one.state == "refused" else "",
+                    advice=one.advice,
+                )
+        self._undelivered = {label_id: one.state for label_id, one in now.items()}
 
 
 async def stream(

@@ -16,6 +16,7 @@ from app.dialects.api.shapes.server import (
     OutboxShape,
     ProblemShape,
     ProgressShape,
+    RetryShape,
     ServerShape,
     StrategyShape,
 )
@@ -55,13 +56,26 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.get("/outbox", summary="Labels on their way to the archive")
     def outbox() -> OutboxShape:
-        """They are safe here meanwhile. `problems` are the oldest labels whose last try failed."""
-        count, waiting = services.labels.waiting()
+        """They are safe here meanwhile. `problems` are the oldest labels that were refused, and then the oldest of
+        those that wait whose last try failed."""
+        state, waiting = services.labels.outbox(), services.labels.waiting()
         return OutboxShape(
-            waiting=count,
+            waiting=state.waiting,
+            refused=state.refused,
             oldest=moment(waiting[0].created) if waiting else None,
-            problems=[ProblemShape.of(one) for one in waiting if one.error],
+            problems=[ProblemShape.of(one) for one in [*services.labels.refused(), *waiting] if one.error],
         )
+
+    @api.post("/outbox/retry", summary="Send all refused labels again")
+    def retried_all() -> RetryShape:
+        """They are sent within seconds; `/outbox` and `/events` tell what came of it."""
+        return RetryShape(retried=services.labels.deliver_all_again())
+
+    @api.post("/outbox/{label_id}/retry", summary="Send a label again")
+    def retried(label_id: int) -> ProblemShape:
+        """One that was refused, or one that waits for its next try. 404 for one that doesn't go to the archive, 409
+        for one that is there. Its `error` is that of the last try, until the next."""
+        return ProblemShape.of(services.labels.deliver_again(label_id))
 
 
 def _models(services: Services) -> list[ModelShape]:

@@ -27,10 +27,13 @@ def attention(delivery: Delivery, jobs: Jobs, sessions: Sessions) -> tuple[Notic
 def _notices(delivery: Delivery, jobs: Jobs, sessions: Sessions) -> Iterator[Notice]:
     if delivery.problem:
         yield Notice(f"The archive can't be read: {delivery.problem}", "archive")
-    refused = [one for one in delivery.stuck if one.error]
-    if refused:
+    if delivery.turned_down:
+        count = f"{delivery.refused} labels were" if delivery.refused != 1 else "A label was"
+        yield Notice(f"{count} refused by the archive: {delivery.turned_down[0].error}", "archive")
+    tried = [one for one in delivery.stuck if one.error]
+    if tried:
         count = f"{delivery.waiting} labels wait" if delivery.waiting != 1 else "A label waits"
-        yield Notice(f"{count} for the archive. The last try: {refused[0].error}", "archive")
+        yield Notice(f"{count} for the archive. The last try: {tried[0].error}", "archive")
     if delivery.unusable_cases:
         count = f"{delivery.unusable_cases} images" if delivery.unusable_cases != 1 else "An image"
         yield Notice(f"{count} can't be used and won't be offered", "archive")

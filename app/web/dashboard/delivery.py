@@ -17,7 +17,8 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Stuck:
-    """A label that waits. `error` is why the last of `tries` failed, "" before the first."""
+    """A label that the archive doesn't have. `error` is why the last of `tries` failed, "" before the first; `advice`
+    is what to do about one that was refused, which has no next try by itself."""
 
     label_id: int
     case: CaseName
@@ -25,6 +26,7 @@ class Stuck:
     tries: int
     next_try: datetime
     error: str
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class Unusable:
 
 @dataclass(frozen=True)
 class Delivery:
-    """`problem` is why the archive wasn't read at the last try; `read` is when it last was. Of `waiting` labels and
-    `unusable_cases` the first few are listed. `oldest` is when the label was made that waits for longest."""
+    """`problem` is why the archive wasn't read at the last try; `read` is when it last was. Of `waiting` and `refused`
+    labels and `unusable_cases` the first few are listed. `oldest` is when the label was made that waits for longest."""
 
     address: str
     kind: str
@@ -50,6 +52,8 @@ class Delivery:
     stuck: tuple[Stuck, ...]
     unusable_cases: int
     unusable: tuple[Unusable, ...]
+    refused: int = 0
+    turned_down: tuple[Stuck, ...] = ()
 
 
 def shown_address(studies: str) -> str:
@@ -68,6 +72,7 @@ def stuck(waiting: Waiting, label: Label, case: CaseName) -> Stuck:
         tries=waiting.attempts,
         next_try=datetime.fromtimestamp(waiting.next_try, UTC),
         error=waiting.error,
+        advice=waiting.advice,
     )
 
 

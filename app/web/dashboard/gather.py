@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 
+from app.catalog.outbox import Waiting
 from app.core.label import FINAL
 from app.services import Services
 from app.web.dashboard import delivery, jobs, prompt_sessions, queue, recent_labels
@@ -77,16 +78,21 @@ def read_labels(services: Services) -> tuple[recent_labels.RecentLabel, ...]:
     catalog = services.rooms.catalog
     labels = catalog.labels.newest_first(limit=recent_labels.SHOWN)
     names = names_of(services.cases, [label.case_id for label in labels])
-    delivered = catalog.outbox.whether_delivered([label.id for label in labels])
-    return tuple(recent_labels.recent_label(label, names[label.case_id], delivered.get(label.id)) for label in labels)
+    states = catalog.outbox.states([label.id for label in labels])
+    return tuple(recent_labels.recent_label(label, names[label.case_id], states.get(label.id)) for label in labels)
 
 
 def read_delivery(services: Services) -> delivery.Delivery:
     catalog = services.rooms.catalog
     state = catalog.outbox.state()
-    waiting = catalog.outbox.waiting(delivery.SHOWN)
-    labels = [catalog.labels.by_id(one.label_id) for one in waiting]
-    names = names_of(services.cases, [label.case_id for label in labels])
+    waiting, refused = catalog.outbox.waiting(delivery.SHOWN), catalog.outbox.refusals(delivery.SHOWN)
+    labels = {one.label_id: catalog.labels.by_id(one.label_id) for one in [*waiting, *refused]}
+    names = names_of(services.cases, [label.case_id for label in labels.values()])
+
+    def shown(one: Waiting) -> delivery.Stuck:
+        label = labels[one.label_id]
+        return delivery.stuck(one, label, names[label.case_id])
+
     unusable = delivery.unusable(catalog.cases.unusable())
     read = services.sync.read
     return delivery.Delivery(
@@ -96,10 +102,10 @@ def read_delivery(services: Services) -> delivery.Delivery:
         read=datetime.fromtimestamp(read, UTC) if read else None,
         waiting=state.waiting,
         delivered=state.delivered,
-        oldest=labels[0].created if labels else None,
-        stuck=tuple(
-            delivery.stuck(one, label, names[label.case_id]) for one, label in zip(waiting, labels, strict=True)
-        ),
+        oldest=labels[waiting[0].label_id].created if waiting else None,
+        stuck=tuple(map(shown, waiting)),
+        refused=state.refused,
+        turned_down=tuple(map(shown, refused)),
         unusable_cases=len(unusable),
         unusable=unusable[: delivery.SHOWN],
     )

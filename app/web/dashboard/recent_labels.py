@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.catalog.outbox import DeliveryState
 from app.core.label import Label
 from app.web.dashboard.case_name import CaseName
 
@@ -14,7 +15,7 @@ SHOWN = 15
 @dataclass(frozen=True)
 class RecentLabel:
     """`number` counts a case's versions under `tag`; `model` is the version, or the model, that it was made with.
-    `delivered` says whether the archive has it; None for one that stays here."""
+    `delivery` says whether the archive has it; None for one that stays here."""
 
     id: int
     case: CaseName
@@ -26,10 +27,10 @@ class RecentLabel:
     structures: tuple[str, ...]
     model: str
     comment: str
-    delivered: bool | None
+    delivery: DeliveryState | None
 
 
-def recent_label(label: Label, case: CaseName, delivered: bool | None) -> RecentLabel:
+def recent_label(label: Label, case: CaseName, delivery: DeliveryState | None) -> RecentLabel:
     return RecentLabel(
         id=label.id,
         case=case,
@@ -41,7 +42,7 @@ def recent_label(label: Label, case: CaseName, delivered: bool | None) -> Recent
         structures=tuple(segment.name for segment in label.segments),
         model=_made_with(label),
         comment=label.comment,
-        delivered=delivered,
+        delivery=delivery,
     )
 
 

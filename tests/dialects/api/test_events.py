@@ -44,12 +44,14 @@ def live(tmp_path: Path) -> Iterator[Live]:
 
 
 @contextmanager
-def listening(live: Live, last: int | None = None) -> Iterator[Iterator[Event]]:
+def listening(live: Live, last: int | None = None, deliveries: bool = False) -> Iterator[Iterator[Event]]:
     headers = {} if last is None else {"Last-Event-ID": str(last)}
     with httpx.stream("GET", f"{live.url}/api/v1/events", headers=headers, timeout=20) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert "no-store" in answer.headers["cache-control"]
-        yield events(answer.iter_lines())
+        heard = events(answer.iter_lines())
+        # The outbox goes its rounds meanwhile; what it does is of interest to its own tests.
+        yield heard if deliveries else (event for event in heard if event.kind != "delivery")
 
 
 def events(lines: Iterator[str]) -> Iterator[Event]:
@@ -128,6 +130,43 @@ def test_hidden_labels_are_not_looked_for_again_and_again(live: Live) -> None:
         assert next(heard).kind == "progress"
         later = label(live, 0)
         assert next(heard).data["id"] == later
+
+
+def delivery(heard: Iterator[Event]) -> dict[str, Any]:
+    return next(dict(event.data) for event in heard if event.kind == "delivery")
+
+
+def test_a_label_that_has_arrived_is_told(live: Live) -> None:
+    archive = live.services.rooms.archive
+    live.services.cases.volume("head")  # so that it is here while the archive isn't
+    archive.available = False
+    with listening(live, deliveries=True) as heard:
+        made = label(live, 1)
+        told = next(event for event in heard if event.kind == "label")
+        assert told.data["delivered"] is False
+        archive.available = True
+        live.services.rooms.catalog.outbox.hurry()
+        assert delivery(heard) == {"label_id": made, "state": "delivered", "error": "", "advice": ""}
+
+
+def test_a_label_that_was_refused_is_told_to_everyone_until_it_has_arrived(live: Live) -> None:
+    archive = live.services.rooms.archive
+    archive.labels["final/head/v0001"] = b"somebody else's"
+    with listening(live, deliveries=True) as first:
+        made = label(live, 1)
+        refused = delivery(first)
+        assert (refused["label_id"], refused["state"]) == (made, "refused")
+        assert "another label is stored" in refused["error"]
+        assert "another try" in refused["advice"]
+        with listening(live, deliveries=True) as second:
+            assert delivery(second) == refused
+            archive.labels.clear()
+            live.services.labels.deliver_again(made)
+            for heard in (first, second):
+                told = delivery(heard)
+                if told["state"] == "waiting":  # unless it was sent within the same second
+                    told = delivery(heard)
+                assert told == {"label_id": made, "state": "delivered", "error": "", "advice": ""}
 
 
 def test_a_last_id_that_is_none_is_no_harm(live: Live) -> None:

@@ -174,12 +174,12 @@ def test_delivery_is_told(fresh: Site) -> None:
     outbox.failed(label["id"], "the archive is away", 2e9)
     state = get(fresh, "/outbox")
     assert (state["waiting"], state["oldest"]) == (1, label["created"])
-    assert state["problems"] == [
-        {"label_id": label["id"], "error": "the archive is away", "tries": 1, "next": "2033-05-18T03:33:20Z"}
-    ]
+    (problem,) = state["problems"]
+    assert (problem["label_id"], problem["state"], problem["tries"]) == (label["id"], "waiting", 1)
+    assert (problem["error"], problem["next"]) == ("the archive is away", "2033-05-18T03:33:20Z")
     outbox.delivered(label["id"], "somewhere")
     assert get(fresh, f"/cases/{fresh.series}/labels")[0]["delivered"] is True
-    assert get(fresh, "/outbox") == {"waiting": 0, "oldest": None, "problems": []}
+    assert get(fresh, "/outbox") == {"waiting": 0, "refused": 0, "oldest": None, "problems": []}
 
 
 def test_automatic_segmentation(site: Site) -> None:

@@ -44,6 +44,8 @@ GET /models/{name}/versions
 POST /models/{name}/serve
 POST /models/{name}/rollback
 GET /outbox
+POST /outbox/retry
+POST /outbox/{label_id}/retry
 GET /device
 """
 

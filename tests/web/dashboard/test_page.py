@@ -8,14 +8,16 @@ from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 import app.web.dashboard
+from app.core.mask import Mask
 from app.core.prompt import Point
 from app.services.prompting import Viewer
 from app.web.dashboard.routes import PANELS
-from tests.dialects.monailabel.site import Site, opened
+from tests.dialects.monailabel.site import SHAPE, Site, opened
 
 FOLDER = Path(app.web.dashboard.__file__).parent
 
@@ -136,6 +138,31 @@ def test_image_that_can_not_be_used_is_named(site: Site) -> None:
     site.services.rooms.catalog.cases.mark_problem("case 07", "slices are missing")
     assert "slices are missing" in site.client.get("/dashboard/panels/archive").text
     assert "An image can&#39;t be used" in site.client.get("/dashboard/panels/attention").text
+
+
+def test_label_that_the_archive_refused_can_be_sent_again(site: Site) -> None:
+    site.services.clock.shutdown()
+    outbox = site.services.rooms.catalog.outbox
+    labels = []
+    for case_id in list(site.truth)[:2]:
+        mask = Mask.single(np.ones(SHAPE, np.uint8), ["liver"], site.services.cases.volume(case_id).geometry)
+        labels.append(site.services.labels.submit_mask(case_id, "final", mask, "ana", "test", "", {}).id)
+    outbox.refused(labels[0], "it holds <another> object", "Move it away.")
+    panel = site.client.get("/dashboard/panels/archive").text
+    assert "it holds &lt;another&gt; object" in panel
+    assert "Move it away." in panel
+    assert f'data-url="api/v1/outbox/{labels[0]}/retry"' in panel
+    assert f"outbox/{labels[1]}/retry" not in panel  # that one only waits
+    assert "outbox/retry" not in panel
+    attention = site.client.get("/dashboard/panels/attention").text
+    assert "A label was refused by the archive: it holds &lt;another&gt; object" in attention
+    recent = site.client.get("/dashboard/panels/labels").text
+    assert re.findall("<td>(waits|refused it|has it)</td>", recent) == ["waits", "refused it"]
+    outbox.refused(labels[1], "no", "")
+    panel = site.client.get("/dashboard/panels/archive").text
+    assert 'data-url="api/v1/outbox/retry"' in panel
+    assert "Try all 2 again" in panel
+    assert "No label waits for the archive." in panel
 
 
 def test_archive_that_is_away(site: Site) -> None:

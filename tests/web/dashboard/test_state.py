@@ -35,6 +35,18 @@ def test_archive_that_is_away_and_labels_it_refused() -> None:
     ]
 
 
+def test_labels_that_the_archive_will_not_have() -> None:
+    refused = Stuck(1, CASE, SINCE, 1, SINCE, "it is too large", "Make room.")
+    once = replace(WELL, refused=1, turned_down=(refused,))
+    assert [one.text for one in attention(once, NO_JOBS, IDLE)] == [
+        "A label was refused by the archive: it is too large"
+    ]
+    more = replace(WELL, refused=30, turned_down=(refused, refused))
+    assert [one.text for one in attention(more, NO_JOBS, IDLE)] == [
+        "30 labels were refused by the archive: it is too large"
+    ]
+
+
 def test_a_label_on_its_first_try_is_no_matter() -> None:
     fresh = replace(WELL, waiting=1, stuck=(Stuck(1, CASE, SINCE, 0, SINCE, ""),))
     assert attention(fresh, NO_JOBS, IDLE) == ()

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from app.catalog.outbox import Waiting
+from app.catalog.outbox import DeliveryState, Waiting
 from app.catalog.versions import ModelVersion
 from app.core.model import ModelCard, ModelKind, Option
 from app.dialects.api.shapes.moments import moment
@@ -93,26 +93,50 @@ class DeviceShape(BaseModel):
 
 
 class ProblemShape(BaseModel):
-    """A label that the archive didn't take the last time; it is tried again at `next`."""
+    """A label that the archive didn't take the last time, and why. One that is `waiting` is tried again at `next`; one
+    that is `refused` is not, until somebody asks for it (`next` is null): `advice` says what to do before."""
 
     label_id: int
+    state: DeliveryState
     error: str
+    advice: str
     tries: int
-    next: datetime
+    next: datetime | None
 
     @classmethod
     def of(cls, waiting: Waiting) -> ProblemShape:
         return cls(
-            label_id=waiting.label_id, error=waiting.error, tries=waiting.attempts, next=moment(waiting.next_try)
+            label_id=waiting.label_id,
+            state=waiting.state,
+            error=waiting.error,
+            advice=waiting.advice,
+            tries=waiting.attempts,
+            next=moment(waiting.next_try) if waiting.state == "waiting" else None,
         )
 
 
 class OutboxShape(BaseModel):
-    """Labels that are safe here and not yet confirmed by the archive. `oldest` is when the first of them was made."""
+    """Labels that are safe here and not confirmed by the archive. `oldest` is when the first that waits was made."""
 
     waiting: int
+    refused: int
     oldest: datetime | None
     problems: list[ProblemShape]
+
+
+class RetryShape(BaseModel):
+    """How many labels are tried again."""
+
+    retried: int
+
+
+class DeliveryShape(BaseModel):
+    """What became of a label on its way to the archive. `error` and `advice` are "" unless it was refused."""
+
+    label_id: int
+    state: DeliveryState
+    error: str = ""
+    advice: str = ""
 
 
 class VersionShape(BaseModel):

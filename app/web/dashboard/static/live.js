@@ -1,10 +1,12 @@
-// Keeping up to date: the server tells of jobs and labels as they come; the rest is asked for now and then.
+// Keeping up to date: the server tells of jobs, labels and their delivery as they come; the rest is asked for now and
+// then.
 
 import { panels, refresh } from "./panels.js";
 
 const TOLD = {
   job: ["jobs", "models", "learning", "queue", "attention"],
   label: ["progress", "labels", "queue", "sessions", "archive", "attention"],
+  delivery: ["archive", "labels", "attention"],
   progress: ["progress", "queue"],
 };
 const UNTOLD = ["archive", "sessions", "attention"];
@@ -41,7 +43,7 @@ function listen() {
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, SLOW);
   });
   source.addEventListener("job", (event) => onJob(JSON.parse(event.data)));
-  for (const kind of ["label", "progress"]) source.addEventListener(kind, () => gather(TOLD[kind]));
+  for (const kind of ["label", "delivery", "progress"]) source.addEventListener(kind, () => gather(TOLD[kind]));
 }
 
 /** Progress is drawn at once; only a job that is new, or came to an end, needs its panels again. */

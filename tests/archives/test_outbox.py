@@ -1,0 +1,164 @@
+"""The outbox: what is tried again, for how long, and what waits for a person."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from app.archives.label_store import LabelStore
+from app.archives.outbox import LONGEST_WAIT, Postman
+from app.catalog import Catalog
+from app.catalog.labels import NewLabel, StoredFile
+from app.core.archive import Delivery, Fetched, Listing, Receipt
+from app.core.case import Case
+from app.core.mask import Segment
+from app.core.progress import Progress
+from app.errors import (
+    ArchiveRefuses,
+    ArchiveUnavailable,
+    BadFile,
+    Conflict,
+    IntegrityError,
+    NoRoom,
+    NotSupported,
+    UnknownCase,
+)
+
+FOREVER = 1e12
+"""Seconds since the epoch by which everything that is ever tried again is due."""
+
+
+@dataclass
+class Archive:
+    """Answers as it is told to: `errors` by the number of the label; it takes all others."""
+
+    errors: dict[int, Exception] = field(default_factory=dict)
+    stored: list[int] = field(default_factory=list)
+    name: str = "told"
+
+    def store(self, delivery: Delivery) -> Receipt:
+        if delivery.number in self.errors:
+            raise self.errors[delivery.number]
+        self.stored.append(delivery.number)
+        return Receipt(f"v{delivery.number}")
+
+    def list(self, cursor: str | None) -> Listing:
+        return Listing((), (), "")
+
+    def fetch(self, case: Case, progress: Progress) -> Fetched:
+        raise UnknownCase(case.id)
+
+    def check(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass
+class Post:
+    catalog: Catalog
+    archive: Archive
+    postman: Postman
+
+    def submit(self, number: int) -> int:
+        new = NewLabel("1.2.1", "final", f"sent {number}", (Segment(1, "liver"),), "ana", "", "", "", "", {})
+        return self.catalog.labels.append(new, number, StoredFile(f"{number}.dcm", "", f"2.25.{number}"), True).id
+
+    def again(self) -> int:
+        """A round in which everything that waits is due."""
+        self.catalog.outbox.hurry()
+        return self.postman.deliver_due()
+
+
+@pytest.fixture
+def post(tmp_path: Path) -> Iterator[Post]:
+    catalog = Catalog.open(tmp_path / "catalog.sqlite")
+    catalog.cases.apply(Listing((Case("1.2.1", "series", "1"),), (), ""), "sync")
+    archive = Archive()
+    yield Post(catalog, archive, Postman(catalog, LabelStore(tmp_path, "labelmap"), lambda origin: archive))
+    catalog.close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Conflict("another object is there"),
+        ArchiveRefuses("it is too large"),
+        IntegrityError("the file has changed"),
+        NotSupported("no volume files"),
+        BadFile("no DICOM SEG"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_waiting_does_not_mend_is_tried_once_and_kept(post: Post, error: Exception) -> None:
+    label_id = post.submit(1)
+    post.archive.errors[1] = error
+    assert post.again() == 0
+    assert post.catalog.outbox.due(FOREVER) == []
+    (refused,) = post.catalog.outbox.refusals()
+    assert (refused.label_id, refused.error, refused.attempts) == (label_id, str(error), 1)
+    assert refused.advice
+    assert post.catalog.labels.by_id(label_id).number == 1
+    post.archive.errors.clear()
+    assert post.again() == 0  # not by itself
+    post.catalog.outbox.try_again(label_id)
+    assert post.postman.deliver_due() == 1
+    assert post.archive.stored == [1]
+    assert post.catalog.outbox.state().delivered == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ArchiveUnavailable("away"),
+        NoRoom("full"),
+        UnknownCase("not listed now"),
+        OSError("the disk isn't mounted"),
+        RuntimeError("a fault in a library"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_may_get_better_is_tried_for_ever(post: Post, error: Exception) -> None:
+    post.submit(1)
+    post.archive.errors[1] = error
+    for _ in range(3):
+        assert post.again() == 0
+    (waiting,) = post.catalog.outbox.waiting()
+    assert waiting.attempts == 3
+    assert str(error) in waiting.error
+    assert waiting.next_try > time.time()
+    assert post.catalog.outbox.refusals() == []
+    post.archive.errors.clear()
+    assert post.again() == 1
+
+
+def test_one_label_keeps_no_other_from_going(post: Post) -> None:
+    for number in (1, 2, 3):
+        post.submit(number)
+    post.archive.errors = {1: RuntimeError("a fault"), 2: Conflict("another is there")}
+    assert post.postman.deliver_due() == 1
+    assert post.archive.stored == [3]
+
+
+def test_an_archive_that_was_away_for_weeks_is_still_asked(post: Post) -> None:
+    label_id = post.submit(1)
+    post.archive.errors[1] = ArchiveUnavailable("away")
+    with post.catalog.database.write() as connection:
+        connection.exec_driver_sql("UPDATE outbox SET attempts = 5000")  # 2.0 ** 5000 is no number
+    assert post.postman.deliver_due() == 0
+    (waiting,) = post.catalog.outbox.waiting()
+    assert (waiting.label_id, waiting.attempts) == (label_id, 5001)
+    assert waiting.next_try - time.time() < 1.3 * LONGEST_WAIT
+
+
+def test_the_archives_own_wish_for_a_wait_counts(post: Post) -> None:
+    post.submit(1)
+    post.archive.errors[1] = ArchiveUnavailable("busy", retry_after=300.0)
+    post.postman.deliver_due()
+    (waiting,) = post.catalog.outbox.waiting()
+    assert 290 < waiting.next_try - time.time() < 310
