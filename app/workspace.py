@@ -21,7 +21,7 @@ class Workspace:
     | `labels/` | every label version, never overwritten |
     | `models/` | model versions, never overwritten |
     | `uploads/` | images that clients sent |
-    | `sessions/` | what was done in each prompt session |
+    | `sessions/` | what was done in each prompt session, and a snapshot of it |
     | `cache/` | fetched volumes; may be deleted when the server is down |
     | `jobs/` | logs and checkpoints of jobs |
     | `incoming/` | uploads on their way in; emptied at start |

@@ -56,4 +56,5 @@ def serve_version(settings: Settings, version_id: str) -> None:
 
 def _desk(settings: Settings) -> ModelDesk:
     rooms = Rooms.open(settings, MemoryArchive())  # models need no studies
-    return ModelDesk(rooms, open_models(rooms, Device("cpu")))
+    device = Device("cpu")
+    return ModelDesk(rooms, open_models(rooms, device), device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,19 @@ class ModelCard:
     options: Mapping[str, Option | tuple[str, ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class SessionState:
+    """What a session has in memory besides its volume and its mask, so that it can go on elsewhere without predicting.
+
+    `form` names the program that made it, with its version; only a session of the same form takes it. `values` are
+    what JSON knows; `parts` are bytes by name.
+    """
+
+    form: str
+    values: Mapping[str, Any]
+    parts: Mapping[str, bytes]
+
+
 class InteractiveSession(Protocol):
     """One person, one volume, one mask in progress.
 
@@ -50,6 +63,10 @@ class InteractiveSession(Protocol):
 
     @property
     def mask(self) -> NDArray[np.uint8]: ...
+
+    @property
+    def version(self) -> str:
+        """The weights it computes with for as long as it lives, as the model's card named them when it was opened."""
 
     @property
     def undoable(self) -> bool:
@@ -72,6 +89,18 @@ class InteractiveSession(Protocol):
 
     def reset(self) -> Region | None:
         """Forget all prompts and empty the mask."""
+
+    def capture(self) -> SessionState | None:
+        """What it takes to go on from here, undo included; None if this session can't tell. Changes nothing and takes
+        a few hundredths of a second."""
+
+    def restore(self, state: SessionState, mask: NDArray[np.uint8]) -> None:
+        """Go on from where another session with the same volume, options and weights was captured; `mask` is what it
+        had. For a session in which nothing was done yet. Raises `BadFile` if it doesn't fit; the session is of no use
+        then."""
+
+    def adopt(self, mask: NDArray[np.uint8]) -> None:
+        """Begin with a mask that other weights made, exactly as it is. There is nothing to undo then."""
 
     def close(self) -> None:
         """Give memory back. The session can't be used afterwards."""

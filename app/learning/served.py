@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.catalog.versions import ModelVersion
 from app.core.model import AutomaticModel, InteractiveModel
 from app.errors import BadFile, ConfigurationError, UnknownModel
 from app.learning.rooms import Rooms
@@ -19,12 +20,13 @@ def open_models(rooms: Rooms, device: Device) -> dict[str, AnyModel]:
     return {name: open_model(rooms, name, device) for name in rooms.settings.models}
 
 
-def open_model(rooms: Rooms, name: str, device: Device) -> AnyModel:
-    """One of them. Raises `UnknownModel` for a name that the settings don't have, `ConfigurationError` as above."""
+def open_model(rooms: Rooms, name: str, device: Device, version: ModelVersion | None = None) -> AnyModel:
+    """One of them, with the weights it serves or those of `version`. Raises `UnknownModel` for a name that the settings
+    don't have, `ConfigurationError` as above."""
     settings = rooms.settings.models.get(name)
     if settings is None:
         raise UnknownModel(f"no model {name!r}; there are: {', '.join(rooms.settings.models)}")
-    served = rooms.catalog.versions.served(name)
+    served = version or rooms.catalog.versions.served(name)
     options = ModelOptions(
         type=settings.type,
         source=settings.source,

@@ -63,8 +63,9 @@ class Deepgrow:
         """See `InteractiveModel.open`. Raises `ModelNotTrained`, `BadInput`, `BadOption`."""
         chosen(self.card, options)
         check_volume(volume)
-        predict = _Predict(self._served.get(), self._device, volume)
-        return PromptSession(volume.geometry.shape, self.accepts, predict)
+        loaded = self._served.get()
+        predict = _Predict(loaded, self._device, volume)
+        return PromptSession(volume.geometry.shape, self.accepts, predict, loaded.version.name)
 
     def session_bytes(self, volume: Volume) -> int:
         """The prepared image, the mask with its successor and difference, and three channels and the answer for a box

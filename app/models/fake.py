@@ -47,7 +47,7 @@ class FakeInteractive:
                 _paint(grown, prompt, radius)
             return grown
 
-        return PromptSession(volume.geometry.shape, self.accepts, grow)
+        return PromptSession(volume.geometry.shape, self.accepts, grow, self.card.version)
 
     def session_bytes(self, volume: Volume) -> int:
         """The mask, its successor, and their difference: one byte a voxel each."""

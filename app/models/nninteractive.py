@@ -7,17 +7,17 @@ choke on before it gets there, and says which voxels changed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.model import InteractiveSession, ModelCard, Option
+from app.core.model import InteractiveSession, ModelCard, Option, SessionState
 from app.core.prompt import Box, InitialMask, Lasso, Point, Prompt, Region, Scribble
 from app.core.volume import Index, Volume
-from app.errors import BadOption, BadPrompt, SegloopError
+from app.errors import BadFile, BadOption, BadPrompt, SegloopError
 from app.models.checks import check_prompt, check_volume
 from app.models.device import Device
 from app.models.nninteractive_folder import ModelFolder, read_folder
@@ -31,6 +31,7 @@ from app.models.nninteractive_library import (
     read_capabilities,
     repeatable,
 )
+from app.models.nninteractive_state import form_of, put_back, take
 from app.models.options import chosen
 
 _EVERY: frozenset[type[Prompt]] = frozenset({Point, Box, Scribble, Lasso, InitialMask})
@@ -131,6 +132,10 @@ class NnInteractiveSession:
         return self._mask
 
     @property
+    def version(self) -> str:
+        return self._folder.version
+
+    @property
     def undoable(self) -> bool:
         return self._undoable
 
@@ -189,6 +194,42 @@ class NnInteractiveSession:
         self._clicks = ()
         return self._copy(Region.whole(self._shape))
 
+    def capture(self) -> SessionState | None:
+        """See `InteractiveSession.capture`. The library's buffer isn't in it: it equals the mask between two calls."""
+        library = self._open_library()
+        form = form_of(library)
+        if form is None:
+            return None
+        values, parts = take(library)
+        ours = {
+            "undoable": self._undoable,
+            "clicks": _listed(self._clicks),
+            "clicks_before": _listed(self._clicks_before),
+        }
+        return SessionState(form, {"library": values, **ours}, parts)
+
+    def restore(self, state: SessionState, mask: NDArray[np.uint8]) -> None:
+        """See `InteractiveSession.restore`."""
+        library = self._open_library()
+        if state.form != form_of(library) or mask.shape != self._mask.shape:
+            raise BadFile(f"a session's state of the form {state.form!r} and {mask.shape} voxels doesn't fit here")
+        try:
+            put_back(library, state.values["library"], state.parts)
+            self._undoable = bool(state.values["undoable"])
+            self._clicks = _unlisted(state.values["clicks"])
+            self._clicks_before = _unlisted(state.values["clicks_before"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadFile(f"a session's state can't be read: {error!r}") from error
+        self._target[...] = mask
+        self._mask[...] = mask
+
+    def adopt(self, mask: NDArray[np.uint8]) -> None:
+        """See `InteractiveSession.adopt`."""
+        self.add(InitialMask(mask != 0), unchecked=True)
+        self._open_library()._undo_log = None
+        self._undoable = False
+        self._clicks_before = ()
+
     def close(self) -> None:
         if self._library is not None:
             self._library.executor.shutdown(wait=False)
@@ -243,6 +284,14 @@ def _click(prompt: Prompt) -> Click | None:
         painted = np.argwhere(prompt.voxels)
         return Click(_index(painted[len(painted) // 2] + np.array(prompt.region.low)), prompt.include)
     return None
+
+
+def _listed(clicks: Sequence[Click]) -> list[list[int]]:
+    return [[*click.index, int(click.positive)] for click in clicks]
+
+
+def _unlisted(clicks: Sequence[Sequence[int]]) -> tuple[Click, ...]:
+    return tuple(Click((k, j, i), bool(positive)) for k, j, i, positive in clicks)
 
 
 def _flat(region: Region) -> Region:

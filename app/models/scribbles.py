@@ -74,7 +74,7 @@ class Scribbles:
             after[region.slices] = _cut(image, chance, seeds, smoothness, sigma)
             return after
 
-        return PromptSession(volume.geometry.shape, self.accepts, predict)
+        return PromptSession(volume.geometry.shape, self.accepts, predict, self.card.version)
 
     def session_bytes(self, volume: Volume) -> int:
         """The mask, its successor and their difference, and the graph while it is cut."""

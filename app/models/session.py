@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.model import Option
+from app.core.model import Option, SessionState
 from app.core.prompt import InitialMask, Prompt, Region
+from app.core.prompt_json import decoded_prompt, encoded_prompt
 from app.core.volume import Index
-from app.errors import BadOption, SegloopError
+from app.errors import BadFile, BadOption, SegloopError
 from app.models.checks import check_prompt
+from app.models.packed_arrays import packed, unpacked
+
+_FORM = "prompts 1"
+"""Of a session's state. To be counted up when a model begins to make something else of the same prompts."""
 
 
 class Predict(Protocol):
@@ -39,12 +44,16 @@ class _Before:
 
 
 class PromptSession:
-    """One mask in progress that is predicted anew from all prompts. Keeps `app.core.model.InteractiveSession`."""
+    """One mask in progress that is predicted anew from all prompts. Keeps `app.core.model.InteractiveSession`.
 
-    def __init__(self, shape: Index, accepts: frozenset[type[Prompt]], predict: Predict) -> None:
+    `version` names the weights that `predict` uses.
+    """
+
+    def __init__(self, shape: Index, accepts: frozenset[type[Prompt]], predict: Predict, version: str) -> None:
         self._mask = np.zeros(shape, np.uint8)
         self._accepts = accepts
         self._predict: Predict | None = predict
+        self._version = version
         self._prompts: tuple[Prompt, ...] = ()
         self._noted = 0
         self._before: _Before | None = None
@@ -52,6 +61,10 @@ class PromptSession:
     @property
     def mask(self) -> NDArray[np.uint8]:
         return self._mask
+
+    @property
+    def version(self) -> str:
+        return self._version
 
     @property
     def undoable(self) -> bool:
@@ -96,6 +109,35 @@ class PromptSession:
         if options:
             raise BadOption("the options of this model can't be changed while it is in use; open the image again")
 
+    def capture(self) -> SessionState | None:
+        """See `InteractiveSession.capture`: the prompts, and what undo goes back to."""
+        values: dict[str, Any] = {"prompts": _encoded(self._prompts), "noted": self._noted, "before": None}
+        parts = {}
+        before = self._before
+        if before is not None:
+            values["before"] = {"prompts": _encoded(before.prompts), "noted": before.noted, "region": None}
+            if before.region is not None and before.voxels is not None:
+                values["before"]["region"] = [before.region.low, before.region.high]
+                parts["before"] = packed(before.voxels)
+        return SessionState(_FORM, values, parts)
+
+    def restore(self, state: SessionState, mask: NDArray[np.uint8]) -> None:
+        """See `InteractiveSession.restore`."""
+        if state.form != _FORM or mask.shape != self._mask.shape:
+            raise BadFile(f"a session's state of the form {state.form!r} and {mask.shape} voxels doesn't fit here")
+        try:
+            self._prompts = _decoded(state.values["prompts"], self._shape)
+            self._noted = int(state.values["noted"])
+            self._before = _decoded_before(state, self._shape)
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadFile(f"a session's state can't be read: {error!r}") from error
+        self._mask[...] = mask
+
+    def adopt(self, mask: NDArray[np.uint8]) -> None:
+        """See `InteractiveSession.adopt`."""
+        self._write(mask)
+        self._prompts, self._noted, self._before = (), 0, None
+
     def close(self) -> None:
         self._predict = None
         self._prompts = ()
@@ -126,3 +168,25 @@ class PromptSession:
         old = self._mask[region.slices].copy()
         self._mask[region.slices] = after[region.slices]
         return region, old
+
+
+def _encoded(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
+    return [encoded_prompt(prompt) for prompt in prompts]
+
+
+def _decoded(prompts: Sequence[Mapping[str, Any]], shape: Index) -> tuple[Prompt, ...]:
+    return tuple(decoded_prompt(values, shape) for values in prompts)
+
+
+def _decoded_before(state: SessionState, shape: Index) -> _Before | None:
+    values = state.values["before"]
+    if values is None:
+        return None
+    prompts, noted = _decoded(values["prompts"], shape), int(values["noted"])
+    if values["region"] is None:
+        return _Before(prompts, noted, None, None)
+    (a, b, c), (d, e, f) = values["region"]
+    region = Region((a, b, c), (d, e, f))
+    if not region.within(shape):
+        raise BadFile(f"a session's state has changes at {region}, outside of its {shape} voxels")
+    return _Before(prompts, noted, region, unpacked(state.parts["before"], region.shape, np.uint8))

@@ -31,10 +31,12 @@ from app.services.matching import Matcher
 from app.services.models import ModelDesk
 from app.services.next_case import NextCaseDesk
 from app.services.prompting import PromptDesk
+from app.services.resuming import WaysBack
 from app.services.schedule import JobsThatAreDue
 from app.services.sent_images import SentImages
 from app.services.session_log import SessionLog
 from app.services.sessions import SessionDesk
+from app.services.snapshots import Snapshots
 from app.services.sync import SyncDesk
 from app.settings import Settings
 
@@ -52,6 +54,7 @@ class Services:
     prompting: PromptDesk
     sessions: SessionDesk
     sent: SentImages
+    snapshots: Snapshots
     automatic: AutomaticDesk
     labels: LabelDesk
     next_case: NextCaseDesk
@@ -67,14 +70,16 @@ class Services:
         """Build everything; nothing runs in the background before `start`."""
         rooms = Rooms.open(settings, archive)
         device = Device(settings.device, threads=settings.threads or None, touched=rooms.paths.interaction)
-        models = ModelDesk(rooms, open_models(rooms, device))
+        models = ModelDesk(rooms, open_models(rooms, device), device)
         cases = CaseDesk(rooms)
         runner = JobRunner(rooms.catalog.jobs, rooms.paths.jobs, _job_command(rooms))
         jobs = JobDesk(rooms, models, runner, lambda: plugins.trainers().found)
         sync = SyncDesk(rooms)
         sent = SentImages(rooms, cases)
         log = SessionLog(rooms.paths.sessions)
-        prompting = PromptDesk(cases, models, device, sent, log, settings.sessions)
+        snapshots = Snapshots(log)
+        ways = WaysBack(log, snapshots, models)
+        prompting = PromptDesk(cases, models, device, sent, log, snapshots, ways, settings.sessions)
         labels = LabelDesk(rooms, cases, models)
         postman = Postman(rooms.catalog, rooms.labels, rooms.archive_of)
         due = JobsThatAreDue(rooms, jobs, models)
@@ -84,6 +89,7 @@ class Services:
                 Recurring("outbox", 2.0, postman.deliver_due),
                 Recurring("models", 2.0, models.refresh),
                 Recurring("due", 10.0, due.queue),
+                Recurring("snapshots", 5.0, prompting.keep_resting),
                 Recurring("sweep", 60.0, lambda: _sweep(prompting, cases)),
             ]
         )
@@ -95,8 +101,9 @@ class Services:
             prompting=prompting,
             automatic=AutomaticDesk(cases, models, device),
             labels=labels,
-            sessions=SessionDesk(log, prompting, labels, Matcher(rooms, cases), sent),
+            sessions=SessionDesk(log, prompting, labels, Matcher(rooms, cases)),
             sent=sent,
+            snapshots=snapshots,
             next_case=NextCaseDesk(rooms, cases, plugins.strategies().found, models.probabilistic()),
             models=models,
             loaded=LoadedModels(settings, models, device, rooms.paths),
@@ -132,6 +139,7 @@ class Services:
         self.sync.close()
         self.jobs.runner.shutdown()
         self.prompting.close_all()
+        self.snapshots.settle()
         self.sent.settle()
         self.loaded.close()
         self.device.shutdown()

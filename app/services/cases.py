@@ -13,7 +13,7 @@ from app.catalog.scores import CaseScore
 from app.core.progress import unheard
 from app.core.volume import Volume
 from app.dicom.source_slices import SourceSlice, source_slices
-from app.errors import BadInput, Conflict
+from app.errors import BadInput, Conflict, UnknownCase
 from app.learning.rooms import Rooms
 
 
@@ -104,9 +104,21 @@ class CaseDesk:
         self.rooms.catalog.cases.add_upload(case, expires, offered)
         return self.get(case_id)
 
+    def add_sent(self, file: Path, case_id: str, digest: str, seconds: float) -> Path:
+        """Take over a NIfTI file of the server's own making as a session's image, and say where it is now. One that
+        was kept for good stays so; others expire after `seconds`. `digest` is that of its voxels."""
+        try:
+            kept = self.get(case_id).expires is None
+        except UnknownCase:
+            kept = False
+        case = self.rooms.uploads.adopt(file, case_id, digest)
+        self.rooms.catalog.cases.add_upload(case, None if kept else time.time() + seconds, offered=False)
+        return self.rooms.uploads.volume_file(case)
+
     def touch(self, case_id: str, seconds: float) -> None:
-        """Restart a session image's clock."""
-        self.rooms.catalog.cases.set_expiry(case_id, time.time() + seconds)
+        """Restart a session image's clock; one that was kept has none."""
+        if self.get(case_id).expires is not None:
+            self.rooms.catalog.cases.set_expiry(case_id, time.time() + seconds)
 
     def keep(self, case_id: str) -> None:
         """Make a session's image a case like any other: it no longer expires."""

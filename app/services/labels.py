@@ -11,7 +11,7 @@ from typing import Any
 
 from app.archives.label_store import derived_uid
 from app.catalog.labels import NewLabel
-from app.catalog.outbox import Waiting
+from app.catalog.outbox import OutboxState, Waiting
 from app.core.label import FINAL, Label
 from app.core.mask import Mask
 from app.core.progress import unheard
@@ -70,13 +70,17 @@ class LabelDesk:
         model: str,
         info: Mapping[str, Any],
         comment: str = "",
+        version: str = "",
     ) -> Label:
-        """Keep a mask that was made here. Raises `UnknownCase`, `GeometryMismatch`."""
+        """Keep a mask that was made here, with the weights of `version` of the model ("": those served now).
+
+        Raises `UnknownCase`, `GeometryMismatch`.
+        """
         difference = self.cases.volume(case_id).geometry.difference(mask.geometry)
         if difference is not None:
             raise BadInput(f"the mask doesn't lie on the image's voxels: {difference}")
         digest = _digest(mask)
-        return self._keep(case_id, tag, mask, digest, who, client, model, comment, info)
+        return self._keep(case_id, tag, mask, digest, who, client, model, comment, info, version)
 
     def submit_seg(self, case_id: str, file: bytes, who: str, client: str) -> Label:
         """Keep a DICOM SEG that a viewer stored as the next final version. When this returns, it is safe.
@@ -116,12 +120,32 @@ class LabelDesk:
 
     def whether_delivered(self, label_ids: Collection[int]) -> dict[int, bool]:
         """Whether the archive has confirmed a label, by its id; labels that don't go there are left out."""
-        return self.rooms.catalog.outbox.whether_delivered(label_ids)
+        return {key: state == "delivered" for key, state in self.rooms.catalog.outbox.states(label_ids).items()}
 
-    def waiting(self, limit: int = 50) -> tuple[int, list[Waiting]]:
-        """How many labels the archive has not confirmed, and the oldest of them, oldest first."""
-        outbox = self.rooms.catalog.outbox
-        return outbox.state().waiting, outbox.waiting(limit)
+    def outbox(self) -> OutboxState:
+        """How many labels the archive has, doesn't have yet, and will not have."""
+        return self.rooms.catalog.outbox.state()
+
+    def waiting(self, limit: int = 50) -> list[Waiting]:
+        """Labels that the archive has not confirmed yet, oldest first."""
+        return self.rooms.catalog.outbox.waiting(limit)
+
+    def refused(self, limit: int = 50) -> list[Waiting]:
+        """Labels that the archive will not have, oldest first; nobody sends them until someone asks for that."""
+        return self.rooms.catalog.outbox.refusals(limit)
+
+    def undelivered(self, limit: int) -> list[Waiting]:
+        """Both of them, oldest first."""
+        return self.rooms.catalog.outbox.undelivered(limit)
+
+    def deliver_again(self, label_id: int) -> Waiting:
+        """Send a label at once, also one that was refused. Raises `UnknownLabel` for one that doesn't go to the
+        archive, `Conflict` for one that is there."""
+        return self.rooms.catalog.outbox.try_again(label_id)
+
+    def deliver_all_again(self) -> int:
+        """Send everything that was refused; returns how many labels that are."""
+        return self.rooms.catalog.outbox.try_all_again()
 
     def history(self, case_id: str) -> list[Label]:
         """Every version of every tag, oldest first."""
@@ -222,6 +246,7 @@ class LabelDesk:
         model: str,
         comment: str,
         info: Mapping[str, Any],
+        version: str = "",
     ) -> Label:
         row = self.cases.get(case_id)
         algorithm = self.models.provenance(model)
@@ -234,7 +259,7 @@ class LabelDesk:
             author=who,
             client=client,
             model=model,
-            model_version=self.models.version(model),
+            model_version=version or self.models.version(model),
             comment=comment,
             info=info,
         )

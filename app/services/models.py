@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
+from weakref import WeakValueDictionary
 
 from app.catalog.versions import ModelVersion
 from app.core.mask import Algorithm, Mask
@@ -16,10 +17,12 @@ from app.core.model import AutomaticModel, InteractiveModel, ModelCard, Option
 from app.core.progress import Progress
 from app.core.prompt import Prompt
 from app.core.volume import Index, Volume
-from app.errors import ModelNotTrained, NotSupported, SegloopError, UnknownModel
+from app.errors import ConfigurationError, ModelNotTrained, NotSupported, SegloopError, UnknownModel
 from app.learning.rooms import Rooms
-from app.learning.served import AnyModel
+from app.learning.served import AnyModel, open_model
+from app.models.device import Device
 from app.models.importing import import_monailabel
+from app.models.library import TRAINED
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +46,12 @@ class WeightsInfo:
 class ModelDesk:
     """`models` are those of the settings, by name, in their order. Thread-safe."""
 
-    def __init__(self, rooms: Rooms, models: Mapping[str, AnyModel]) -> None:
+    def __init__(self, rooms: Rooms, models: Mapping[str, AnyModel], device: Device) -> None:
         self._rooms = rooms
         self._models = models
+        self._device = device
+        # Weights of earlier versions, for as long as a session computes with them.
+        self._earlier: WeakValueDictionary[tuple[str, str], InteractiveModel] = WeakValueDictionary()
         self._moving = threading.Lock()
         self._pointed: dict[str, str] = {}
         self.refresh()
@@ -64,6 +70,28 @@ class ModelDesk:
     def interactive(self, name: str) -> InteractiveModel:
         """A model that takes prompts. Raises `UnknownModel`, `NotSupported`, `ModelNotTrained`."""
         return cast(InteractiveModel, self._ready(name, ("interactive", "scribbles"), "takes no prompts"))
+
+    def interactive_at(self, name: str, version: str) -> InteractiveModel | None:
+        """A model that takes prompts with the weights that its card called `version` once: those served, or earlier
+        ones that are in the model store. None if there are none such. Raises as `interactive`."""
+        served = self.interactive(name)
+        if served.card.version == version:
+            return served
+        if self._rooms.settings.models[name].type not in TRAINED:
+            return None  # the weights of other types aren't kept here
+        stored = {Path(stored.folder).name: stored for stored in self._rooms.catalog.versions.listed(name)}
+        if version not in stored:
+            return None
+        with self._moving:
+            model = self._earlier.get((name, version))
+            if model is None:
+                try:
+                    model = cast(InteractiveModel, open_model(self._rooms, name, self._device, stored[version]))
+                except ConfigurationError:
+                    logger.exception("version %s can't be used", stored[version].id)
+                    return None
+                self._earlier[name, version] = model
+        return model if model.card.ready else None
 
     def default_interactive(self) -> str:
         """The first interactive model of the settings: what viewers get that know only one. Raises `UnknownModel`."""

@@ -1,8 +1,9 @@
 """Prompt sessions: one person, one volume, one mask in progress, one log of what was done.
 
-A session is open (its model's state is in memory) or parked (only its log is, on disk). Idle ones and those in the way
-of others are parked; the next use replays the log, and nobody above this module notices, not even across a restart.
-Sessions without a `Viewer` have no log: their dialect sends every prompt each time.
+A session is open (its model's state is in memory) or parked (only its log and a snapshot are, on disk). Idle ones and
+those in the way of others are parked; the next use brings it back (`app.services.resuming`), and nobody above this
+module notices, not even across a restart. Sessions without a `Viewer` have no log: their dialect sends every prompt
+each time.
 
 Locks: `_lock` guards the table of sessions and is held for moments only. Each session has its own lock, held while its
 prompts run; who holds it may wait for the device thread, never for another session's lock. `_lock` is taken inside it.
@@ -10,6 +11,7 @@ prompts run; who holds it may wait for the device thread, never for another sess
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
@@ -21,18 +23,21 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.model import InteractiveSession, Option
-from app.core.prompt import Prompt, Region
+from app.core.model import InteractiveModel, Option
+from app.core.prompt import InitialMask, Prompt, Region
 from app.core.volume import Geometry, Volume
-from app.dicom.packed_gzip import PackedGzip
-from app.dicom.slicewise_gzip import SlicewiseGzip
-from app.errors import NoRoom, SegloopError, UnknownCase, UnknownSession
+from app.errors import BadFile, IntegrityError, NoRoom, SegloopError, UnknownCase, UnknownSession
 from app.models.device import Device, Priority
 from app.services.cases import CaseDesk
 from app.services.models import ModelDesk
+from app.services.resuming import Way, WaysBack
 from app.services.sent_images import SentImages
-from app.services.session_log import SessionLog, SessionRecord, Step, Viewer, worth_replaying
+from app.services.session_log import SessionLog, SessionRecord, Step, Viewer
+from app.services.session_memory import Change, SessionMemory, perform
+from app.services.snapshots import Snapshots
 from app.settings import SessionSettings
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Change", "PromptDesk", "Viewer"]
 
@@ -41,43 +46,24 @@ T = TypeVar("T")
 BUSY_SECONDS = 60.0
 """A session used within this time is not parked to make room for another owner's."""
 
+REST_SECONDS = 10.0
+"""A session that something was done in gets its snapshot when nobody has used it for so long."""
+
 OVER = "this session is over; open the image again"
-
-
-@dataclass(frozen=True, eq=False)
-class Change:
-    """What prompts did: the region that changed, and a copy of the mask there; both None if nothing did."""
-
-    region: Region | None
-    voxels: NDArray[np.uint8] | None
-
-
-@dataclass(eq=False)
-class _State:
-    """A session's memory. The encoders are made when somebody asks for what they make."""
-
-    session: InteractiveSession
-    geometry: Geometry
-    bytes: int
-    whole: SlicewiseGzip | None = None
-    packed: PackedGzip | None = None
-
-    def touch(self, region: Region | None) -> None:
-        for encoder in (self.whole, self.packed):
-            if encoder is not None:
-                encoder.touch(region)
 
 
 @dataclass(eq=False)
 class _Entry:
-    """A session in the table. `state` is None while it is parked; `used` is on the monotonic clock."""
+    """A session in the table. `state` is None while it is parked; `used` is on the monotonic clock; `ahead` says that
+    it has done more than its snapshot knows."""
 
     record: SessionRecord
     logged: bool
-    state: _State | None = None
+    state: SessionMemory | None = None
     used: float = field(default_factory=time.monotonic)
     lock: threading.Lock = field(default_factory=threading.Lock)
     closed: bool = False
+    ahead: bool = False
 
 
 class PromptDesk:
@@ -90,6 +76,8 @@ class PromptDesk:
         device: Device,
         sent: SentImages,
         log: SessionLog,
+        snapshots: Snapshots,
+        ways: WaysBack,
         settings: SessionSettings,
     ) -> None:
         self._cases = cases
@@ -97,6 +85,8 @@ class PromptDesk:
         self._device = device
         self._sent = sent
         self._log = log
+        self._snapshots = snapshots
+        self._ways = ways
         self._settings = settings
         self._table: dict[str, _Entry] = {}
         self._newest: dict[str, str] = {}
@@ -111,7 +101,7 @@ class PromptDesk:
         sessions is used up by others; the owner's own oldest sessions make room.
         """
         volume = self._cases.volume(case_id)
-        state = self._start(owner, volume, model, options)
+        state = self._start(owner, volume, self._models.interactive(model), options)
         return self._enter(owner, case_id, True, model, options, viewer, state)
 
     def open_image(
@@ -126,8 +116,12 @@ class PromptDesk:
         """The same for voxels that a viewer sent. `placed` says that their geometry came with them."""
         digest = self._sent.digest(image)
         # Started first: an image that the model can't take isn't kept.
-        state = self._start(owner, image, model, options)
-        case_id = self._sent.admit(image, digest.result(), viewer.who)
+        state = self._start(owner, image, self._models.interactive(model), options)
+        try:
+            case_id = self._sent.admit(image, digest.result())
+        except BaseException:
+            state.session.close()
+            raise
         return self._enter(owner, case_id, placed, model, options, viewer, state)
 
     def newest(self, owner: str) -> str | None:
@@ -149,28 +143,28 @@ class PromptDesk:
         Raises `BadPrompt` at the first that can't be used; those before it count.
         """
 
-        def work(entry: _Entry, state: _State) -> Change:
+        def work(entry: _Entry, state: SessionMemory) -> Change:
             changed: Region | None = None
             for prompt in prompts:
                 step = Step("add", prompt, predict, unchecked)
                 region = self._take(entry, state, step)
                 changed = region if changed is None else changed if region is None else changed.join(region)
-            return _change(state, changed)
+            return state.change(changed)
 
         return self._with(session_id, owner, work)
 
     def predict(self, session_id: str, owner: str, full_refine: bool = False) -> Change:
         """Predict from prompts that were only noted."""
         step = Step("predict", full_refine=full_refine)
-        return self._with(session_id, owner, lambda entry, state: _change(state, self._take(entry, state, step)))
+        return self._with(session_id, owner, lambda entry, state: state.change(self._take(entry, state, step)))
 
     def undo(self, session_id: str, owner: str) -> Change | None:
         """Take the last prompt back; None if there is nothing to take back."""
 
-        def work(entry: _Entry, state: _State) -> Change | None:
+        def work(entry: _Entry, state: SessionMemory) -> Change | None:
             if not state.session.undoable:
                 return None
-            return _change(state, self._take(entry, state, Step("undo")))
+            return state.change(self._take(entry, state, Step("undo")))
 
         return self._with(session_id, owner, work)
 
@@ -189,23 +183,11 @@ class PromptDesk:
 
     def gzip(self, session_id: str, owner: str, prefix: bytes = b"") -> bytes:
         """`prefix` and the whole mask as one gzip stream; only slices changed since the last call are compressed."""
-
-        def work(entry: _Entry, state: _State) -> bytes:
-            if state.whole is None:
-                state.whole = SlicewiseGzip(state.session.mask)
-            return state.whole.gzip(prefix)
-
-        return self._with(session_id, owner, work)
+        return self._with(session_id, owner, lambda entry, state: state.gzip(prefix))
 
     def packed_gzip(self, session_id: str, owner: str) -> bytes:
         """The whole mask, eight voxels a byte, as one gzip stream (see `PackedGzip`)."""
-
-        def work(entry: _Entry, state: _State) -> bytes:
-            if state.packed is None:
-                state.packed = PackedGzip(state.session.mask)
-            return state.packed.gzip()
-
-        return self._with(session_id, owner, work)
+        return self._with(session_id, owner, lambda entry, state: state.packed_gzip())
 
     def geometry(self, session_id: str, owner: str) -> Geometry:
         return self._with(session_id, owner, lambda entry, state: state.geometry)
@@ -229,6 +211,7 @@ class PromptDesk:
                 self._newest[owner] = ""
         with entry.lock:
             entry.closed = True
+            self._keep(entry)
             _release(entry)
             if not entry.logged:
                 return
@@ -236,6 +219,24 @@ class PromptDesk:
                 self._log.mark_closed(session_id)
             else:
                 self._log.remove(session_id)
+
+    def forget(self, session_id: str, owner: str) -> None:
+        """Close a session and delete everything that was kept of it."""
+        self.close(session_id, owner)
+        self._snapshots.ready(session_id)  # or it would be written after all
+        self._log.remove(session_id)
+
+    def keep_resting(self) -> None:
+        """Take snapshots of the sessions that nobody has used for a moment, so that a kill costs little."""
+        now = time.monotonic()
+        with self._lock:
+            entries = list(self._table.values())
+        for entry in entries:
+            if entry.ahead and now - entry.used > REST_SECONDS and entry.lock.acquire(blocking=False):
+                try:
+                    self._keep(entry)
+                finally:
+                    entry.lock.release()
 
     def sweep(self) -> None:
         """Park sessions nobody has used for a while, and forget logs that are old."""
@@ -251,7 +252,7 @@ class PromptDesk:
         """`(sessions in memory, bytes they take, about)`."""
         with self._lock:
             states = [entry.state for entry in self._table.values() if entry.state is not None]
-        return len(states), sum(state.bytes for state in states)
+        return len(states), sum(state.size for state in states)
 
     def is_open(self, session_id: str) -> bool:
         """Whether a session is in memory."""
@@ -259,11 +260,12 @@ class PromptDesk:
             entry = self._table.get(session_id)
         return entry is not None and entry.state is not None
 
-    def _start(self, owner: str, volume: Volume, model: str, options: Mapping[str, Option]) -> _State:
-        interactive = self._models.interactive(model)
-        size = interactive.session_bytes(volume) + volume.geometry.voxel_count
+    def _start(
+        self, owner: str, volume: Volume, model: InteractiveModel, options: Mapping[str, Option]
+    ) -> SessionMemory:
+        size = model.session_bytes(volume) + volume.geometry.voxel_count
         self._make_room(owner, size)
-        return _State(interactive.open(volume, options), volume.geometry, size)
+        return SessionMemory(model, model.open(volume, options), volume.geometry, size)
 
     def _enter(
         self,
@@ -273,14 +275,14 @@ class PromptDesk:
         model: str,
         options: Mapping[str, Option],
         viewer: Viewer | None,
-        state: _State,
+        state: SessionMemory,
     ) -> str:
         record = SessionRecord(
             id=secrets.token_urlsafe(24),
             owner=owner,
             case_id=case_id,
             model=model,
-            model_version=self._models.version(model),
+            model_version=state.session.version,
             options=dict(options),
             viewer=viewer or Viewer("", ""),
             shape=state.geometry.shape,
@@ -294,12 +296,14 @@ class PromptDesk:
             self._newest[owner] = record.id
         return record.id
 
-    def _take(self, entry: _Entry, state: _State, step: Step) -> Region | None:
+    def _take(self, entry: _Entry, state: SessionMemory, step: Step) -> Region | None:
         """Do one step, and log it before anybody is told."""
         try:
             region = self._do(entry, state, step)
             if entry.logged:
+                self._sent.ready(entry.record.case_id)  # a click whose image a kill may take is worth nothing
                 self._log.append(entry.record.id, step)
+                entry.ahead = True
         except SegloopError:
             raise  # refused, and nothing has changed
         except BaseException:
@@ -309,13 +313,13 @@ class PromptDesk:
             raise
         return region
 
-    def _do(self, entry: _Entry, state: _State, step: Step) -> Region | None:
-        work = partial(_perform, state.session, step)
+    def _do(self, entry: _Entry, state: SessionMemory, step: Step) -> Region | None:
+        work = partial(perform, state.session, step)
         region = self._device.run(work, Priority.PROMPT, entry.record.owner)
         state.touch(region)
         return region
 
-    def _with(self, session_id: str, owner: str, work: Callable[[_Entry, _State], T]) -> T:
+    def _with(self, session_id: str, owner: str, work: Callable[[_Entry, SessionMemory], T]) -> T:
         entry = self._entry(session_id)
         # Another owner's session is answered like none at all: ids are not to be tried out.
         if entry.record.owner != owner:
@@ -342,23 +346,58 @@ class PromptDesk:
         with self._lock:
             return self._table.setdefault(session_id, _Entry(record, logged=True))
 
-    def _restored(self, entry: _Entry) -> _State:
-        """A parked session's memory, made anew from its log."""
+    def _restored(self, entry: _Entry) -> SessionMemory:
+        """A parked session's memory, made anew from its snapshot and its log."""
         record = entry.record
         try:
             self._sent.ready(record.case_id)
             volume = self._cases.volume(record.case_id)
-        except UnknownCase as error:
+        except (UnknownCase, BadFile) as error:
             raise UnknownSession("this session's image is no longer here; open the image again") from error
-        steps = worth_replaying(self._log.steps(record))
-        state = self._start(record.owner, volume, record.model, record.options)
+        failed: SegloopError = UnknownSession(OVER)
+        for way in self._ways.of(record):
+            try:
+                return self._back(entry, volume, way)
+            except (BadFile, IntegrityError) as error:
+                logger.warning("session %s could not come back as planned: %s", record.name, error)
+                failed = error
+        raise failed
+
+    def _back(self, entry: _Entry, volume: Volume, way: Way) -> SessionMemory:
+        """Go one way back. Raises `BadFile` or `IntegrityError` if it doesn't fit."""
+        state = self._start(entry.record.owner, volume, way.model, entry.record.options)
         try:
-            for step in steps:
+            if way.version and way.version != state.session.version:
+                raise BadFile(f"version {state.session.version} is served now, not {way.version}")
+            if way.snapshot is not None:
+                state.session.restore(way.snapshot.state, way.snapshot.mask)
+            for step in way.steps:
                 self._do(entry, state, step)
+            if way.adopted is not None:
+                self._adopt(entry, state, way.adopted)
         except BaseException:
             state.session.close()
             raise
+        entry.ahead = way.snapshot is None or bool(way.steps)
         return state
+
+    def _adopt(self, entry: _Entry, state: SessionMemory, mask: NDArray[np.uint8]) -> None:
+        """Go on from a mask with other weights, for good."""
+        step = Step("adopt", InitialMask(mask != 0), version=state.session.version)
+        self._do(entry, state, step)
+        self._log.append(entry.record.id, step)
+        logger.warning(
+            "session %s goes on with version %s of %s from the mask that it had; what made that mask is no longer here",
+            entry.record.name,
+            state.session.version,
+            entry.record.model,
+        )
+
+    def _keep(self, entry: _Entry) -> None:
+        """Take a snapshot if there is something new to keep. Call with the session's lock held."""
+        if entry.ahead and entry.state is not None:
+            entry.ahead = False
+            self._snapshots.keep(entry.record, entry.state.session)
 
     def _make_room(self, owner: str, size: int) -> None:
         limit = self._settings.max_bytes
@@ -391,6 +430,7 @@ class PromptDesk:
             entries = [entry for entry in self._table.values() if entry.state is not None and condition(entry)]
         for entry in entries:
             self._park(entry, wait=True)
+            self._snapshots.ready(entry.record.id)  # so that what is parked is on disk, or can be forgotten
 
     def _park(self, entry: _Entry, wait: bool) -> bool:
         """Give a session's memory back; one without a log is over. False if it was in use."""
@@ -401,27 +441,11 @@ class PromptDesk:
                 entry.closed = True
                 with self._lock:
                     self._table.pop(entry.record.id, None)
+            self._keep(entry)
             _release(entry)
         finally:
             entry.lock.release()
         return True
-
-
-def _perform(session: InteractiveSession, step: Step) -> Region | None:
-    if step.kind == "add" and step.prompt is not None:
-        return session.add(step.prompt, predict=step.predict, unchecked=step.unchecked)
-    if step.kind == "predict":
-        return session.predict(full_refine=step.full_refine)
-    if step.kind == "undo":
-        return session.undo()
-    if step.kind == "reset":
-        return session.reset()
-    session.set_options(step.options or {})
-    return None
-
-
-def _change(state: _State, region: Region | None) -> Change:
-    return Change(region, None if region is None else state.session.mask[region.slices].copy())
 
 
 def _release(entry: _Entry) -> None:

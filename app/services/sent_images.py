@@ -1,29 +1,35 @@
 """Images that viewers send to be segmented: voxels without a name, which become cases of their own.
 
-The same voxels sent twice are one case, whoever sends them, so that two people's sessions on one image share it. The
-first click doesn't wait for the disk: a thread writes the image meanwhile, and whoever needs its file waits for that. A
-kill within that second loses the image, and the viewer is asked to send it again.
+The same voxels sent twice are one case, whoever sends them, so that two people's sessions on one image share it.
+
+A thread writes an image while its first click is computed, and no click is answered before its image is in its place:
+what was answered, a kill can't take away. For that a file needn't have reached the medium; it is flushed there by a
+thread that works when no other wants to. A power cut within that second may leave a file that is too short: then the
+viewer is asked for the image once more, and it is written anew.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
 import sys
-import tempfile
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.core.volume import Volume
-from app.dicom.volume_files import write_nifti
-from app.errors import SegloopError
+from app.dicom.volume_files import nifti_header_bytes
+from app.errors import UnknownCase
 from app.learning.rooms import Rooms
 from app.services.cases import CaseDesk
+from app.workspace import sync_folder
 
 logger = logging.getLogger(__name__)
 
@@ -31,82 +37,130 @@ PREFIX = "sent-"
 """How the ids of such cases begin."""
 
 
+@dataclass(frozen=True)
+class Stored:
+    """How voxels are kept: in a type that volume files and models have; models compute in float32 anyway."""
+
+    dtype: np.dtype[Any]
+    header: bytes
+    file_size: int
+
+    @classmethod
+    def of(cls, volume: Volume) -> Stored:
+        """Raises `BadFile`."""
+        dtype = volume.voxels.dtype
+        if dtype.kind == "b":
+            dtype = np.dtype(np.uint8)
+        elif dtype.kind == "f" or dtype.itemsize > 4:
+            dtype = np.dtype(np.float32)
+        header = nifti_header_bytes(volume.geometry, dtype)
+        return cls(dtype, header, len(header) + volume.voxels.size * dtype.itemsize)
+
+
 class SentImages:
-    """Thread-safe. `_lock` guards the table of what is being written and is held for moments."""
+    """Thread-safe. `_lock` guards the tables of what is being put in its place and what could not be, by the ids of
+    cases; it is held for moments."""
 
     def __init__(self, rooms: Rooms, cases: CaseDesk) -> None:
         self._rooms = rooms
         self._cases = cases
-        self._digests = ThreadPoolExecutor(2, thread_name_prefix="digest")
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="sent-images", initializer=_behind_others)
-        self._writing: dict[str, Future[None]] = {}
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="sent-images")
+        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="flush-images", initializer=_behind_others)
+        self._keeping: dict[str, Future[None]] = {}
+        self._lost: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def digest(self, volume: Volume) -> Future[str]:
-        """Begin to work out the name of an image, in a thread: about 0.2 s for 300 slices, in which a model can prepare
+        """Begin to work out the name of an image, in a thread: about 0.1 s for 300 slices, in which a model can prepare
         the same image."""
-        return self._digests.submit(_digest, volume)
+        return self._threads.submit(_digest, volume)
 
-    def admit(self, volume: Volume, digest: str, who: str) -> str:
-        """The id of the case that these voxels are; it is there as soon as `ready` returns."""
+    def admit(self, volume: Volume, digest: str) -> str:
+        """The id of the case that these voxels are; it is there as soon as `ready` returns.
+
+        Raises `BadFile` for voxels that can't be kept.
+        """
         case_id = PREFIX + digest[:24]
+        stored = Stored.of(volume)
         with self._lock:
-            if case_id not in self._writing:
-                if self._rooms.catalog.cases.origin(case_id) == "upload" and self._is_here(case_id):
+            self._lost.pop(case_id, None)
+            if case_id not in self._keeping:
+                if self._is_here(case_id, stored):
                     self._cases.touch(case_id, self._rooms.settings.sessions.keep_seconds)
                 else:
-                    self._writing[case_id] = self._writer.submit(self._keep, case_id, volume, who)
+                    self._keeping[case_id] = self._threads.submit(self._keep, case_id, digest, volume, stored)
         return case_id
 
     def ready(self, case_id: str) -> None:
-        """Wait until an image that was admitted is written. Raises what kept it from being written."""
+        """Wait until an image that was admitted is where a kill doesn't take it away; others are there already.
+
+        Raises `OSError` if it could not be kept, until it is admitted again.
+        """
         with self._lock:
-            writing = self._writing.get(case_id)
-        if writing is not None:
-            writing.result()
+            keeping = self._keeping.get(case_id)
+        if keeping is not None:
+            keeping.result()
+        with self._lock:
+            lost = self._lost.get(case_id)
+        if lost is not None:
+            raise OSError(lost, "the image that the viewer sent could not be kept; open it again")
 
     def settle(self) -> None:
-        """Wait for everything that is being written, and end."""
-        with self._lock:
-            writing = list(self._writing.values())
-        wait(writing)
-        self._writer.shutdown()
-        self._digests.shutdown()
+        """Wait for everything that is on its way to the disk, and end."""
+        self._threads.shutdown()
+        self._flusher.shutdown()
 
-    def _is_here(self, case_id: str) -> bool:
+    def _is_here(self, case_id: str, stored: Stored) -> bool:
+        """Whether the image is here, and whole as far as its size tells."""
         try:
-            return self._cases.get(case_id) is not None
-        except SegloopError:
+            row = self._cases.get(case_id)
+            file = self._rooms.uploads.volume_file(row.case)
+            return row.origin == "upload" and file.stat().st_size == stored.file_size
+        except (UnknownCase, FileNotFoundError):
             return False
 
-    def _keep(self, case_id: str, volume: Volume, who: str) -> None:
+    def _keep(self, case_id: str, digest: str, volume: Volume, stored: Stored) -> None:
+        lost = None
+        file = self._rooms.paths.incoming / f"{case_id}-{uuid.uuid4().hex[:8]}.nii"
         try:
-            with tempfile.TemporaryDirectory(dir=self._rooms.paths.incoming) as folder:
-                file = Path(folder) / "image.nii"
-                write_nifti(file, Volume(_storable(volume.voxels), volume.geometry, volume.modality))
-                seconds = self._rooms.settings.sessions.keep_seconds
-                self._cases.add_upload([(file, file.name)], case_id, who, seconds)
-        except Exception:
+            _write(file, volume, stored)
+            place = self._cases.add_sent(file, case_id, digest, self._rooms.settings.sessions.keep_seconds)
+            self._flusher.submit(_flush, place)
+        except Exception as error:
+            # Its number only: an error knows where it came from, and so would keep the voxels in memory.
+            lost = (isinstance(error, OSError) and error.errno) or errno.EIO
             logger.exception("an image that a viewer sent could not be kept")
-            raise
+            file.unlink(missing_ok=True)
         finally:
             with self._lock:
-                del self._writing[case_id]
+                del self._keeping[case_id]
+                if lost is not None:
+                    self._lost[case_id] = lost
 
 
 def _behind_others() -> None:
-    """Let the thread that writes run when no other wants to: the first click comes while it works."""
+    """Let the thread that flushes run when no other wants to."""
     if sys.platform == "linux":  # elsewhere a niceness is the whole process's
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
-def _storable(voxels: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Voxels in a type that volume files and models have; models compute in float32 anyway."""
-    if voxels.dtype.kind == "b":
-        return voxels.astype(np.uint8)
-    if voxels.dtype.kind == "f" or voxels.dtype.itemsize > 4:
-        return np.asarray(voxels, np.float32)
-    return voxels
+def _write(file: Path, volume: Volume, stored: Stored) -> None:
+    """Write an uncompressed NIfTI file, and flush nothing."""
+    with file.open("xb") as stream:
+        stream.write(stored.header)
+        stream.write(np.ascontiguousarray(volume.voxels, stored.dtype.newbyteorder("<")).data)
+
+
+def _flush(file: Path) -> None:
+    try:
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+        for folder in (file.parent, file.parent.parent, file.parent.parent.parent):
+            sync_folder(folder)
+    except FileNotFoundError:
+        return  # it was taken away meanwhile
+    except OSError:
+        logger.exception("an image that a viewer sent could not be flushed to disk")
 
 
 def _digest(volume: Volume) -> str:

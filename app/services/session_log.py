@@ -3,7 +3,8 @@
 One folder per session in the workspace, named by a digest of the session's id:
 
     session.json    what it was opened on, by whom, with which model
-    log.jsonl       one line per step, appended before the step is answered; drawn voxels are packed, deflated, base64
+    log.jsonl       one line per step, appended before the step is answered (`app.core.prompt_json`)
+    snapshot.bin    what the session had in memory after some of the steps (`app.services.snapshots`)
 
 A line that a kill cut off is ignored: nobody was told that its step was done. Steps survive the end of the process;
 they are not flushed to the medium one by one, which would cost each click more than it is worth (labels are).
@@ -11,7 +12,6 @@ they are not flushed to the medium one by one, which would cost each click more 
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 import logging
@@ -19,17 +19,15 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from app.core.model import Option
-from app.core.prompt import Box, InitialMask, Lasso, Point, Prompt, Region, Scribble
+from app.core.prompt import Prompt
+from app.core.prompt_json import decoded_prompt, encoded_prompt
 from app.core.volume import Index
 from app.errors import IntegrityError, UnknownSession
 
@@ -71,38 +69,31 @@ class SessionRecord:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that was done. `prompt` belongs to `add`, `options` to `options`."""
+    """One thing that was done. `prompt` belongs to `add`, `options` to `options`.
 
-    kind: Literal["add", "predict", "undo", "reset", "options"]
+    `adopt` is done by the server: the weights of the session are gone, and it goes on with those of `version`, from the
+    mask it had, which is the `prompt`.
+    """
+
+    kind: Literal["add", "predict", "undo", "reset", "options", "adopt"]
     prompt: Prompt | None = None
     predict: bool = True
     unchecked: bool = False
     full_refine: bool = False
     options: Mapping[str, Option] | None = None
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The beginning of a session's log: how many `steps`, and a digest of what it was opened on and of these steps."""
+
+    steps: int
+    digest: str
 
 
 def session_name(session_id: str) -> str:
     return sha256(session_id.encode()).hexdigest()[:16]
-
-
-def worth_replaying(steps: Sequence[Step]) -> list[Step]:
-    """The steps that lead to the same state: nothing from before the last reset but options, nor from before an initial
-    mask that can no longer be undone, and no prediction that was undone at once unless that is what happened last."""
-    kept: list[Step] = []
-    for step in steps:
-        if step.kind == "reset":
-            kept = _options(kept)
-            continue
-        if step.kind == "add" and kept and isinstance(kept[-1].prompt, InitialMask):
-            kept = [*_options(kept), kept[-1]]  # undo would now take back this step, and no longer the mask
-        if len(kept) >= 2 and kept[-1].kind == "undo" and kept[-2].kind == "add" and kept[-2].predict:
-            del kept[-2:]
-        kept.append(step)
-    return kept
-
-
-def _options(steps: Sequence[Step]) -> list[Step]:
-    return [step for step in steps if step.kind == "options"]
 
 
 class SessionLog:
@@ -173,6 +164,33 @@ class SessionLog:
         with file.open("rb") as stream:
             return sum(line.endswith(b"\n") for line in stream)
 
+    def length(self, session_id: str) -> int:
+        """The length of the log so far, in bytes."""
+        file = self._place(session_id) / "log.jsonl"
+        return file.stat().st_size if file.exists() else 0
+
+    def prefix(self, session_id: str, length: int) -> Prefix | None:
+        """The first `length` bytes of the log; None if there are fewer, or they don't end where a step ends."""
+        place = self._place(session_id)
+        try:
+            opened_on = (place / "session.json").read_bytes()
+            with (place / "log.jsonl").open("rb") as stream:
+                steps = stream.read(length)
+        except FileNotFoundError:
+            return None
+        if len(steps) < length or not steps.endswith(b"\n"):
+            return None
+        return Prefix(steps.count(b"\n"), sha256(sha256(opened_on).digest() + steps).hexdigest())
+
+    def flush(self, session_id: str) -> None:
+        """Bring the log to the medium: what is kept beside it must not know of steps that a power cut took away."""
+        with (self._place(session_id) / "log.jsonl").open("rb") as stream:
+            os.fsync(stream.fileno())
+
+    def snapshot(self, session_id: str) -> Path:
+        """Where the session's snapshot is, if there is one."""
+        return self._place(session_id) / "snapshot.bin"
+
     def last_used(self, session_id: str) -> float:
         """When the last step was taken, or the session opened."""
         place = self._place(session_id)
@@ -215,7 +233,9 @@ def _read_record(file: Path) -> SessionRecord | None:
 def _encoded(step: Step) -> dict[str, Any]:
     values: dict[str, Any] = {"step": step.kind}
     if step.kind == "add" and step.prompt is not None:
-        values |= {"predict": step.predict, "unchecked": step.unchecked, **_encoded_prompt(step.prompt)}
+        values |= {"predict": step.predict, "unchecked": step.unchecked, **encoded_prompt(step.prompt)}
+    elif step.kind == "adopt" and step.prompt is not None:
+        values |= {"version": step.version, **encoded_prompt(step.prompt)}
     elif step.kind == "predict":
         values["full_refine"] = step.full_refine
     elif step.kind == "options":
@@ -226,45 +246,7 @@ def _encoded(step: Step) -> dict[str, Any]:
 def _decoded(values: dict[str, Any], shape: Index) -> Step:
     kind = values["step"]
     if kind == "add":
-        return Step("add", _decoded_prompt(values, shape), values["predict"], values["unchecked"])
+        return Step("add", decoded_prompt(values, shape), values["predict"], values["unchecked"])
+    if kind == "adopt":
+        return Step("adopt", decoded_prompt(values, shape), version=values["version"])
     return Step(kind, full_refine=values.get("full_refine", False), options=values.get("options"))
-
-
-def _encoded_prompt(prompt: Prompt) -> dict[str, Any]:
-    if isinstance(prompt, InitialMask):
-        return {"prompt": "mask", "refine": prompt.refine, "voxels": _packed(prompt.voxels)}
-    if isinstance(prompt, Point):
-        return {"prompt": "point", "at": prompt.at, "include": prompt.include}
-    values = {"low": prompt.region.low, "high": prompt.region.high, "include": prompt.include}
-    if isinstance(prompt, Box):
-        return {"prompt": "box", **values}
-    name = "scribble" if isinstance(prompt, Scribble) else "lasso"
-    return {"prompt": name, **values, "voxels": _packed(prompt.voxels)}
-
-
-def _decoded_prompt(values: dict[str, Any], shape: Index) -> Prompt:
-    kind = values["prompt"]
-    if kind == "mask":
-        return InitialMask(_unpacked(values["voxels"], shape), values["refine"])
-    if kind == "point":
-        return Point(_index(values["at"]), values["include"])
-    region = Region(_index(values["low"]), _index(values["high"]))
-    if kind == "box":
-        return Box(region, values["include"])
-    drawn = Scribble if kind == "scribble" else Lasso
-    return drawn(region, _unpacked(values["voxels"], region.shape), values["include"])
-
-
-def _packed(voxels: NDArray[np.bool_]) -> str:
-    return base64.b64encode(zlib.compress(np.packbits(voxels).tobytes(), 1)).decode()
-
-
-def _unpacked(text: str, shape: Index) -> NDArray[np.bool_]:
-    count = int(np.prod(shape))
-    bits = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), np.uint8)
-    return np.unpackbits(bits, count=count).astype(bool).reshape(shape)
-
-
-def _index(values: Sequence[int]) -> Index:
-    k, j, i = values
-    return int(k), int(j), int(i)

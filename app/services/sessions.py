@@ -14,7 +14,8 @@ from app.errors import BadInput, UnknownLabel, UnknownSession
 from app.services.labels import LabelDesk
 from app.services.matching import Match, Matcher
 from app.services.prompting import PromptDesk
-from app.services.sent_images import PREFIX, SentImages
+from app.services.replay import version_after
+from app.services.sent_images import PREFIX
 from app.services.session_log import SessionLog, SessionRecord
 
 
@@ -36,7 +37,6 @@ class SessionDesk:
     prompting: PromptDesk
     labels: LabelDesk
     matcher: Matcher
-    sent: SentImages
     _matches: dict[str, Match] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -59,7 +59,6 @@ class SessionDesk:
             known = self._matches.get(record.case_id)
         if known is not None:
             return known
-        self.sent.ready(record.case_id)
         found = self.matcher.find(self.labels.cases.volume(record.case_id), record.placed)
         if found is not None:
             with self._lock:
@@ -113,6 +112,7 @@ class SessionDesk:
             record.model,
             {"session": record.name},
             comment,
+            version_after(record, self.log.steps(record)),
         )
         self.log.mark_submitted(record.id, label.id)
         return label, match is not None
@@ -120,8 +120,7 @@ class SessionDesk:
     def forget(self, name_or_id: str) -> None:
         """Close a session and delete its log. Raises `UnknownSession`."""
         record = self.get(name_or_id).record
-        self.prompting.close(record.id, record.owner)
-        self.log.remove(record.id)
+        self.prompting.forget(record.id, record.owner)
 
     def _info(self, record: SessionRecord) -> SessionInfo:
         return SessionInfo(

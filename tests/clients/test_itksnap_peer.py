@@ -39,7 +39,7 @@ class Mock:
             after[_touched(last, mask.shape)] = last.include
             return after
 
-        return PromptSession(volume.geometry.shape, self.accepts, predict)
+        return PromptSession(volume.geometry.shape, self.accepts, predict, self.card.version)
 
     def session_bytes(self, volume):
         return 3 * volume.geometry.voxel_count

@@ -71,6 +71,11 @@ class Server:
         self._process.kill()
         self._process.wait()
 
+    def end(self) -> None:
+        """As an operator does."""
+        self._process.terminate()
+        self._process.wait(60)
+
     def wait_until_the_image_is_on_disk(self) -> None:
         """It is written in the background; until then a kill loses it."""
         deadline = time.monotonic() + 60
@@ -164,6 +169,19 @@ def test_a_killed_server_goes_on_where_it_was(
     undisturbed = ItkSnap(Wire(server.port), generation)
     for step, mask in zip(STEPS, expected, strict=True):
         np.testing.assert_array_equal(take(undisturbed, step), mask)
+
+
+def test_after_an_orderly_end_it_goes_on_from_a_snapshot(server: Server, weights: Path) -> None:
+    expected = library_masks(weights, STEPS)
+    snap = ItkSnap(Wire(server.port), 2)
+    snap.connect()
+    for step in STEPS[:4]:
+        take(snap, step)
+    server.end()
+    (log,) = server.workspace.glob("sessions/*/log.jsonl")
+    assert log.with_name("snapshot.bin").exists()
+    server.start()
+    np.testing.assert_array_equal(take(snap, STEPS[4]), expected[4])
 
 
 def test_what_was_forgotten_stays_forgotten_after_a_restart(server: Server, weights: Path) -> None:
