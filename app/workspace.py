@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from app.errors import ConfigurationError
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -32,9 +34,17 @@ class Workspace:
 
     @classmethod
     def open(cls, root: Path) -> Workspace:
+        """Raises `ConfigurationError` if the folders aren't there and can't be made."""
         workspace = cls(root.absolute())
-        for folder in ("labels", "models", "uploads", "sessions", "cache", "jobs", "incoming", "logs"):
-            (workspace.root / folder).mkdir(parents=True, exist_ok=True)
+        try:
+            for folder in ("labels", "models", "uploads", "sessions", "cache", "jobs", "incoming", "logs"):
+                (workspace.root / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            # Mostly a volume that was mounted into a container and belongs to somebody else.
+            raise ConfigurationError(
+                f"the workspace {workspace.root} can't be made: {error.strerror}. It must belong to the user that"
+                f" segloop runs as (number {os.getuid()} here)"
+            ) from error
         return workspace
 
     @property

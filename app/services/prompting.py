@@ -301,7 +301,8 @@ class PromptDesk:
         try:
             region = self._do(entry, state, step)
             if entry.logged:
-                self._sent.ready(entry.record.case_id)  # a click whose image a kill may take is worth nothing
+                if entry.ahead:  # a first click doesn't wait for the disk; what comes after it is worth more
+                    self._sent.ready(entry.record.case_id)
                 self._log.append(entry.record.id, step)
                 entry.ahead = True
         except SegloopError:

@@ -2,9 +2,10 @@
 
 The same voxels sent twice are one case, whoever sends them, so that two people's sessions on one image share it.
 
-A thread writes an image while its first click is computed, and no click is answered before its image is in its place:
-what was answered, a kill can't take away. For that a file needn't have reached the medium; it is flushed there by a
-thread that works when no other wants to. A power cut within that second may leave a file that is too short: then the
+A thread writes an image while its first click is computed, and no further click is answered before the image is in
+its place: what a kill can take away is an image of a moment ago with one click. (That one doesn't wait, because 300
+slices take up to 0.3 s to write.) For that a file needn't have reached the medium; it is flushed there by a thread that
+works when no other wants to. A power cut within that second may leave a file that is too short. In both cases the
 viewer is asked for the image once more, and it is written anew.
 """
 

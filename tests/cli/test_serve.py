@@ -62,6 +62,15 @@ def test_missing_folder_of_studies_exits_with_2(tmp_path: Path) -> None:
     assert "nowhere" in ended.stderr
 
 
+def test_workspace_that_cannot_be_made_exits_with_2(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "app.cli", "serve", "--workspace", str(tmp_path / "file" / "w"), "--port", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert f"the workspace {tmp_path}/file/w can't be made: Not a directory" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def serve(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     (folder / "studies").mkdir(exist_ok=True)
     command = [sys.executable, "-m", "app.cli", "serve", "--studies", str(folder / "studies")]
