@@ -101,7 +101,7 @@ class Services:
             prompting=prompting,
             automatic=AutomaticDesk(cases, models, device),
             labels=labels,
-            sessions=SessionDesk(log, prompting, labels, Matcher(rooms, cases)),
+            sessions=SessionDesk(log, prompting, labels, Matcher(rooms, cases), sent),
             sent=sent,
             snapshots=snapshots,
             next_case=NextCaseDesk(rooms, cases, plugins.strategies().found, models.probabilistic()),

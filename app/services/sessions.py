@@ -15,7 +15,7 @@ from app.services.labels import LabelDesk
 from app.services.matching import Match, Matcher
 from app.services.prompting import PromptDesk
 from app.services.replay import version_after
-from app.services.sent_images import PREFIX
+from app.services.sent_images import PREFIX, SentImages
 from app.services.session_log import SessionLog, SessionRecord
 
 
@@ -37,6 +37,7 @@ class SessionDesk:
     prompting: PromptDesk
     labels: LabelDesk
     matcher: Matcher
+    sent: SentImages
     _matches: dict[str, Match] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -59,6 +60,7 @@ class SessionDesk:
             known = self._matches.get(record.case_id)
         if known is not None:
             return known
+        self.sent.ready(record.case_id)
         found = self.matcher.find(self.labels.cases.volume(record.case_id), record.placed)
         if found is not None:
             with self._lock:
