@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from app.core.prompt import Point
 from app.core.volume import Geometry, Volume
 from app.dicom.volume_files import read_volume
 from app.errors import BadFile, BadInput, UnknownSession
-from app.services import Services
+from app.services import Services, sent_images
 from app.services.prompting import Viewer
 from app.settings import ModelSettings, Settings
 
@@ -96,6 +98,22 @@ def test_the_file_is_in_its_place_when_a_second_click_is_answered(start: Opener,
     (file,) = (tmp_path / "workspace" / "uploads").glob("*/*/*")
     assert np.array_equal(read_volume(file).voxels, image().voxels)
     assert not list((tmp_path / "workspace" / "incoming").iterdir())
+
+
+def test_submitted_before_it_is_written(start: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = sent_images._write
+
+    def slowly(*given: Any) -> None:
+        time.sleep(0.5)
+        write(*given)
+
+    monkeypatch.setattr(sent_images, "_write", slowly)
+    services = start()
+    session = send(services, image())
+    services.prompting.add(session, "x", [Point(AT)])
+    label, matched = services.sessions.submit(session, "liver")
+    assert not matched
+    assert services.labels.mask(label).labelmap().sum() == 125
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", ">i2", "int64", "float16", "float64"])
