@@ -164,8 +164,8 @@ def remove_leftovers(directory: Path) -> None:
 @contextmanager
 def _held(directory: Path, how: int) -> Iterator[bool]:
     """A lock on the directory, which ends with the process that holds it (process ids would not tell: containers reuse
-    them); False if there is none to
-    be had: others have it and `how` says not to wait, or the file system knows no locks."""
+    them). False if there is none to be had: others have it and `how` says not to wait, or the file system knows none.
+    """
     opened = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(opened, how)

@@ -31,7 +31,7 @@ from app.models.device import Device, Priority
 from app.services.cases import CaseDesk
 from app.services.models import ModelDesk
 from app.services.resuming import Way, WaysBack
-from app.services.sent_images import SentImages
+from app.services.sent_images import SentImages, Space
 from app.services.session_log import SessionLog, SessionRecord, Step, Viewer
 from app.services.session_memory import Change, SessionMemory, perform
 from app.services.snapshots import Snapshots
@@ -112,13 +112,15 @@ class PromptDesk:
         model: str,
         options: Mapping[str, Option],
         viewer: Viewer,
+        space: Space | None = None,
     ) -> str:
-        """The same for voxels that a viewer sent. `placed` says that their geometry came with them."""
+        """The same for voxels that a viewer sent. `placed` says that their geometry came with them, `space` where they
+        lie if `SentImages.space` gave it."""
         digest = self._sent.digest(image)
         # Started first: an image that the model can't take isn't kept.
         state = self._start(owner, image, self._models.interactive(model), options)
         try:
-            case_id = self._sent.admit(image, digest.result())
+            case_id = self._sent.admit(image, digest.result(), space)
         except BaseException:
             state.session.close()
             raise
@@ -301,8 +303,7 @@ class PromptDesk:
         try:
             region = self._do(entry, state, step)
             if entry.logged:
-                if entry.ahead:  # a first click doesn't wait for the disk; what comes after it is worth more
-                    self._sent.ready(entry.record.case_id)
+                self._sent.ready(entry.record.case_id)  # a click whose image a kill may take is worth nothing
                 self._log.append(entry.record.id, step)
                 entry.ahead = True
         except SegloopError:

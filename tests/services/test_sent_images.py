@@ -5,10 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,14 +16,13 @@ from app.core.prompt import Point
 from app.core.volume import Geometry, Volume
 from app.dicom.volume_files import read_volume
 from app.errors import BadFile, BadInput, UnknownSession
-from app.services import Services, sent_images
+from app.services import Services
 from app.services.prompting import Viewer
 from app.settings import ModelSettings, Settings
 
 SHAPE = (40, 96, 80)
 ANA = Viewer("a viewer", "ana")
 AT = (20, 50, 41)
-OTHER = (9, 20, 60)
 
 Opener = Callable[[], Services]
 
@@ -61,17 +58,15 @@ def start(tmp_path: Path) -> Iterator[Opener]:
 
 
 def click_and_die(workspace: Path) -> None:
-    """What runs in a process of its own: a server that is killed as soon as the second click is answered."""
+    """What runs in a process of its own: a server that is killed as soon as the first click is answered."""
     import os
 
     services = opened(workspace)
-    session = send(services, image())
-    for place in (OTHER, AT):
-        services.prompting.add(session, "x", [Point(place)])
+    services.prompting.add(send(services, image()), "x", [Point(AT)])
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_clicks_that_were_answered_outlive_a_kill_with_their_image(start: Opener, tmp_path: Path) -> None:
+def test_a_click_that_was_answered_outlives_a_kill_with_its_image(start: Opener, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from tests.services.test_sent_images import click_and_die;"
         " click_and_die(Path(sys.argv[1]))"
@@ -82,38 +77,20 @@ def test_clicks_that_were_answered_outlive_a_kill_with_their_image(start: Opener
     session = services.prompting.newest("x")
     assert session is not None
     mask = services.prompting.mask(session, "x")
-    assert mask.sum() == 250
-    assert mask[AT] == mask[OTHER] == 1
+    assert mask.sum() == 125
+    assert mask[AT] == 1
     sent = image()
     kept = services.cases.volume(services.prompting.record(session).case_id)
     assert np.array_equal(kept.voxels, sent.voxels)
     np.testing.assert_allclose(kept.geometry.affine, sent.geometry.affine)
 
 
-def test_the_file_is_in_its_place_when_a_second_click_is_answered(start: Opener, tmp_path: Path) -> None:
+def test_the_file_is_in_its_place_when_a_click_is_answered(start: Opener, tmp_path: Path) -> None:
     services = start()
-    session = send(services, image())
-    for place in (AT, OTHER):
-        services.prompting.add(session, "x", [Point(place)])
+    services.prompting.add(send(services, image()), "x", [Point(AT)])
     (file,) = (tmp_path / "workspace" / "uploads").glob("*/*/*")
     assert np.array_equal(read_volume(file).voxels, image().voxels)
     assert not list((tmp_path / "workspace" / "incoming").iterdir())
-
-
-def test_submitted_before_it_is_written(start: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = sent_images._write
-
-    def slowly(*given: Any) -> None:
-        time.sleep(0.5)
-        write(*given)
-
-    monkeypatch.setattr(sent_images, "_write", slowly)
-    services = start()
-    session = send(services, image())
-    services.prompting.add(session, "x", [Point(AT)])
-    label, matched = services.sessions.submit(session, "liver")
-    assert not matched
-    assert services.labels.mask(label).labelmap().sum() == 125
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", ">i2", "int64", "float16", "float64"])
@@ -173,23 +150,22 @@ def test_an_image_that_the_model_refuses_is_not_kept(start: Opener, tmp_path: Pa
         assert not list((tmp_path / "workspace" / folder).iterdir())
 
 
-def test_only_a_first_click_is_answered_whose_image_could_not_be_kept(start: Opener, tmp_path: Path) -> None:
+def test_no_click_is_answered_whose_image_could_not_be_kept(start: Opener, tmp_path: Path) -> None:
     services = start()
     uploads = tmp_path / "workspace" / "uploads"
     uploads.rmdir()
     uploads.write_text("no folder")  # as good as a full disk, and the same for root
     first, second = send(services, image()), send(services, image())
     for session in (first, second):
-        services.prompting.add(session, "x", [Point(AT)])
         with pytest.raises(OSError, match="open it again"):
-            services.prompting.add(session, "x", [Point(OTHER)])
-        assert services.sessions.get(session).steps == 1
+            services.prompting.add(session, "x", [Point(AT)])
+        assert services.sessions.get(session).steps == 0
     assert services.prompting.memory == (0, 0)  # what the log doesn't have is not in memory either
     assert not list((tmp_path / "workspace" / "incoming").iterdir())
     uploads.unlink()
     uploads.mkdir()
     assert services.prompting.add(send(services, image()), "x", [Point(AT)]).region is not None
-    assert services.prompting.add(first, "x", [Point(OTHER)]).region is not None
+    assert services.prompting.add(first, "x", [Point(AT)]).region is not None
 
 
 def test_voxels_that_no_file_can_have_are_refused(start: Opener, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,18 +70,38 @@ def read_header(packed: bytes | bytearray) -> Header:
 
 
 def unpack(packed: bytes | bytearray, header: Header, limit: int) -> NDArray[np.generic]:
-    """The array. Raises `BadFile` for more than `limit` bytes, and for chunks that don't make up what the header
-    declares; both before anything is allocated."""
+    """The array. Raises what `check` raises, before anything is allocated, and `BadFile` for damaged chunks."""
+    check(packed, header, limit)
+    array = np.empty(header.shape, header.dtype)
+    unpack_into(array, packed, header)
+    return array
+
+
+def check(packed: bytes | bytearray, header: Header, limit: int) -> None:
+    """Raises `BadFile` for more than `limit` bytes, and for chunks that don't make up what the header declares."""
     if header.nbytes > limit:
         raise BadFile(f"an array of shape {header.shape} has more than {limit >> 20} MB; it is refused")
-    _check_chunks(packed, header)
-    from nnInteractive.inference.remote.serialization import unpack_array
+    for _ in _chunks(packed, header):
+        pass
 
-    try:
-        array: NDArray[np.generic] = unpack_array(packed)
-    except (ValueError, RuntimeError) as error:
-        raise BadFile(f"the packed array can't be decompressed: {error}") from error
-    return array
+
+def unpack_into(array: NDArray[np.generic], packed: bytes | bytearray, header: Header) -> None:
+    """Unpack what was checked into an array of its shape and type, C-contiguous. Raises `BadFile` for damaged chunks.
+
+    As the serialiser does it, which has no way to be told where to.
+    """
+    import blosc2
+
+    target = array.reshape(-1).view(np.uint8)
+    filled = 0
+    with memoryview(packed) as view:
+        for at, after, before in _chunks(packed, header):
+            with view[at : at + after] as chunk:
+                try:
+                    blosc2.decompress2(chunk, dst=target[filled : filled + before])
+                except (ValueError, RuntimeError) as error:
+                    raise BadFile(f"the packed array can't be decompressed: {error}") from error
+            filled += before
 
 
 def pack(array: NDArray[np.generic]) -> bytes:
@@ -94,7 +115,8 @@ def pack(array: NDArray[np.generic]) -> bytes:
     return packed
 
 
-def _check_chunks(packed: bytes | bytearray, header: Header) -> None:
+def _chunks(packed: bytes | bytearray, header: Header) -> Iterator[tuple[int, int, int]]:
+    """Where each chunk is: `(offset, compressed length, length)`. Raises `BadFile` as soon as one is impossible."""
     at, total, size = header.end + _COUNT.size, 0, len(packed)
     (count,) = _COUNT.unpack_from(packed, header.end)
     for _ in range(count):  # each turn moves on by a frame's header at least, so a great count ends soon
@@ -107,8 +129,9 @@ def _check_chunks(packed: bytes | bytearray, header: Header) -> None:
             raise BadFile("the packed array says other lengths than its frames")
         if not 0 < before <= _CHUNK_BYTES or before % header.dtype.itemsize or after < _FRAME.size:
             raise BadFile("the packed array has a chunk of an impossible length")
-        at, total = at + after, total + before
-        if at > size or total > header.nbytes:
+        if size < at + after or header.nbytes < total + before:
             break
+        yield at, after, before
+        at, total = at + after, total + before
     if at != size or total != header.nbytes:
         raise BadFile(f"the packed array's chunks are not what an array of shape {header.shape} needs")

@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.core.prompt import Lasso, Scribble
 from app.dialects.body import whole_body
-from app.dialects.nninteractive.arrays import read_header, unpack
+from app.dialects.nninteractive.arrays import check, read_header, unpack, unpack_into
 from app.dialects.nninteractive.capabilities import capabilities
 from app.dialects.nninteractive.leases import LeaseTable, Terms
 from app.dialects.nninteractive.prompts import check_drawn
@@ -103,10 +103,13 @@ def _image_routes(api: APIRouter, services: Services, leases: LeaseTable[Seat]) 
     @api.post("/set_image")
     async def set_image(request: Request, token: Token = None) -> dict[str, Any]:
         def work(seat: Seat, packed: bytearray) -> dict[str, Any]:
-            image = unpack(packed, read_header(packed), limit)
-            packed.clear()  # as large as the image may be, and not needed while it is prepared
-            seat.set_image(image, meta.spacing, _person(request))
-            return {"original_image_shape": list(image.shape)}
+            header = read_header(packed)
+            check(packed, header, limit)
+            with services.sent.space(header.shape, header.dtype) as space:
+                unpack_into(space.voxels, packed, header)
+                packed.clear()  # as large as the image may be, and not needed while it is prepared
+                seat.set_image(space, meta.spacing, _person(request))
+            return {"original_image_shape": list(header.shape)}
 
         leases.check(token)
         meta = meta_of(request, ImageMeta)

@@ -21,6 +21,7 @@ from app.dialects.nninteractive.requests import BoxBody, DrawnMeta, InitialMeta,
 from app.errors import BadInput, BadPrompt, Conflict
 from app.services import Services
 from app.services.prompting import Change
+from app.services.sent_images import Space
 from app.services.session_log import Viewer
 
 NOTHING = Change(None, None)
@@ -63,8 +64,10 @@ class Seat:
         self._open: _Open | None = None
         self._lock = threading.Lock()
 
-    def set_image(self, image: NDArray[np.generic], spacing: tuple[float, float, float], who: str) -> None:
-        """`image` `(c, k, j, i)` with one channel, of any real type; `spacing` along `k, j, i`."""
+    def set_image(self, space: Space, spacing: tuple[float, float, float], who: str) -> None:
+        """`space` has an image `(c, k, j, i)` with one channel, of any real type; `spacing` along `k, j, i`."""
+        image = space.voxels.view()
+        image.flags.writeable = False  # it is its file's content from now on
         if image.ndim != 4 or image.shape[0] != 1:
             raise BadInput(f"an image has shape (1, k, j, i), this one {image.shape}; send one channel")
         model = self._services.models.default_interactive()
@@ -78,7 +81,7 @@ class Seat:
             if before is not None:
                 self._desk.close(before.session_id, self._owner)
             viewer = Viewer("nnInteractive", who)
-            session_id = self._desk.open_image(self._owner, volume, False, model, options, viewer)
+            session_id = self._desk.open_image(self._owner, volume, False, model, options, viewer, space)
             self._open = _Open(session_id, model, (k, j, i))
 
     def set_target(self, body: TargetBody) -> None:
