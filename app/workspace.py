@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -103,44 +101,3 @@ def safe_name(text: str) -> str:
     """A file name for text that came from outside: readable, and different for different texts."""
     readable = re.sub(r"[^A-Za-z0-9.+-]", "_", text).lstrip(".")[:80]
     return readable if readable == text else f"{readable or 'name'}~{sha256(text.encode()).hexdigest()[:8]}"
-
-
-def write_durably(final: Path, write: Callable[[Path], None]) -> str:
-    """Make a file appear whole or not at all, and survive a power cut once this returns; gives its SHA-256.
-
-    `write(path)` fills a temporary file beside `final`, which is then flushed to disk and renamed, and the folder
-    flushed too. If anything fails, nothing is left.
-    """
-    final.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=final.parent, prefix=".writing-", suffix="".join(final.suffixes[-2:]))
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        digest = file_sha256(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.rename(final)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(final.parent)
-    return digest
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk, so that a rename in it survives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def file_sha256(file: Path) -> str:
-    """The hex digest of a file's bytes."""
-    digest = sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -32,7 +32,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from app.models.nninteractive_folder import find_folder
+from app.models.nninteractive.folder import find_folder
 from bench.data import Plan, Shape, ct
 from bench.measure import Timing, rotated
 from bench.report import Row, added

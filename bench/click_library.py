@@ -17,8 +17,8 @@ import numpy as np
 
 from app.core.volume import Geometry, Volume
 from app.models.device import Device
-from app.models.nninteractive_folder import read_folder
-from app.models.nninteractive_library import Storage, load_model, open_session
+from app.models.nninteractive.folder import read_folder
+from app.models.nninteractive.library import Storage, load_model, open_session
 
 
 def main(folder: Path, voxels_file: Path, storage: Storage, *, autozoom: bool) -> None:

@@ -41,9 +41,9 @@ def run(plan: Plan) -> list[Row]:
         check_equal(plan, orthanc, ours, series, parts)
         times = interleave(
             {
-                "ours": Contender(ours.fetch, ours.settle),
-                "floor": Contender(lambda: floor(orthanc, series, parts), ours.settle),
-                "chain": Contender(lambda: chain(plan, orthanc, series), ours.settle),
+                "ours": Contender(ours.fetch, ours.drain),
+                "floor": Contender(lambda: floor(orthanc, series, parts), ours.drain),
+                "chain": Contender(lambda: chain(plan, orthanc, series), ours.drain),
             },
             plan.repeats(7),
         )
@@ -66,9 +66,9 @@ class Ours:
         self.cache = VolumeCache(self.archive, self.plan.folder / "fetched" / "cache", 20 * 2**30)
         return self.cache.volume(self.case)
 
-    def settle(self) -> None:
+    def drain(self) -> None:
         if self.cache is not None:
-            self.cache.settle()
+            self.cache.drain()
         clear(self.plan)
 
 
@@ -93,7 +93,7 @@ def clear(plan: Plan) -> None:
 
 def check_equal(plan: Plan, orthanc: Orthanc, ours: Ours, series: Series, parts: list[bytes]) -> None:
     """Raises `AssertionError` if any way leads to other voxels."""
-    ours.settle()
+    ours.drain()
     file = download_and_convert(orthanc.url, series.study_uid, series.series_uid, plan.folder / "fetched" / "chain")
     decoded = [pydicom.dcmread(io.BytesIO(part)) for part in parts]
     decoded.sort(key=lambda dataset: float(dataset.ImagePositionPatient[2]))

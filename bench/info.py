@@ -14,8 +14,8 @@ from time import perf_counter
 
 from app.catalog import Catalog
 from app.catalog.versions import ModelVersion
-from app.models.networks import build_network
-from app.models.spec import write_version
+from app.models.trained.networks import build_network
+from app.models.trained.spec import write_version
 from app.workspace import Workspace
 from bench.data import Plan, ct
 from bench.measure import Timing

@@ -29,9 +29,9 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from app.models.device import Device
-from app.models.grey_window import GreyWindow
-from app.models.inference_config import InferenceConfig
-from app.models.onnx import OnnxModel, open_onnx
+from app.models.itkit.grey_window import GreyWindow
+from app.models.itkit.inference_config import InferenceConfig
+from app.models.itkit.onnx import OnnxModel, open_onnx
 from bench.data import Plan, Shape
 from bench.measure import Contender, interleave
 from bench.nninteractive import phantom

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.core.signals import DEEPEDIT_SIGMA, point_signal
+from app.core.guidance import DEEPEDIT_SIGMA, point_guidance
 from app.core.training import Epoch, ModelSpec, TrainingRun
 from app.core.volume import Index
 from trainers import _losses
@@ -102,7 +102,7 @@ def _inputs(
     channels = [
         [patch.image]
         + [
-            point_signal(patch.image.shape, [at for label, at in there if label == wanted], DEEPEDIT_SIGMA)
+            point_guidance(patch.image.shape, [at for label, at in there if label == wanted], DEEPEDIT_SIGMA)
             for wanted in order
         ]
         for patch, there in zip(drawn, clicks, strict=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from app.core.signals import DEEPGROW_SIGMA, point_signal
+from app.core.guidance import DEEPGROW_SIGMA, point_guidance
 from app.core.training import Epoch, ModelSpec, TrainingRun
 from app.core.volume import Index
 from trainers import _losses
@@ -98,7 +98,7 @@ class _Task:
 
     def channels(self) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
         k, j, i = self.patch.image.shape
-        signals = [point_signal((k, j, i), points, DEEPGROW_SIGMA) for points in (self.included, self.excluded)]
+        signals = [point_guidance((k, j, i), points, DEEPGROW_SIGMA) for points in (self.included, self.excluded)]
         return [self.patch.image, *signals]
 
 

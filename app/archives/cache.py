@@ -150,7 +150,7 @@ class VolumeCache:
         """Fetch a case ahead of time, in the caller's thread. Raises like `volume`."""
         self._obtain(case, progress, on_disk=True)
 
-    def settle(self) -> None:
+    def drain(self) -> None:
         """Wait until everything that was fetched is written."""
         with self._lock:
             writing = [written for _, written in self._writing.values()]

@@ -29,8 +29,8 @@ from app.archives.series_reader import EncodedHeaders, encoded
 from app.core.archive import Fetched
 from app.core.case import Case
 from app.core.volume import Geometry, Volume
-from app.dicom.volume_files import NIFTI_DATA_OFFSET, nifti_header_bytes
 from app.errors import IntegrityError
+from app.formats.volume_files import NIFTI_DATA_OFFSET, nifti_header_bytes
 
 ENDINGS = (".json", ".nii", ".headers")
 """In the order in which an entry is taken away."""

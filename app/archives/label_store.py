@@ -13,11 +13,12 @@ from app.core.case import Case
 from app.core.label import Label
 from app.core.mask import Mask
 from app.core.volume import Geometry
-from app.dicom.label_files import read_label, write_label_nifti
 from app.dicom.seg import SegKind, SegOptions, write_seg
 from app.dicom.seg_read import read_seg
+from app.durable import file_sha256, write_durably
 from app.errors import IntegrityError
-from app.workspace import file_sha256, safe_name, write_durably
+from app.formats.label_files import read_label, write_label_nifti
+from app.workspace import safe_name
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -46,7 +47,7 @@ class LabelStore:
         unique = uuid.uuid4().hex[:8]  # two writers that race for a number write two files; the catalog takes one
         if case.kind == "file":
             final = place / f"v{number:04d}-{unique}.nii.gz"
-            digest = write_durably(final, lambda path: write_label_nifti(mask, path))
+            digest = write_durably(final, lambda file: write_label_nifti(mask, file))
             return StoredFile(str(final.relative_to(self.folder)), digest, "")
         final = place / f"v{number:04d}-{unique}.dcm"
         options = SegOptions(
@@ -57,7 +58,7 @@ class LabelStore:
             series_description=f"Segloop {tag} v{number}",
             author=author,
         )
-        digest = write_durably(final, lambda path: write_seg(mask, headers, path, options))
+        digest = write_durably(final, lambda file: write_seg(mask, headers, file, options))
         return StoredFile(str(final.relative_to(self.folder)), digest, options.sop_instance_uid)
 
     def path(self, label: Label) -> Path:

@@ -34,7 +34,7 @@ LASTING: Mapping[type[SegloopError], str] = {
 
 
 @dataclass(frozen=True)
-class Postman:
+class OutboxWorker:
     """Delivers what is due. `archive_of(origin)` says where cases of an origin live."""
 
     catalog: Catalog

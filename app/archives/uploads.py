@@ -12,9 +12,10 @@ from app.core.progress import Progress
 from app.dicom.description import case_of
 from app.dicom.parsing import parse
 from app.dicom.series import SeriesBuilder
-from app.dicom.volume_files import read_header, read_volume
+from app.durable import file_sha256
 from app.errors import BadFile, NotSupported, UnknownCase
-from app.workspace import file_sha256, safe_name
+from app.formats.volume_files import read_header, read_volume
+from app.workspace import safe_name
 
 VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 

@@ -107,7 +107,7 @@ class Outbox:
             refused = sa.update(outbox).where(outbox.c.state == "refused")
             return connection.execute(refused.values(state="waiting", next_try=time.time())).rowcount
 
-    def hurry(self) -> None:
+    def retry_now(self) -> None:
         """Try everything that waits at once (the archive is back)."""
         with self._database.write() as connection:
             connection.execute(sa.update(outbox).where(outbox.c.state == "waiting").values(next_try=0.0))

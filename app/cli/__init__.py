@@ -123,7 +123,7 @@ def models_list(config: Config = None, workspace: WorkspaceDir = None) -> None:
 @models.command("pull")
 def models_pull(model: str) -> None:
     """Fetch an official nnInteractive model by its id. Its weights are licensed for non-commercial use."""
-    from app.models.nninteractive_folder import pull
+    from app.models.nninteractive.folder import pull
 
     typer.echo(f"{model} is in {pull(model)}; its licence stands beside it")
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import typer
 
 from app.catalog import Catalog
+from app.durable import file_sha256
 from app.errors import ConfigurationError, IntegrityError
-from app.workspace import Workspace, file_sha256
+from app.workspace import Workspace
 
 FOLDERS = ("labels", "models", "uploads")
 

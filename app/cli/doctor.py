@@ -10,10 +10,10 @@ from typing import Any
 import typer
 
 from app.errors import SegloopError
-from app.learning import plugins
-from app.learning.rooms import Rooms
-from app.learning.served import open_models
 from app.models.device import Device
+from app.project import plugins
+from app.project.open_models import open_models
+from app.project.project import Project
 from app.settings import Settings, load
 
 
@@ -21,16 +21,16 @@ def run(config: Path | None, given: Mapping[str, Any]) -> None:
     """Print what is in force and what works. Exits with 1 if something doesn't."""
     settings, sources = load(config, given)
     _show(settings, sources)
-    rooms = Rooms.open(settings)
+    project = Project.open(settings)
     checks: list[tuple[str, Callable[[], str]]] = [
         ("python", platform.python_version),
-        ("archive", rooms.archive.check),
+        ("archive", project.archive.check),
         (
             "catalog",
-            lambda: f"{rooms.catalog.cases.counts()[0]} images, {rooms.catalog.outbox.state().waiting} waiting",
+            lambda: f"{project.catalog.cases.counts()[0]} images, {project.catalog.outbox.state().waiting} waiting",
         ),
         ("device", lambda: _device(settings)),
-        ("models", lambda: ", ".join(open_models(rooms, Device("cpu")))),
+        ("models", lambda: ", ".join(open_models(project, Device("cpu")))),
         ("strategies", lambda: _plugins(plugins.strategies())),
         ("trainers", lambda: _plugins(plugins.trainers())),
     ]
@@ -41,7 +41,7 @@ def run(config: Path | None, given: Mapping[str, Any]) -> None:
         except SegloopError as error:
             problems += 1
             typer.echo(f"PROBLEM  {name}: {error}")
-    rooms.close()
+    project.close()
     raise typer.Exit(1 if problems else 0)
 
 

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from app.archives.memory import MemoryArchive
-from app.learning.rooms import Rooms
-from app.learning.served import open_models
 from app.models.device import Device
-from app.services.models import ModelDesk
+from app.project.open_models import open_models
+from app.project.project import Project
+from app.services.models import ModelService
 from app.settings import Settings
 
 OPERATOR = "operator"
@@ -54,7 +54,7 @@ def serve_version(settings: Settings, version_id: str) -> None:
     typer.echo(f"{version.model} serves {version.id}; a running server follows within seconds")
 
 
-def _desk(settings: Settings) -> ModelDesk:
-    rooms = Rooms.open(settings, MemoryArchive())  # models need no studies
+def _desk(settings: Settings) -> ModelService:
+    project = Project.open(settings, MemoryArchive())  # models need no studies
     device = Device("cpu")
-    return ModelDesk(rooms, open_models(rooms, device), device)
+    return ModelService(project, open_models(project, device), device)

@@ -33,9 +33,7 @@ from app.dicom.codestream import check_size
 from app.dicom.parsing import PARSER_ERRORS
 from app.dicom.values import integer, text
 from app.errors import BadFile, UnusableSeries
-
-DEFAULT_MAX_BYTES = 4 << 30
-"""How many bytes one instance may decode to."""
+from app.formats.volume_header import DEFAULT_MAX_BYTES
 
 _PIXEL_DATA = Tag("PixelData")
 _SAMPLES, _PHOTOMETRIC = Tag("SamplesPerPixel"), Tag("PhotometricInterpretation")

@@ -13,10 +13,11 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from app.dicom.codestream import check_size
-from app.dicom.decoding import DEFAULT_MAX_BYTES, decoding_plugin
+from app.dicom.decoding import decoding_plugin
 from app.dicom.parsing import PARSER_ERRORS, parse
 from app.dicom.pixel_layout import PixelLayout, read_layout
 from app.errors import BadFile
+from app.formats.volume_header import DEFAULT_MAX_BYTES
 
 NATIVE = frozenset({str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian), str(ExplicitVRBigEndian)})
 

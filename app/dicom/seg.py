@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from app.core.mask import Code, Mask, Segment
 from app.core.volume import Geometry
 from app.dicom.codes import codes_of
-from app.dicom.files import whole_file
 from app.dicom.ordering import SPACING_TOLERANCE
 from app.dicom.parsing import PARSER_ERRORS
 from app.dicom.planes import positions_of
@@ -59,11 +58,11 @@ class SegOptions:
     software_version: str = "0"
 
 
-def write_seg(mask: Mask, headers: Sequence[Dataset], path: Path, options: SegOptions) -> None:
+def write_seg(mask: Mask, headers: Sequence[Dataset], file: Path | BinaryIO, options: SegOptions) -> None:
     """Write `mask`, which lies on the grid of the series `headers` belong to, as a DICOM SEG.
 
-    `path` is complete or not there: the file is written beside it, synced and renamed. Empty segments are described
-    and have no frames. Frames lie where the mask's geometry says, sheared or interpolated slices too. Raises
+    Nothing is written if the mask is refused. Empty segments are described and have no frames. Frames lie where the
+    mask's geometry says, sheared or interpolated slices too. Raises
     `BadInput` (overlapping segments asked for as a labelmap; a series that can't be referenced; no segments),
     `GeometryMismatch` (not the rows and columns of the series).
     """
@@ -82,8 +81,7 @@ def write_seg(mask: Mask, headers: Sequence[Dataset], path: Path, options: SegOp
     except PARSER_ERRORS as error:
         # Only the kind of error: highdicom's messages may quote the headers, a patient's name for example.
         raise BadInput(f"no DICOM segmentation can be made for this series ({type(error).__name__})") from error
-    with whole_file(path) as file:
-        segmentation.save_as(file, enforce_file_format=True)
+    segmentation.save_as(file, enforce_file_format=True)
 
 
 def _kind(mask: Mask, asked: SegKind) -> Literal["BINARY", "LABELMAP"]:

@@ -13,10 +13,10 @@ from pydicom.uid import UID
 
 from app.core.volume import Geometry
 from app.dicom.decoding import decode
-from app.dicom.grids import GridView, view_along
 from app.dicom.planes import items_of, orientation_of, pixel_spacing_of, position_of
 from app.dicom.values import integer
 from app.errors import BadFile, GeometryMismatch
+from app.formats.grids import GridView, view_along
 
 ON_GRID = 0.05
 """How far a frame's corners may lie from the voxel centres of the case, in voxels: positions are often rounded."""

@@ -13,11 +13,12 @@ from pydicom import Dataset
 
 from app.core.mask import Algorithm, Code, Mask, Segment
 from app.core.volume import Geometry
-from app.dicom.decoding import DEFAULT_MAX_BYTES, decode_labels
-from app.dicom.grids import GridView
+from app.dicom.decoding import decode_labels
 from app.dicom.parsing import PARSER_ERRORS, parse
 from app.dicom.seg_frames import BinaryFrames, binary_frames, frames_of, own_grid, place
 from app.errors import BadFile, NoRoom
+from app.formats.grids import GridView
+from app.formats.volume_header import DEFAULT_MAX_BYTES
 
 Layer = NDArray[np.unsignedinteger]
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 from pydicom import Dataset
 
-from app.dicom.decoding import DEFAULT_MAX_BYTES, decode_labels
+from app.dicom.decoding import decode_labels
 from app.dicom.parsing import PARSER_ERRORS
 from app.errors import BadFile
+from app.formats.volume_header import DEFAULT_MAX_BYTES
 
 
 def describe_all(dataset: Dataset, max_bytes: int = DEFAULT_MAX_BYTES) -> None:

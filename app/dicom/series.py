@@ -11,13 +11,14 @@ from pydicom import Dataset
 from pydicom.tag import Tag
 
 from app.core.volume import Volume
-from app.dicom.decoding import DEFAULT_MAX_BYTES, decode
+from app.dicom.decoding import decode
 from app.dicom.ordering import Stack, missing_text, stack
 from app.dicom.parsing import PARSER_ERRORS, PIXEL_KEYWORDS, parse
 from app.dicom.planes import Plane, planes_of
 from app.dicom.rescale import rescale_into, voxel_type
 from app.dicom.values import text
 from app.errors import BadFile, UnusableSeries
+from app.formats.volume_header import DEFAULT_MAX_BYTES
 
 _SERIES = Tag("SeriesInstanceUID")
 

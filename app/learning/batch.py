@@ -16,15 +16,15 @@ from app.core.mask import Mask
 from app.core.model import AutomaticModel
 from app.errors import BadOption, Cancelled, ModelNotTrained, NotSupported, SegloopError, UnknownLabel
 from app.learning.control import Control
-from app.learning.labelling import keep_label
-from app.learning.rooms import Rooms
-from app.learning.served import open_model
 from app.models.device import Device
+from app.project.label_commit import commit_label
+from app.project.open_models import open_model
+from app.project.project import Project
 
 logger = logging.getLogger(__name__)
 
 
-def segment_cases(rooms: Rooms, job: Job, control: Control) -> Mapping[str, Any]:
+def segment_cases(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
     """Segment cases with the model `job.name`. Cases that its version has segmented before are skipped.
 
     The request's `images` says which cases: `all`, `labeled` or `unlabeled`; `label_tag` under which tag the answers
@@ -34,27 +34,27 @@ def segment_cases(rooms: Rooms, job: Job, control: Control) -> Mapping[str, Any]
     tag = str(job.request.get("label_tag") or ORIGINAL)
     if tag == FINAL:
         raise BadOption(f"a model's answers aren't kept as {FINAL}: that a label is final, a person says")
-    device = Device(rooms.settings.device, threads=rooms.settings.threads or None)
-    model = cast(AutomaticModel, open_model(rooms, job.name, device))
+    device = Device(project.settings.device, threads=project.settings.threads or None)
+    model = cast(AutomaticModel, open_model(project, job.name, device))
     if not hasattr(model, "segment"):
         raise NotSupported(f"{job.name} doesn't segment on its own")
     if not model.card.ready:
         raise ModelNotTrained(f"{job.name} has no weights yet", retry_after=60)
-    served = rooms.catalog.versions.served(job.name)
+    served = project.catalog.versions.served(job.name)
     version = served.id if served is not None else model.card.version
 
-    rows = _wanted(rooms, str(job.request.get("images", "unlabeled")))
-    rows = [row for row in rows if not _has(rooms, row, tag, job.name, version)]
+    rows = _wanted(project, str(job.request.get("images", "unlabeled")))
+    rows = [row for row in rows if not _has(project, row, tag, job.name, version)]
     rows = rows[: int(job.request.get("max_batch_size") or 0) or None]
     failed: dict[str, str] = {}
     for count, row in enumerate(rows):
         control.progress(count / len(rows))
         try:
-            volume = rooms.volumes(row.origin).volume(row.case)
+            volume = project.volumes(row.origin).volume(row.case)
             mask = model.segment(volume, lambda done, text="": control.pause(), {})
             segments = tuple(replace(s, algorithm="AUTOMATIC", algorithm_name=job.name) for s in mask.segments)
             mask = Mask(mask.layers, segments, mask.geometry)
-            keep_label(rooms, row, mask, _new(row, tag, mask, job, version))
+            commit_label(project, row, mask, _new(row, tag, mask, job, version))
         except Cancelled:
             raise
         except SegloopError as error:
@@ -63,16 +63,16 @@ def segment_cases(rooms: Rooms, job: Job, control: Control) -> Mapping[str, Any]
     return {"segmented": len(rows) - len(failed), "failed": failed, "version": version}
 
 
-def _wanted(rooms: Rooms, images: str) -> list[CaseRow]:
+def _wanted(project: Project, images: str) -> list[CaseRow]:
     if images not in ("all", "labeled", "unlabeled"):
         raise BadOption(f"images is all, labeled or unlabeled, not {images!r}")
-    rows = [row for row in rooms.catalog.cases.all() if not row.problem]
+    rows = [row for row in project.catalog.cases.all() if not row.problem]
     return [row for row in rows if images == "all" or row.completed == (images == "labeled")]
 
 
-def _has(rooms: Rooms, row: CaseRow, tag: str, model: str, version: str) -> bool:
+def _has(project: Project, row: CaseRow, tag: str, model: str, version: str) -> bool:
     try:
-        newest = rooms.catalog.labels.newest(row.case.id, tag)
+        newest = project.catalog.labels.newest(row.case.id, tag)
     except UnknownLabel:
         return False
     return (newest.model, newest.model_version) == (model, version)

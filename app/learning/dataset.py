@@ -16,10 +16,10 @@ from app.core.label import FINAL, Label
 from app.core.mask import Mask
 from app.core.training import ModelSpec, Sample
 from app.core.volume import Volume
+from app.durable import write_durably
 from app.errors import Cancelled, SegloopError
-from app.learning.rooms import Rooms
-from app.models.preparation import prepare_image, prepare_label
-from app.workspace import write_durably
+from app.models.trained.preparation import prepare_image, prepare_label
+from app.project.project import Project
 
 logger = logging.getLogger(__name__)
 
@@ -33,17 +33,17 @@ class Labelled:
     row: CaseRow
     label: Label
 
-    def open(self, rooms: Rooms) -> tuple[Volume, Mask]:
+    def open(self, project: Project) -> tuple[Volume, Mask]:
         """The voxels and the label on their grid. Raises what reading a case raises, and `IntegrityError`."""
-        volume = rooms.volumes(self.row.origin).volume(self.row.case)
-        return volume, rooms.labels.read(self.label, volume.geometry)
+        volume = project.volumes(self.row.origin).volume(self.row.case)
+        return volume, project.labels.read(self.label, volume.geometry)
 
 
-def labelled_cases(rooms: Rooms, label_ids: Sequence[int] | None = None) -> list[Labelled]:
+def labelled_cases(project: Project, label_ids: Sequence[int] | None = None) -> list[Labelled]:
     """Every case with a final label that is there and can be opened, oldest label first; with `label_ids`, those
     labels instead of the newest."""
-    rows = {row.case.id: row for row in rooms.catalog.cases.all() if not row.problem}
-    catalog = rooms.catalog.labels
+    rows = {row.case.id: row for row in project.catalog.cases.all() if not row.problem}
+    catalog = project.catalog.labels
     labels = (
         [label for label, _ in catalog.newest_of_all(FINAL)]
         if label_ids is None
@@ -97,7 +97,7 @@ class Samples(Sequence[Sample]):
 
 
 def prepare(
-    rooms: Rooms, folder: Path, cases: Sequence[Labelled], spec: ModelSpec, step: Callable[[], None]
+    project: Project, folder: Path, cases: Sequence[Labelled], spec: ModelSpec, step: Callable[[], None]
 ) -> tuple[Samples, Mapping[str, str]]:
     """Bring cases onto the model's grid, those that aren't in `folder` from an earlier run.
 
@@ -112,7 +112,7 @@ def prepare(
         key = _key(one, spec)
         try:
             if not (folder / f"{key}.label.npy").exists():
-                _write(rooms, folder, one, spec, key)
+                _write(project, folder, one, spec, key)
             entries.append((one, key))
         except Cancelled:
             raise
@@ -126,13 +126,13 @@ def prepare(
     return Samples(folder, entries), problems
 
 
-def _write(rooms: Rooms, folder: Path, one: Labelled, spec: ModelSpec, key: str) -> None:
-    volume, mask = one.open(rooms)
+def _write(project: Project, folder: Path, one: Labelled, spec: ModelSpec, key: str) -> None:
+    volume, mask = one.open(project)
     image = prepare_image(volume, spec)
     label = prepare_label(training_label(mask, spec.labels), volume.geometry, spec)
     # The label comes last: a case that has one is whole.
-    write_durably(folder / f"{key}.image.npy", lambda path: np.save(path, image))
-    write_durably(folder / f"{key}.label.npy", lambda path: np.save(path, label))
+    write_durably(folder / f"{key}.image.npy", lambda file: np.save(file, image))
+    write_durably(folder / f"{key}.label.npy", lambda file: np.save(file, label))
 
 
 def _key(one: Labelled, spec: ModelSpec) -> str:

@@ -17,14 +17,14 @@ from app.core.volume import Index, Volume
 from app.errors import Cancelled, SegloopError
 from app.learning.dataset import Labelled
 from app.learning.gate import Measured
-from app.learning.rooms import Rooms
-from app.learning.served import AnyModel
+from app.project.open_models import AnyModel
+from app.project.project import Project
 
 logger = logging.getLogger(__name__)
 
 
 def evaluate(
-    model: AnyModel, cases: Sequence[Labelled], names: Sequence[str], rooms: Rooms, step: Callable[[], None]
+    model: AnyModel, cases: Sequence[Labelled], names: Sequence[str], project: Project, step: Callable[[], None]
 ) -> Measured:
     """Mean Dice by structure. An interactive model gets one click, in the middle of each structure.
 
@@ -35,7 +35,7 @@ def evaluate(
     for one in cases:
         step()
         try:
-            volume, truth = one.open(rooms)
+            volume, truth = one.open(project)
             for name, value in _dice_of_case(model, volume, truth, names, step):
                 found[name].append(value)
             count += 1

@@ -12,12 +12,12 @@ from app.catalog.jobs import Job, JobKind, Jobs
 from app.core.archive import Archive
 from app.errors import Cancelled, SegloopError
 from app.learning.control import Control
-from app.learning.rooms import Rooms
+from app.project.project import Project
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[[Rooms, Job, Control], Mapping[str, Any]]
+Work = Callable[[Project, Job, Control], Mapping[str, Any]]
 """Does a job and returns its result, as JSON. Raises `Cancelled` if someone asked for it to stop."""
 
 NICENESS = 10
@@ -32,15 +32,15 @@ def run_job(job_id: str, settings: Settings, archive: Archive | None = None) -> 
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.nice(NICENESS)
-    rooms = Rooms.open(settings, archive)
+    project = Project.open(settings, archive)
     try:
-        job = _named(rooms.catalog.jobs, job_id, os.getpid())
+        job = _named(project.catalog.jobs, job_id, os.getpid())
         if job is None:
             logger.error("the job table doesn't name process %d for job %s; leaving", os.getpid(), job_id)
             return 1
-        return _finish(rooms, job, _work(job.kind))
+        return _finish(project, job, _work(job.kind))
     finally:
-        rooms.close()
+        project.close()
 
 
 def _named(jobs: Jobs, job_id: str, pid: int) -> Job | None:
@@ -55,13 +55,13 @@ def _named(jobs: Jobs, job_id: str, pid: int) -> Job | None:
     return None
 
 
-def _finish(rooms: Rooms, job: Job, work: Work) -> int:
-    jobs = rooms.catalog.jobs
-    control = Control(jobs, job.id, rooms.paths.interaction, rooms.settings.learning.pause_seconds)
+def _finish(project: Project, job: Job, work: Work) -> int:
+    jobs = project.catalog.jobs
+    control = Control(jobs, job.id, project.paths.interaction, project.settings.learning.pause_seconds)
     logger.info("job %s: %s %s, attempt %d", job.id, job.kind, job.name, job.attempt)
     try:
         control.progress(job.progress)  # where an earlier attempt left it
-        result = work(rooms, job, control)
+        result = work(project, job, control)
     except Cancelled as error:
         logger.info("stopped: %s", error)
         jobs.finish(job.id, "stopped", {}, str(error))

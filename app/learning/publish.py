@@ -7,15 +7,14 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from app.catalog.jobs import Job
 from app.catalog.versions import ModelVersion
+from app.durable import flush, write_durably
 from app.learning.gate import Verdict
-from app.learning.rooms import Rooms
-from app.models.spec import Version
-from app.workspace import sync_folder, write_durably
+from app.models.trained.spec import Version
+from app.project.project import Project
 
 
 @dataclass(frozen=True)
@@ -28,17 +27,17 @@ class Outcome:
     verdict: Verdict
 
 
-def publish(rooms: Rooms, job: Job, candidate: Version, outcome: Outcome) -> ModelVersion:
+def publish(project: Project, job: Job, candidate: Version, outcome: Outcome) -> ModelVersion:
     """Move a candidate's folder into the model store and register it: served if the gate said so, else kept as
     rejected. One job makes one version, however often it is run."""
-    versions = rooms.catalog.versions
+    versions = project.catalog.versions
     made = versions.by_job(job.id)
     if made is not None:
         return made
     number = versions.next_number(job.name)
-    folder = rooms.paths.models / job.name / str(number)
-    metrics = json.dumps(outcome.metrics, indent=1)
-    write_durably(candidate.folder / "metrics.json", lambda path: _write_text(path, metrics))
+    folder = project.paths.models / job.name / str(number)
+    metrics = json.dumps(outcome.metrics, indent=1).encode()
+    write_durably(candidate.folder / "metrics.json", lambda file: file.write(metrics))
     if folder.exists():
         shutil.rmtree(folder)  # of a run that was killed before it registered its version: nothing points to it
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -47,15 +46,15 @@ def publish(rooms: Rooms, job: Job, candidate: Version, outcome: Outcome) -> Mod
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(candidate.folder, partial)
     for file in partial.iterdir():
-        _flush(file)
+        flush(file)
     partial.rename(folder)
-    sync_folder(folder.parent)
+    flush(folder.parent)
     version = ModelVersion(
         id=f"{job.name}-{number}",
         model=job.name,
         number=number,
         parent=outcome.parent.id if outcome.parent is not None else "",
-        folder=str(folder.relative_to(rooms.paths.models)),
+        folder=str(folder.relative_to(project.paths.models)),
         sha256=candidate.sha256,
         state="published" if outcome.verdict.publish else "rejected",
         reason=outcome.verdict.reason,
@@ -67,14 +66,3 @@ def publish(rooms: Rooms, job: Job, candidate: Version, outcome: Outcome) -> Mod
     )
     versions.add(version, serve=outcome.verdict.publish, who=str(job.request.get("who", "")) or "job")
     return version
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def _flush(file: Path) -> None:
-    import os
-
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())

@@ -19,10 +19,10 @@ from app.core.pool import Candidate, Score
 from app.core.volume import Volume
 from app.errors import Cancelled, ModelNotTrained, NotSupported, SegloopError
 from app.learning.control import Control
-from app.learning.rooms import Rooms
-from app.learning.served import open_model
 from app.learning.uncertainty import Summary, entropy, mutual_information, summarise
 from app.models.device import Device
+from app.project.open_models import open_model
+from app.project.project import Project
 
 logger = logging.getLogger(__name__)
 
@@ -31,24 +31,24 @@ _HARD = 0.3
 """The share of stale scores, the highest, that is made again before the others."""
 
 
-def score(rooms: Rooms, job: Job, control: Control) -> Mapping[str, Any]:
+def score(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
     """Score unlabelled cases with the model `job.name`; cases that its version has scored are skipped.
 
     Raises `UnknownModel`, `NotSupported`, `ModelNotTrained`.
     """
-    device = Device(rooms.settings.device, threads=rooms.settings.threads or None)
-    model = cast(ProbabilisticModel, open_model(rooms, job.name, device))
+    device = Device(project.settings.device, threads=project.settings.threads or None)
+    model = cast(ProbabilisticModel, open_model(project, job.name, device))
     if not hasattr(model, "probabilities"):
         raise NotSupported(f"{job.name} doesn't tell how sure it is; it can't score cases")
     if not model.card.ready:
         raise ModelNotTrained(f"{job.name} has no weights yet", retry_after=60)
-    served = rooms.catalog.versions.served(job.name)
+    served = project.catalog.versions.served(job.name)
     version = served.id if served is not None else model.card.version
     members = [model, *model.snapshots()]
 
-    known = rooms.catalog.scores.dated(f"{ENTROPY}:{job.name}")
-    todo = in_order(rooms.catalog.cases.candidates(), known, version)[: rooms.settings.learning.score_cases]
-    until = time.monotonic() + rooms.settings.learning.score_seconds
+    known = project.catalog.scores.dated(f"{ENTROPY}:{job.name}")
+    todo = in_order(project.catalog.cases.candidates(), known, version)[: project.settings.learning.score_cases]
+    until = time.monotonic() + project.settings.learning.score_seconds
     done = 0
     for count, candidate in enumerate(todo):
         control.pause()
@@ -56,7 +56,7 @@ def score(rooms: Rooms, job: Job, control: Control) -> Mapping[str, Any]:
         if time.monotonic() - control.waited > until:
             break
         try:
-            _score_case(rooms, rooms.catalog.cases.get(candidate.case_id), members, version, job.name, control)
+            _score_case(project, project.catalog.cases.get(candidate.case_id), members, version, job.name, control)
             done += 1
         except Cancelled:
             raise
@@ -78,10 +78,10 @@ def in_order(
 
 
 def _score_case(
-    rooms: Rooms, row: CaseRow, members: Sequence[ProbabilisticModel], version: str, model: str, control: Control
+    project: Project, row: CaseRow, members: Sequence[ProbabilisticModel], version: str, model: str, control: Control
 ) -> None:
     start = time.monotonic()
-    volume = rooms.volumes(row.origin).volume(row.case)
+    volume = project.volumes(row.origin).volume(row.case)
     summaries = look(volume, members, control)
     seconds = time.monotonic() - start
     # Entropy comes last: a case that has it is done.
@@ -89,7 +89,7 @@ def _score_case(
         if scorer in summaries:
             summary = summaries[scorer]
             detail = {"per_class": dict(summary.per_class), "slices": list(summary.slices), "members": len(members)}
-            rooms.catalog.scores.put(row.case.id, f"{scorer}:{model}", version, summary.value, seconds, detail)
+            project.catalog.scores.put(row.case.id, f"{scorer}:{model}", version, summary.value, seconds, detail)
 
 
 def look(volume: Volume, members: Sequence[ProbabilisticModel], control: Control) -> dict[str, Summary]:

@@ -18,20 +18,21 @@ from typing import Any, cast
 from app.catalog.jobs import Job
 from app.catalog.versions import ModelVersion
 from app.core.training import Trainer, TrainingRun
+from app.durable import write_durably
 from app.errors import BadInput, ConfigurationError
+from app.learning.checkpoints import Course
 from app.learning.control import Control
-from app.learning.course import Course
 from app.learning.dataset import Labelled, labelled_cases, learnable, prepare
 from app.learning.evaluate import evaluate
 from app.learning.gate import Measured, judge
-from app.learning.plugins import trainers
 from app.learning.publish import Outcome, publish
-from app.learning.rooms import Rooms
 from app.learning.split import split
 from app.models.device import Device
 from app.models.library import ModelOptions, build_model
-from app.models.spec import Version, read_version
-from app.workspace import safe_name, write_durably
+from app.models.trained.spec import Version, read_version
+from app.project.plugins import trainers
+from app.project.project import Project
+from app.workspace import safe_name
 
 TRAINED = 0.9
 """How far a job is when its last epoch is over; measuring and publishing are the rest."""
@@ -47,79 +48,76 @@ class Plan:
     started: float
 
     @classmethod
-    def of(cls, rooms: Rooms, job: Job, folder: Path) -> Plan:
+    def of(cls, project: Project, job: Job, folder: Path) -> Plan:
         file = folder / "plan.json"
         if file.exists():
             content = json.loads(file.read_text())
             return cls(**{**content, "label_ids": tuple(content["label_ids"])})
-        served = rooms.catalog.versions.served(job.name)
+        served = project.catalog.versions.served(job.name)
         plan = cls(
-            label_ids=tuple(one.label.id for one in labelled_cases(rooms)),
+            label_ids=tuple(one.label.id for one in labelled_cases(project)),
             parent=served.id if served is not None else "",
-            epochs=int(job.request.get("max_epochs") or rooms.settings.learning.epochs),
+            epochs=int(job.request.get("max_epochs") or project.settings.learning.epochs),
             started=time.time(),
         )
-        write_durably(file, plan._write)
+        write_durably(file, lambda stream: stream.write(json.dumps(asdict(plan)).encode()))
         return plan
 
-    def _write(self, file: Path) -> None:
-        file.write_text(json.dumps(asdict(self)))
 
-
-def train(rooms: Rooms, job: Job, control: Control) -> Mapping[str, Any]:
+def train(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
     """Train, measure, publish. The result holds MONAI Label's `train_stats` and the version.
 
     Raises `BadInput` if there is nothing to learn from, `ConfigurationError` for a model without a trainer.
     """
-    made = rooms.catalog.versions.by_job(job.id)
+    made = project.catalog.versions.by_job(job.id)
     if made is not None:
         return _result(made)
-    folder = rooms.paths.jobs / job.id
-    plan = Plan.of(rooms, job, folder)
-    parent = rooms.catalog.versions.get(plan.parent) if plan.parent else None
-    course, run, validation = _begin(rooms, job, control, plan, parent, folder)
-    _train(rooms, job, control, course, run)
+    folder = project.paths.jobs / job.id
+    plan = Plan.of(project, job, folder)
+    parent = project.catalog.versions.get(plan.parent) if plan.parent else None
+    course, run, validation = _begin(project, job, control, plan, parent, folder)
+    _train(project, job, control, course, run)
 
     candidate = course.finish(run.spec)
-    new = _measure(rooms, job, candidate, validation, control)
+    new = _measure(project, job, candidate, validation, control)
     old = None
     if parent is not None and validation:
-        old = _measure(rooms, job, read_version(rooms.paths.models / parent.folder), validation, control)
-    verdict = judge(new, old, rooms.settings.learning.tolerance, rooms.settings.learning.class_tolerance)
+        old = _measure(project, job, read_version(project.paths.models / parent.folder), validation, control)
+    verdict = judge(new, old, project.settings.learning.tolerance, project.settings.learning.class_tolerance)
     metrics = _stats(plan, course, run, new)
-    version = publish(rooms, job, candidate, Outcome(metrics, plan.label_ids, parent, verdict))
+    version = publish(project, job, candidate, Outcome(metrics, plan.label_ids, parent, verdict))
     course.clear()
     return _result(version)
 
 
 def _begin(
-    rooms: Rooms, job: Job, control: Control, plan: Plan, parent: ModelVersion | None, folder: Path
+    project: Project, job: Job, control: Control, plan: Plan, parent: ModelVersion | None, folder: Path
 ) -> tuple[Course, TrainingRun, Sequence[Labelled]]:
     """Everything a trainer needs, as the last attempt left it."""
-    cases = labelled_cases(rooms, plan.label_ids)
-    labels = learnable(rooms.settings.labels.structures, cases)
+    cases = labelled_cases(project, plan.label_ids)
+    labels = learnable(project.settings.labels.structures, cases)
     if not labels:
-        known = ", ".join(rooms.settings.labels.structures)
+        known = ", ".join(project.settings.labels.structures)
         raise BadInput(f"no final label has one of the structures that this project labels: {known}")
-    course = Course(folder, plan.epochs, rooms.settings.learning.snapshots)
-    parent_version = read_version(rooms.paths.models / parent.folder) if parent is not None else None
-    spec = course.spec(_trainer(rooms, job).spec(labels, parent_version.spec if parent_version else None))
+    course = Course(folder, plan.epochs, project.settings.learning.snapshots)
+    parent_version = read_version(project.paths.models / parent.folder) if parent is not None else None
+    spec = course.spec(_trainer(project, job).spec(labels, parent_version.spec if parent_version else None))
     # The same labels and the same parent make the same model.
     seed = int(hashlib.sha256(f"{job.name} {plan.parent} {plan.label_ids}".encode()).hexdigest()[:8], 16)
-    device = Device(rooms.settings.device, threads=rooms.settings.threads or None).torch_name
+    device = Device(project.settings.device, threads=project.settings.threads or None).torch_name
     network = course.network(spec, parent_version, seed).to(device)
 
     usable = [one for one in cases if any(s.name in spec.labels for s in one.label.segments)]
     learn, validation = split(
-        [(one.row.case.patient_key, one) for one in usable], rooms.settings.learning.validation_fold
+        [(one.row.case.patient_key, one) for one in usable], project.settings.learning.validation_fold
     )
     if not learn:
         raise BadInput("every labelled case is of a patient kept for validation; label a case of another patient")
-    prepared = rooms.paths.cache / "prepared" / safe_name(job.name)
-    train_on, problems = prepare(rooms, prepared / "train", learn, spec, control.pause)
-    validate_on, more = prepare(rooms, prepared / "validate", validation, spec, control.pause)
+    prepared = project.paths.cache / "prepared" / safe_name(job.name)
+    train_on, problems = prepare(project, prepared / "train", learn, spec, control.pause)
+    validate_on, more = prepare(project, prepared / "validate", validation, spec, control.pause)
     for case_id, problem in {**problems, **more}.items():
-        rooms.catalog.jobs.note(job.id, "log", {"case": case_id, "left_out": problem})
+        project.catalog.jobs.note(job.id, "log", {"case": case_id, "left_out": problem})
     if len(train_on) == 0:
         raise BadInput(f"none of the labelled cases can be read: {'; '.join(problems.values())[:500]}")
     run = TrainingRun(
@@ -137,25 +135,25 @@ def _begin(
     return course, run, [one for one, _ in validate_on.entries]
 
 
-def _train(rooms: Rooms, job: Job, control: Control, course: Course, run: TrainingRun) -> None:
+def _train(project: Project, job: Job, control: Control, course: Course, run: TrainingRun) -> None:
     since = time.monotonic()
-    for epoch in _trainer(rooms, job).train(run):
+    for epoch in _trainer(project, job).train(run):
         done = course.keep(epoch, run.network)
         seconds, since = time.monotonic() - since, time.monotonic()
         data = {"epoch": epoch.number, "total": epoch.total, "metrics": dict(epoch.metrics)}
-        rooms.catalog.jobs.note(job.id, "epoch", {**data, "seconds": seconds, "best_metric": done.best})
+        project.catalog.jobs.note(job.id, "epoch", {**data, "seconds": seconds, "best_metric": done.best})
         control.progress(TRAINED * epoch.number / epoch.total)
 
 
-def _measure(rooms: Rooms, job: Job, version: Version, cases: Sequence[Labelled], control: Control) -> Measured:
-    kind = rooms.settings.models[job.name].type
-    device = Device(rooms.settings.device, threads=rooms.settings.threads or None)
+def _measure(project: Project, job: Job, version: Version, cases: Sequence[Labelled], control: Control) -> Measured:
+    kind = project.settings.models[job.name].type
+    device = Device(project.settings.device, threads=project.settings.threads or None)
     model = build_model(job.name, ModelOptions(type=kind, version=version.folder), device)
-    return evaluate(model, cases, version.spec.labels, rooms, control.pause)
+    return evaluate(model, cases, version.spec.labels, project, control.pause)
 
 
-def _trainer(rooms: Rooms, job: Job) -> Trainer:
-    settings = rooms.settings.models.get(job.name)
+def _trainer(project: Project, job: Job) -> Trainer:
+    settings = project.settings.models.get(job.name)
     name = settings.trainer if settings is not None else ""
     found = trainers()
     if settings is None or name not in found.found:

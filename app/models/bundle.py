@@ -31,9 +31,9 @@ from app.core.volume import Volume
 from app.errors import BadFile, ConfigurationError
 from app.models.checks import check_volume
 from app.models.device import Device
-from app.models.networks import load_weights
 from app.models.options import chosen
 from app.models.precision import in_precision
+from app.models.trained.networks import load_weights
 
 if TYPE_CHECKING:
     import torch
@@ -105,11 +105,11 @@ class Bundle:
             nonlocal windows
             windows += 1
             progress(windows / (windows + 10), "segmenting")  # how many will follow is the inferer's secret
-            self._device.breathe()
+            self._device.yield_to_prompts()
             answer: torch.Tensor = parts.network(window)
             return answer
 
-        with torch.no_grad():  # not inference_mode, see app.models.windows
+        with torch.no_grad():  # not inference_mode, see app.models.trained.windows
             image = data["image"]
             data["pred"] = parts.inferer(image[None].to(self._device.torch_name), forward)[0].float().cpu()
         invert = Invertd(

@@ -2,8 +2,8 @@
 
 One thread, because cuDNN keeps its autotuned convolutions per thread and because two forwards at once are slower than
 one after the other. Work waits in line by priority, and within a priority the owners (sessions, users) take turns, so
-that one eager client can't starve the others. Long work calls `breathe()` between its steps: clicks that wait are then
-run in between, on the same thread.
+that one eager client can't starve the others. Long work calls `yield_to_prompts()` between its steps: clicks that wait
+are then run in between, on the same thread.
 
 Locks: `_lock` guards the queues and is never held while work runs. A caller of `run` holds its session's lock and waits
 for the device; nothing that runs on the device takes a session's lock.
@@ -96,7 +96,7 @@ class Device:
             self._arrived.notify()
         return future.result()
 
-    def breathe(self) -> None:
+    def yield_to_prompts(self) -> None:
         """Run what waits with a higher priority than the work that calls this. Does nothing on any other thread, so
         that the same model code runs in a job's own process."""
         if threading.current_thread() is not self._thread or not self._running:

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from app.core.model import AutomaticModel, InteractiveModel
 from app.errors import ConfigurationError
 from app.models.device import Device
-from app.models.nninteractive_library import Storage
+from app.models.nninteractive.library import Storage
 from app.settings import ModelType
 
 TRAINED: frozenset[ModelType] = frozenset({"deepgrow_2d", "deepgrow_3d", "deepedit", "segmentation"})
@@ -49,8 +49,8 @@ def build_model(name: str, options: ModelOptions, device: Device) -> Interactive
         ConfigurationError: something that the type needs is missing.
     """
     if options.type == "nninteractive":
-        from app.models.nninteractive import NnInteractive
-        from app.models.nninteractive_folder import find_folder
+        from app.models.nninteractive.folder import find_folder
+        from app.models.nninteractive.model import NnInteractive
 
         folder = find_folder(options.source or "demo")
         return NnInteractive(name, folder, device, storage=options.storage, autozoom=options.autozoom)
@@ -74,10 +74,10 @@ def build_model(name: str, options: ModelOptions, device: Device) -> Interactive
 
 
 def _trained(name: str, options: ModelOptions, device: Device) -> InteractiveModel | AutomaticModel:
-    from app.models.deepedit import DeepEdit
-    from app.models.deepgrow import Deepgrow
-    from app.models.networks import Served
-    from app.models.segmentation import Segmentation
+    from app.models.trained.deepedit import DeepEdit
+    from app.models.trained.deepgrow import Deepgrow
+    from app.models.trained.networks import Served
+    from app.models.trained.segmentation import Segmentation
 
     served = Served(options.version, device)
     if options.type == "deepedit":

@@ -1,6 +1,6 @@
 """What people do: look at a case, prompt, submit, ask for the next one, train, roll back.
 
-Every dialect calls these and nothing below them. `Services` bundles the desks over one set of rooms.
+Every dialect calls these and nothing below them. `Services` bundles the desks over one set of project.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.archives.outbox import Postman
+from app.archives.outbox import OutboxWorker
 from app.core.archive import Archive
-from app.learning import plugins
 from app.learning.clock import Clock, Recurring
-from app.learning.rooms import Rooms
 from app.learning.runner import JobRunner
-from app.learning.served import open_models
 from app.models.device import Device
-from app.services.automatic import AutomaticDesk
-from app.services.cases import CaseDesk
-from app.services.jobs import JobDesk
-from app.services.labels import LabelDesk
-from app.services.loaded import LoadedModels
-from app.services.logs import LogDesk
-from app.services.matching import Matcher
-from app.services.models import ModelDesk
-from app.services.next_case import NextCaseDesk
-from app.services.prompting import PromptDesk
-from app.services.resuming import WaysBack
+from app.project import plugins
+from app.project.open_models import open_models
+from app.project.project import Project
+from app.services.automatic import AutomaticService
+from app.services.cases import CaseService
+from app.services.external_models import ExternalModels
+from app.services.jobs import JobService
+from app.services.labels import LabelService
+from app.services.logs import LogService
+from app.services.models import ModelService
+from app.services.next_case import NextCaseService
+from app.services.prompting.images import SentImages
+from app.services.prompting.log import SessionLog
+from app.services.prompting.matching import Matcher
+from app.services.prompting.restore_plans import RestorePlans
+from app.services.prompting.service import PromptService
+from app.services.prompting.snapshots import Snapshots
+from app.services.prompting.submission import SessionService
 from app.services.schedule import JobsThatAreDue
-from app.services.sent_images import SentImages
-from app.services.session_log import SessionLog
-from app.services.sessions import SessionDesk
-from app.services.snapshots import Snapshots
-from app.services.sync import SyncDesk
+from app.services.sync import SyncService
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -48,45 +48,45 @@ class Services:
     """Everything a dialect may ask for."""
 
     settings: Settings
-    rooms: Rooms
+    project: Project
     device: Device
-    cases: CaseDesk
-    prompting: PromptDesk
-    sessions: SessionDesk
+    cases: CaseService
+    prompting: PromptService
+    sessions: SessionService
     sent: SentImages
     snapshots: Snapshots
-    automatic: AutomaticDesk
-    labels: LabelDesk
-    next_case: NextCaseDesk
-    models: ModelDesk
-    loaded: LoadedModels
-    jobs: JobDesk
-    logs: LogDesk
-    sync: SyncDesk
+    automatic: AutomaticService
+    labels: LabelService
+    next_case: NextCaseService
+    models: ModelService
+    loaded: ExternalModels
+    jobs: JobService
+    logs: LogService
+    sync: SyncService
     clock: Clock
 
     @classmethod
     def open(cls, settings: Settings, archive: Archive | None = None) -> Services:
         """Build everything; nothing runs in the background before `start`."""
-        rooms = Rooms.open(settings, archive)
-        device = Device(settings.device, threads=settings.threads or None, touched=rooms.paths.interaction)
-        models = ModelDesk(rooms, open_models(rooms, device), device)
-        cases = CaseDesk(rooms)
-        runner = JobRunner(rooms.catalog.jobs, rooms.paths.jobs, _job_command(rooms))
-        jobs = JobDesk(rooms, models, runner, lambda: plugins.trainers().found)
-        sync = SyncDesk(rooms)
-        sent = SentImages(rooms, cases)
-        log = SessionLog(rooms.paths.sessions)
+        project = Project.open(settings, archive)
+        device = Device(settings.device, threads=settings.threads or None, touched=project.paths.interaction)
+        models = ModelService(project, open_models(project, device), device)
+        cases = CaseService(project)
+        runner = JobRunner(project.catalog.jobs, project.paths.jobs, _job_command(project))
+        jobs = JobService(project, models, runner, lambda: plugins.trainers().found)
+        sync = SyncService(project)
+        sent = SentImages(project, cases)
+        log = SessionLog(project.paths.sessions)
         snapshots = Snapshots(log)
-        ways = WaysBack(log, snapshots, models)
-        prompting = PromptDesk(cases, models, device, sent, log, snapshots, ways, settings.sessions)
-        labels = LabelDesk(rooms, cases, models)
-        postman = Postman(rooms.catalog, rooms.labels, rooms.archive_of)
-        due = JobsThatAreDue(rooms, jobs, models)
+        ways = RestorePlans(log, snapshots, models)
+        prompting = PromptService(cases, models, device, sent, log, snapshots, ways, settings.sessions)
+        labels = LabelService(project, cases, models)
+        outbox_worker = OutboxWorker(project.catalog, project.labels, project.archive_of)
+        due = JobsThatAreDue(project, jobs, models)
         clock = Clock(
             [
                 Recurring("sync", settings.archive.sync_seconds, sync.run),
-                Recurring("outbox", 2.0, postman.deliver_due),
+                Recurring("outbox", 2.0, outbox_worker.deliver_due),
                 Recurring("models", 2.0, models.refresh),
                 Recurring("due", 10.0, due.queue),
                 Recurring("snapshots", 5.0, prompting.keep_resting),
@@ -95,20 +95,20 @@ class Services:
         )
         return cls(
             settings=settings,
-            rooms=rooms,
+            project=project,
             device=device,
             cases=cases,
             prompting=prompting,
-            automatic=AutomaticDesk(cases, models, device),
+            automatic=AutomaticService(cases, models, device),
             labels=labels,
-            sessions=SessionDesk(log, prompting, labels, Matcher(rooms, cases), sent),
+            sessions=SessionService(log, prompting, labels, Matcher(project, cases), sent),
             sent=sent,
             snapshots=snapshots,
-            next_case=NextCaseDesk(rooms, cases, plugins.strategies().found, models.probabilistic()),
+            next_case=NextCaseService(project, cases, plugins.strategies().found, models.probabilistic()),
             models=models,
-            loaded=LoadedModels(settings, models, device, rooms.paths),
+            loaded=ExternalModels(settings, models, device, project.paths),
             jobs=jobs,
-            logs=LogDesk(rooms.paths.log),
+            logs=LogService(project.paths.log),
             sync=sync,
             clock=clock,
         )
@@ -116,8 +116,8 @@ class Services:
     def start(self) -> None:
         """Read the archive once and start the background work."""
         # Uploads that a kill cut off; nobody was told that they arrived.
-        shutil.rmtree(self.rooms.paths.incoming)
-        self.rooms.paths.incoming.mkdir()
+        shutil.rmtree(self.project.paths.incoming)
+        self.project.paths.incoming.mkdir()
         self.jobs.runner.start()
         # In a thread: an archive that is slow or away must not keep the server from answering.
         threading.Thread(target=self.sync.run, name="first-sync", daemon=True).start()
@@ -139,16 +139,16 @@ class Services:
         self.sync.close()
         self.jobs.runner.shutdown()
         self.prompting.close_all()
-        self.snapshots.settle()
-        self.sent.settle()
+        self.snapshots.drain()
+        self.sent.drain()
         self.loaded.close()
         self.device.shutdown()
-        self.rooms.close()
+        self.project.close()
 
 
-def _job_command(rooms: Rooms) -> Callable[[str], Sequence[str]]:
-    file = rooms.paths.jobs / "settings.json"
-    rooms.settings.save_private(file)
+def _job_command(project: Project) -> Callable[[str], Sequence[str]]:
+    file = project.paths.jobs / "settings.json"
+    project.settings.save_private(file)
 
     def command(job_id: str) -> Sequence[str]:
         return [sys.executable, "-m", "app.cli", "job", job_id, "--settings", str(file)]
@@ -156,6 +156,6 @@ def _job_command(rooms: Rooms) -> Callable[[str], Sequence[str]]:
     return command
 
 
-def _sweep(prompting: PromptDesk, cases: CaseDesk) -> None:
+def _sweep(prompting: PromptService, cases: CaseService) -> None:
     prompting.sweep()
     cases.sweep()

@@ -45,7 +45,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Way:
+class RestorePlan:
     """What is typed into one viewer: `fields` are names of what the viewer shows, and what goes there."""
 
     viewer: str
@@ -53,40 +53,40 @@ class Way:
     note: str = ""
 
 
-def ways(place: Place) -> list[Way]:
+def ways(place: Place) -> list[RestorePlan]:
     """Every viewer that this server speaks to."""
     return [
-        Way("3D Slicer, module MONAI Label", (("server", place.address),)),
-        Way("OHIF, MONAI Label extension", (("server", f"{place.address}/"),)),
+        RestorePlan("3D Slicer, module MONAI Label", (("server", place.address),)),
+        RestorePlan("OHIF, MONAI Label extension", (("server", f"{place.address}/"),)),
         _itksnap(place.on(ITKSNAP_PORT)),
         *_nninteractive(place.on(NNINTERACTIVE_PORT)),
-        Way("3D Slicer, module ITKIT", (("server", place.address),)),
-        Way("MITK, MONAI Label tool", (("server", place.origin),), _mitk_note(place)),
-        Way("Python, MONAI Label", (("code", f'MONAILabelClient("{place.address}")'),)),
+        RestorePlan("3D Slicer, module ITKIT", (("server", place.address),)),
+        RestorePlan("MITK, MONAI Label tool", (("server", place.origin),), _mitk_note(place)),
+        RestorePlan("Python, MONAI Label", (("code", f'MONAILabelClient("{place.address}")'),)),
     ]
 
 
-def _itksnap(place: Place) -> Way:
+def _itksnap(place: Place) -> RestorePlan:
     """ITK-SNAP has two fields and no header: a token fits in only as the user part of its address, which libcurl
     understands. It takes https for port 443 and http for every other."""
     host = f"user:{place.token}@{place.host}" if place.token else place.host
     note = "the token within the host is untested; if it doesn't get in, use an SSH tunnel" if place.token else ""
-    return Way("ITK-SNAP, deep learning server", (("host", host), ("port", str(place.port))), note)
+    return RestorePlan("ITK-SNAP, deep learning server", (("host", host), ("port", str(place.port))), note)
 
 
-def _nninteractive(place: Place) -> list[Way]:
+def _nninteractive(place: Place) -> list[RestorePlan]:
     key = (("API key", place.token),) if place.token else ()
     argument = f', api_key="{place.token}"' if place.token else ""
     python = f'nnInteractiveRemoteInferenceSession("{place.origin}"{argument})'
     return [
-        Way("3D Slicer, nnInteractive 1.x", (("server", place.origin), *key)),
-        Way(
+        RestorePlan("3D Slicer, nnInteractive 1.x", (("server", place.origin), *key)),
+        RestorePlan(
             "3D Slicer, nnInteractive up to 0.3",
             (("server", f"{place.address}/u/NAME"),),
             "NAME is yours alone: it keeps your image apart from other people's",
         ),
-        Way("napari, nnInteractive", (("server", place.origin), *key)),
-        Way("Python, nninteractive-client", (("code", python),)),
+        RestorePlan("napari, nnInteractive", (("server", place.origin), *key)),
+        RestorePlan("Python, nninteractive-client", (("code", python),)),
     ]
 
 

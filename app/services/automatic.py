@@ -12,17 +12,17 @@ from app.core.model import Option
 from app.core.progress import unheard
 from app.core.volume import Index
 from app.models.device import Device, Priority
-from app.services.cases import CaseDesk
-from app.services.models import ModelDesk
+from app.services.cases import CaseService
+from app.services.models import ModelService
 
 KEPT = 4
 """Masks kept to answer a repeated request: viewers ask again after a lost connection, and proxies cut long calls."""
 
 
-class AutomaticDesk:
+class AutomaticService:
     """Runs automatic models on the device thread, below clicks in priority."""
 
-    def __init__(self, cases: CaseDesk, models: ModelDesk, device: Device) -> None:
+    def __init__(self, cases: CaseService, models: ModelService, device: Device) -> None:
         self._cases = cases
         self._models = models
         self._device = device

@@ -14,7 +14,7 @@ from app.core.progress import unheard
 from app.core.volume import Volume
 from app.dicom.source_slices import SourceSlice, source_slices
 from app.errors import BadInput, Conflict, UnknownCase
-from app.learning.rooms import Rooms
+from app.project.project import Project
 
 
 @dataclass(frozen=True)
@@ -28,26 +28,26 @@ class ImageFile:
 
 
 @dataclass(frozen=True)
-class CaseDesk:
-    rooms: Rooms
+class CaseService:
+    project: Project
 
     def get(self, case_id: str) -> CaseRow:
         """Raises `UnknownCase`."""
-        return self.rooms.catalog.cases.get(case_id)
+        return self.project.catalog.cases.get(case_id)
 
     def all(self) -> list[CaseRow]:
-        return self.rooms.catalog.cases.all()
+        return self.project.catalog.cases.all()
 
     def page(
         self, limit: int, offset: int = 0, completed: bool | None = None, text: str = ""
     ) -> tuple[int, list[CaseRow]]:
         """How many cases match, and a part of them in the archive's order. `text` is looked for in ids, patients and
         descriptions."""
-        return self.rooms.catalog.cases.page(limit, offset, completed, text)
+        return self.project.catalog.cases.page(limit, offset, completed, text)
 
     def counts(self) -> tuple[int, int]:
         """`(total, completed)`."""
-        return self.rooms.catalog.cases.counts()
+        return self.project.catalog.cases.counts()
 
     def volume(self, case_id: str) -> Volume:
         """A case's voxels. Raises `UnknownCase`, `ArchiveUnavailable`; `BadInput` if the images are unusable, which is
@@ -58,34 +58,34 @@ class CaseDesk:
         """The same for a case that was looked up already."""
         case_id = row.case.id
         try:
-            volume = self.rooms.volumes(row.origin).volume(row.case, unheard)
+            volume = self.project.volumes(row.origin).volume(row.case, unheard)
         except BadInput as error:
-            self.rooms.catalog.cases.mark_problem(case_id, str(error))
+            self.project.catalog.cases.mark_problem(case_id, str(error))
             raise
         if volume.warnings != row.case.warnings:
-            self.rooms.catalog.cases.mark_warnings(case_id, volume.warnings)
+            self.project.catalog.cases.mark_warnings(case_id, volume.warnings)
         return volume
 
     def slices(self, case_id: str) -> list[SourceSlice]:
         """Which DICOM instance is behind each slice; none for a volume file. Errors as for `volume`."""
         row = self.get(case_id)
         geometry = self.open(row).geometry
-        return source_slices(self.rooms.volumes(row.origin).headers(row.case, unheard), geometry)
+        return source_slices(self.project.volumes(row.origin).headers(row.case, unheard), geometry)
 
     def scores(self, case_id: str) -> list[CaseScore]:
         """What scorers said about a case, newest first. Raises `UnknownCase`."""
         self.get(case_id)
-        return self.rooms.catalog.scores.of_case(case_id)
+        return self.project.catalog.scores.of_case(case_id)
 
     def image_file(self, case_id: str) -> ImageFile:
         """A case's voxels as one NIfTI file. Errors as for `volume`."""
         row = self.get(case_id)
         self.open(row)  # notes warnings and problems on the case
-        cached = self.rooms.volumes(row.origin).nifti(row.case, unheard)
+        cached = self.project.volumes(row.origin).nifti(row.case, unheard)
         return ImageFile(cached.path, cached.sha256, cached.size, f"{case_id}.nii")
 
     def set_info(self, case_id: str, info: Mapping[str, Any]) -> None:
-        self.rooms.catalog.cases.set_info(case_id, info)
+        self.project.catalog.cases.set_info(case_id, info)
 
     def add_upload(
         self, files: list[tuple[Path, str]], case_id: str, who: str, seconds: float | None = None
@@ -96,12 +96,12 @@ class CaseDesk:
         but not offered (3D Slicer sends one along with a volume). Raises `BadFile`, and `Conflict` for the id of a
         case in the archive, whose images nobody replaces from outside.
         """
-        if self.rooms.catalog.cases.origin(case_id) == "archive":
+        if self.project.catalog.cases.origin(case_id) == "archive":
             raise Conflict(f"{case_id!r} is an image of the archive; send yours under another name")
-        case = self.rooms.uploads.admit(files, case_id)
+        case = self.project.uploads.admit(files, case_id)
         expires = time.time() + seconds if seconds is not None else None
         offered = case.kind == "file" or case.instances > 1
-        self.rooms.catalog.cases.add_upload(case, expires, offered)
+        self.project.catalog.cases.add_upload(case, expires, offered)
         return self.get(case_id)
 
     def add_sent(self, file: Path, case_id: str, digest: str, seconds: float) -> Path:
@@ -111,27 +111,27 @@ class CaseDesk:
             kept = self.get(case_id).expires is None
         except UnknownCase:
             kept = False
-        case = self.rooms.uploads.adopt(file, case_id, digest)
-        self.rooms.catalog.cases.add_upload(case, None if kept else time.time() + seconds, offered=False)
-        return self.rooms.uploads.volume_file(case)
+        case = self.project.uploads.adopt(file, case_id, digest)
+        self.project.catalog.cases.add_upload(case, None if kept else time.time() + seconds, offered=False)
+        return self.project.uploads.volume_file(case)
 
     def touch(self, case_id: str, seconds: float) -> None:
         """Restart a session image's clock; one that was kept has none."""
         if self.get(case_id).expires is not None:
-            self.rooms.catalog.cases.set_expiry(case_id, time.time() + seconds)
+            self.project.catalog.cases.set_expiry(case_id, time.time() + seconds)
 
     def keep(self, case_id: str) -> None:
         """Make a session's image a case like any other: it no longer expires."""
-        self.rooms.catalog.cases.set_expiry(case_id, None)
+        self.project.catalog.cases.set_expiry(case_id, None)
 
     def remove(self, case_id: str) -> None:
         """Forget a case: an upload's files go, images in the archive stay where they are, labels stay here."""
         row = self.get(case_id)
-        self.rooms.catalog.cases.remove(case_id)
+        self.project.catalog.cases.remove(case_id)
         if row.origin == "upload":
-            self.rooms.uploads.remove(row.case)
+            self.project.uploads.remove(row.case)
 
     def sweep(self) -> None:
         """Forget session images whose time is over."""
-        for case in self.rooms.catalog.cases.expired(time.time()):
+        for case in self.project.catalog.cases.expired(time.time()):
             self.remove(case.id)

@@ -12,10 +12,10 @@ from typing import Any
 from app.catalog.jobs import Job, JobKind
 from app.core.model import Option
 from app.errors import AlreadyRunning, BadOption, UnknownModel
-from app.learning.plugins import Plugin
-from app.learning.rooms import Rooms
 from app.learning.runner import JobRunner
-from app.services.models import ModelDesk
+from app.project.plugins import Plugin
+from app.project.project import Project
+from app.services.models import ModelService
 
 SCORERS = {
     "entropy": "How unsure the served model is, in one pass (entropy in and around what it finds)",
@@ -35,11 +35,11 @@ class TrainerCard:
 
 
 @dataclass(frozen=True)
-class JobDesk:
+class JobService:
     """`find_plugins` gives the trainers by their own names; people name the model they want trained."""
 
-    rooms: Rooms
-    models: ModelDesk
+    project: Project
+    models: ModelService
     runner: JobRunner
     find_plugins: Callable[[], Mapping[str, Plugin]]
 
@@ -51,11 +51,11 @@ class JobDesk:
     def trainers(self) -> dict[str, TrainerCard]:
         """Model name -> how it is trained, for models that a trainer makes."""
         cards = {}
-        for name, model in self.rooms.settings.models.items():
+        for name, model in self.project.settings.models.items():
             plugin = self.plugins.get(model.trainer)
             if plugin is not None:
                 options = {**plugin.options, **_known(model.options, plugin.options)}
-                options = {"max_epochs": self.rooms.settings.learning.epochs, **options}
+                options = {"max_epochs": self.project.settings.learning.epochs, **options}
                 cards[name] = TrainerCard(plugin.description, list(self.models.card(name).labels), options)
         return cards
 
@@ -103,43 +103,43 @@ class JobDesk:
 
     def current(self, kind: JobKind) -> Job | None:
         """The running job of a kind, else the newest there ever was."""
-        jobs = self.rooms.catalog.jobs.listed(kind)
+        jobs = self.project.catalog.jobs.listed(kind)
         return next((job for job in jobs if job.state == "running"), jobs[0] if jobs else None)
 
     def open(self, kind: JobKind) -> list[Job]:
         """Jobs of a kind that run or wait, newest first."""
-        return list(self.rooms.catalog.jobs.listed(kind, open_only=True))
+        return list(self.project.catalog.jobs.listed(kind, open_only=True))
 
     def running(self, kind: JobKind) -> bool:
         return bool(self.open(kind))
 
     def all(self, kind: JobKind) -> list[Job]:
         """Newest first."""
-        return list(self.rooms.catalog.jobs.listed(kind))
+        return list(self.project.catalog.jobs.listed(kind))
 
     def get(self, job_id: str) -> Job:
         """Raises `UnknownJob`."""
-        return self.rooms.catalog.jobs.get(job_id)
+        return self.project.catalog.jobs.get(job_id)
 
     def newest(self, kind: JobKind | None = None, limit: int = 100) -> list[Job]:
         """Newest first."""
-        return list(self.rooms.catalog.jobs.listed(kind, limit=limit))
+        return list(self.project.catalog.jobs.listed(kind, limit=limit))
 
     def epochs(self, job: Job) -> list[Mapping[str, Any]]:
         """What a training run noted after each epoch: `epoch`, `total`, `metrics` and `seconds`, in order."""
-        return [data for _, _, data in self.rooms.catalog.jobs.events(job.id, kind="epoch")]
+        return [data for _, _, data in self.project.catalog.jobs.events(job.id, kind="epoch")]
 
     def stop_one(self, job_id: str) -> Job:
         """Ask one job to stop: one that waits stops at once, one that runs at its next step. Raises `UnknownJob`."""
-        job = self.rooms.catalog.jobs.get(job_id)
+        job = self.project.catalog.jobs.get(job_id)
         if job.open:
-            job = self.rooms.catalog.jobs.request_stop(job_id)
+            job = self.project.catalog.jobs.request_stop(job_id)
             self.runner.wake()
         return job
 
     def stop(self, kind: JobKind, who: str) -> Job | None:
         """Stop every open job of a kind; returns the one that ran, or waited longest, None if there was none."""
-        stopped = [self.rooms.catalog.jobs.request_stop(job.id) for job in self.open(kind)]
+        stopped = [self.project.catalog.jobs.request_stop(job.id) for job in self.open(kind)]
         self.runner.wake()
         return stopped[-1] if stopped else None
 
@@ -151,14 +151,14 @@ class JobDesk:
         """Wait until a job has ended."""
         while job.open:
             time.sleep(0.2)
-            job = self.rooms.catalog.jobs.get(job.id)
+            job = self.project.catalog.jobs.get(job.id)
         return job
 
     def train_stats(self) -> dict[str, dict[str, Any]]:
         """Model -> how its newest training run goes or went (MONAI Label contract, section 3.1); the one that runs
         comes first, because clients read the first only."""
         newest: dict[str, Job] = {}
-        for job in self.rooms.catalog.jobs.listed("train"):
+        for job in self.project.catalog.jobs.listed("train"):
             newest.setdefault(job.name, job)
         ordered = sorted(newest.values(), key=lambda job: (job.state != "running", -job.created))
         return {job.name: self._stats(job) for job in ordered}
@@ -167,9 +167,9 @@ class JobDesk:
         if not job.open and job.result:
             return dict(job.result)
         epochs: Sequence[Mapping[str, Any]] = [
-            data for _, _, data in self.rooms.catalog.jobs.events(job.id, kind="epoch")
+            data for _, _, data in self.project.catalog.jobs.events(job.id, kind="epoch")
         ]
-        total = int(job.request.get("max_epochs", self.rooms.settings.learning.epochs))
+        total = int(job.request.get("max_epochs", self.project.settings.learning.epochs))
         stats: dict[str, Any] = {"epoch": 0, "total_epochs": total}
         if epochs:
             last = epochs[-1]
@@ -183,7 +183,7 @@ class JobDesk:
         return stats
 
     def _add(self, kind: JobKind, name: str, request: Mapping[str, Any], who: str, once: bool) -> Job:
-        job = self.rooms.catalog.jobs.add(kind, name, {**request, "who": who}, _PRIORITY[kind], once)
+        job = self.project.catalog.jobs.add(kind, name, {**request, "who": who}, _PRIORITY[kind], once)
         self.runner.wake()
         return job
 

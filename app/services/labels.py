@@ -15,24 +15,25 @@ from app.catalog.outbox import OutboxState, Waiting
 from app.core.label import FINAL, Label
 from app.core.mask import Mask
 from app.core.progress import unheard
-from app.dicom.label_files import read_label, write_label_nifti
 from app.dicom.parsing import parse
 from app.dicom.seg import SegOptions, write_seg
 from app.dicom.seg_read import read_seg
 from app.dicom.seg_undescribed import describe_all
+from app.durable import file_sha256, write_durably
 from app.errors import BadInput, IntegrityError, UnknownLabel
-from app.learning.labelling import keep_label
-from app.learning.rooms import Rooms
-from app.services.cases import CaseDesk, ImageFile
-from app.services.models import ModelDesk
-from app.workspace import file_sha256, safe_name, write_durably
+from app.formats.label_files import read_label, write_label_nifti
+from app.project.label_commit import commit_label
+from app.project.project import Project
+from app.services.cases import CaseService, ImageFile
+from app.services.models import ModelService
+from app.workspace import safe_name
 
 
 @dataclass(frozen=True)
-class LabelDesk:
-    rooms: Rooms
-    cases: CaseDesk
-    models: ModelDesk
+class LabelService:
+    project: Project
+    cases: CaseService
+    models: ModelService
 
     def submit(
         self,
@@ -55,7 +56,7 @@ class LabelDesk:
         geometry = self.cases.volume(case_id).geometry
         if file_name.lower().endswith(".bin"):
             file = file.rename(file.with_suffix(".bin"))  # raw voxels can be told by the ending only
-        mask = read_label(file, geometry, names, max_bytes=self.rooms.settings.labels.max_upload_bytes)
+        mask = read_label(file, geometry, names, max_bytes=self.project.settings.labels.max_upload_bytes)
         if names is None and not file_name.lower().endswith(".seg.nrrd"):
             mask = self._with_project_names(mask)
         return self._keep(case_id, tag, mask, file_sha256(file), who, client, model, comment, info)
@@ -88,7 +89,7 @@ class LabelDesk:
         Raises `UnknownCase`, `BadFile`, `UnusableSeries`, `GeometryMismatch`, `NoRoom`; then nothing has changed.
         """
         geometry = self.cases.volume(case_id).geometry
-        limit = self.rooms.settings.labels.max_upload_bytes
+        limit = self.project.settings.labels.max_upload_bytes
         dataset = parse(file)
         describe_all(dataset, limit)
         mask = read_seg(dataset, geometry, max_bytes=limit)
@@ -97,68 +98,68 @@ class LabelDesk:
 
     def newest(self, case_id: str, tag: str) -> Label:
         """Raises `UnknownLabel`."""
-        return self.rooms.catalog.labels.newest(case_id, tag)
+        return self.project.catalog.labels.newest(case_id, tag)
 
     def get(self, label_id: int) -> Label:
         """A version that nobody hid. Raises `UnknownLabel`."""
-        label = self.rooms.catalog.labels.by_id(label_id)
+        label = self.project.catalog.labels.by_id(label_id)
         if label.deleted:
             raise UnknownLabel(f"label number {label_id} was deleted")
         return label
 
     def newest_first(self, since: float = 0.0, author: str = "", limit: int = 1000) -> list[Label]:
         """Versions of all cases made since a time (seconds since the epoch), by one author or by anyone ("")."""
-        return self.rooms.catalog.labels.newest_first(since, author, limit)
+        return self.project.catalog.labels.newest_first(since, author, limit)
 
     def after(self, label_id: int, limit: int = 1000) -> list[Label]:
         """Versions of all cases with an id above `label_id`, oldest first."""
-        return self.rooms.catalog.labels.after(label_id, limit)
+        return self.project.catalog.labels.after(label_id, limit)
 
     def newest_id(self) -> int:
         """The id of the version made last; 0 if there is none."""
-        return self.rooms.catalog.labels.newest_id()
+        return self.project.catalog.labels.newest_id()
 
     def whether_delivered(self, label_ids: Collection[int]) -> dict[int, bool]:
         """Whether the archive has confirmed a label, by its id; labels that don't go there are left out."""
-        return {key: state == "delivered" for key, state in self.rooms.catalog.outbox.states(label_ids).items()}
+        return {key: state == "delivered" for key, state in self.project.catalog.outbox.states(label_ids).items()}
 
     def outbox(self) -> OutboxState:
         """How many labels the archive has, doesn't have yet, and will not have."""
-        return self.rooms.catalog.outbox.state()
+        return self.project.catalog.outbox.state()
 
     def waiting(self, limit: int = 50) -> list[Waiting]:
         """Labels that the archive has not confirmed yet, oldest first."""
-        return self.rooms.catalog.outbox.waiting(limit)
+        return self.project.catalog.outbox.waiting(limit)
 
     def refused(self, limit: int = 50) -> list[Waiting]:
         """Labels that the archive will not have, oldest first; nobody sends them until someone asks for that."""
-        return self.rooms.catalog.outbox.refusals(limit)
+        return self.project.catalog.outbox.refusals(limit)
 
     def undelivered(self, limit: int) -> list[Waiting]:
         """Both of them, oldest first."""
-        return self.rooms.catalog.outbox.undelivered(limit)
+        return self.project.catalog.outbox.undelivered(limit)
 
     def deliver_again(self, label_id: int) -> Waiting:
         """Send a label at once, also one that was refused. Raises `UnknownLabel` for one that doesn't go to the
         archive, `Conflict` for one that is there."""
-        return self.rooms.catalog.outbox.try_again(label_id)
+        return self.project.catalog.outbox.try_again(label_id)
 
     def deliver_all_again(self) -> int:
         """Send everything that was refused; returns how many labels that are."""
-        return self.rooms.catalog.outbox.try_all_again()
+        return self.project.catalog.outbox.try_all_again()
 
     def history(self, case_id: str) -> list[Label]:
         """Every version of every tag, oldest first."""
-        return self.rooms.catalog.labels.history(case_id)
+        return self.project.catalog.labels.history(case_id)
 
     def mask(self, label: Label) -> Mask:
         """A version's mask on its case's grid. Raises `IntegrityError`."""
-        return self.rooms.labels.read(label, self.cases.volume(label.case_id).geometry)
+        return self.project.labels.read(label, self.cases.volume(label.case_id).geometry)
 
     def stored_file(self, label: Label) -> ImageFile:
         """The file as it is kept: a DICOM SEG for a series, a NIfTI labelmap for a volume file. Raises
         `IntegrityError` if it is gone."""
-        path = self.rooms.labels.path(label)
+        path = self.project.labels.path(label)
         if not path.is_file():
             raise IntegrityError(f"the file of label {label.tag} v{label.number} of {label.case_id} is lost")
         ending = ".dcm" if path.suffix == ".dcm" else ".nii.gz"
@@ -167,14 +168,14 @@ class LabelDesk:
 
     def download(self, label: Label) -> ImageFile:
         """A version as a NIfTI labelmap, whose values are 1-based positions of its segments."""
-        stored = self.rooms.labels.path(label)
+        stored = self.project.labels.path(label)
         name = f"{label.case_id}.nii.gz"
         if stored.suffix != ".dcm":
             return ImageFile(stored, label.sha256, stored.stat().st_size, name)
-        final = self.rooms.paths.cache / "labelmaps" / f"{label.sha256}.nii.gz"
+        final = self.project.paths.cache / "labelmaps" / f"{label.sha256}.nii.gz"
         if not final.exists():
             mask = self.mask(label)
-            write_durably(final, lambda path: write_label_nifti(mask, path))
+            write_durably(final, lambda file: write_label_nifti(mask, file))
         return ImageFile(final, file_sha256(final), final.stat().st_size, name)
 
     def dicom_seg(self, case_id: str, mask: Mask, names: Sequence[str], who: str) -> Path:
@@ -185,11 +186,11 @@ class LabelDesk:
         row = self.cases.get(case_id)
         if row.case.kind != "series":
             raise BadInput(f"{case_id} is a volume file, and a DICOM SEG needs a DICOM series to refer to")
-        headers = self.rooms.volumes(row.origin).headers(row.case, unheard)
-        folder = Path(tempfile.mkdtemp(dir=self.rooms.paths.incoming))
+        headers = self.project.volumes(row.origin).headers(row.case, unheard)
+        folder = Path(tempfile.mkdtemp(dir=self.project.paths.incoming))
         file = folder / f"{safe_name(case_id)}.dcm"
         options = SegOptions(
-            kind=self.rooms.settings.labels.seg_type,
+            kind=self.project.settings.labels.seg_type,
             sop_instance_uid=derived_uid("preview", folder.name),
             series_uid=derived_uid("preview", case_id),
             instance_number=1,
@@ -201,32 +202,32 @@ class LabelDesk:
 
     def info(self, label: Label) -> dict[str, Any]:
         """What clients noted about a label."""
-        return self.rooms.catalog.labels.info(label.id)
+        return self.project.catalog.labels.info(label.id)
 
     def set_info(self, label: Label, info: Mapping[str, Any], who: str) -> None:
-        self.rooms.catalog.labels.set_info(label.id, info, who)
+        self.project.catalog.labels.set_info(label.id, info, who)
 
     def delete(self, case_id: str, tag: str, who: str) -> None:
         """Hide every version under a tag. Files stay, and so does what the archive has."""
-        self.rooms.catalog.labels.delete(case_id, tag, who)
+        self.project.catalog.labels.delete(case_id, tag, who)
 
     def overview(self) -> dict[str, dict[str, tuple[Label, Mapping[str, Any]]]]:
         """Case id -> tag -> newest version and what was noted about it."""
         found: dict[str, dict[str, tuple[Label, Mapping[str, Any]]]] = {}
-        for label, info in self.rooms.catalog.labels.newest_of_all():
+        for label, info in self.project.catalog.labels.newest_of_all():
             found.setdefault(label.case_id, {})[label.tag] = (label, info)
         return found
 
     def counts(self) -> dict[str, int]:
         """Tag -> how many cases have a label under it."""
-        return self.rooms.catalog.labels.counts()
+        return self.project.catalog.labels.counts()
 
     def structures(self) -> list[str]:
         """Every structure this project names: from the settings, the models, and the labels so far."""
-        names = dict.fromkeys(self.rooms.settings.labels.structures)
+        names = dict.fromkeys(self.project.settings.labels.structures)
         for card in self.models.cards():
             names |= dict.fromkeys(card.labels)
-        names |= dict.fromkeys(self.rooms.catalog.labels.structures())
+        names |= dict.fromkeys(self.project.catalog.labels.structures())
         return [name for name in names if name != "background"]
 
     def _with_project_names(self, mask: Mask) -> Mask:
@@ -263,8 +264,8 @@ class LabelDesk:
             comment=comment,
             info=info,
         )
-        label = keep_label(self.rooms, row, Mask(mask.layers, segments, mask.geometry), new)
-        self.rooms.catalog.leases.release(case_id)
+        label = commit_label(self.project, row, Mask(mask.layers, segments, mask.geometry), new)
+        self.project.catalog.leases.release(case_id)
         return label
 
 

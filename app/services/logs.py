@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class LogDesk:
+class LogService:
     file: Path
 
     def tail(self, lines: int) -> str:

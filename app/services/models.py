@@ -18,11 +18,11 @@ from app.core.progress import Progress
 from app.core.prompt import Prompt
 from app.core.volume import Index, Volume
 from app.errors import ConfigurationError, ModelNotTrained, NotSupported, SegloopError, UnknownModel
-from app.learning.rooms import Rooms
-from app.learning.served import AnyModel, open_model
 from app.models.device import Device
-from app.models.importing import import_monailabel
 from app.models.library import TRAINED
+from app.models.trained.importing import import_monailabel
+from app.project.open_models import AnyModel, open_model
+from app.project.project import Project
 
 logger = logging.getLogger(__name__)
 
@@ -43,11 +43,11 @@ class WeightsInfo:
     modified: float
 
 
-class ModelDesk:
+class ModelService:
     """`models` are those of the settings, by name, in their order. Thread-safe."""
 
-    def __init__(self, rooms: Rooms, models: Mapping[str, AnyModel], device: Device) -> None:
-        self._rooms = rooms
+    def __init__(self, project: Project, models: Mapping[str, AnyModel], device: Device) -> None:
+        self._project = project
         self._models = models
         self._device = device
         # Weights of earlier versions, for as long as a session computes with them.
@@ -64,7 +64,7 @@ class ModelDesk:
         card = self._get(name).card
         # Until it is trained, a model that learns the project's structures is announced with those of the settings.
         if not card.labels and card.kind in ("automatic", "deepedit") and not card.ready:
-            return replace(card, labels=tuple(self._rooms.settings.labels.structures))
+            return replace(card, labels=tuple(self._project.settings.labels.structures))
         return card
 
     def interactive(self, name: str) -> InteractiveModel:
@@ -77,16 +77,16 @@ class ModelDesk:
         served = self.interactive(name)
         if served.card.version == version:
             return served
-        if self._rooms.settings.models[name].type not in TRAINED:
+        if self._project.settings.models[name].type not in TRAINED:
             return None  # the weights of other types aren't kept here
-        stored = {Path(stored.folder).name: stored for stored in self._rooms.catalog.versions.listed(name)}
+        stored = {Path(stored.folder).name: stored for stored in self._project.catalog.versions.listed(name)}
         if version not in stored:
             return None
         with self._moving:
             model = self._earlier.get((name, version))
             if model is None:
                 try:
-                    model = cast(InteractiveModel, open_model(self._rooms, name, self._device, stored[version]))
+                    model = cast(InteractiveModel, open_model(self._project, name, self._device, stored[version]))
                 except ConfigurationError:
                     logger.exception("version %s can't be used", stored[version].id)
                     return None
@@ -131,20 +131,20 @@ class ModelDesk:
 
     def version_served(self, name: str) -> str:
         """The id of the version a model is pointed at; "" if it is at none."""
-        served = self._rooms.catalog.versions.served(name)
+        served = self._project.catalog.versions.served(name)
         return served.id if served is not None else ""
 
     def weights_file(self, name: str) -> Path:
         """The weights a model uses. Raises `UnknownModel`, `ModelNotTrained`."""
         self._get(name)
-        served = self._rooms.catalog.versions.served(name)
+        served = self._project.catalog.versions.served(name)
         if served is None:
             raise ModelNotTrained(f"{name} has no weights of this server's own yet", retry_after=60)
-        return self._rooms.paths.models / served.folder / "weights.pt"
+        return self._project.paths.models / served.folder / "weights.pt"
 
     def weights_info(self, name: str) -> WeightsInfo:
         file = self.weights_file(name)
-        served = self._rooms.catalog.versions.served(name)
+        served = self._project.catalog.versions.served(name)
         return WeightsInfo(served.sha256 if served else "", file.stat().st_mtime)
 
     def import_weights(self, name: str, file: Path, who: str, trusted: bool = False) -> WeightsInfo:
@@ -154,20 +154,20 @@ class ModelDesk:
         `BadFile`, `BadOption`, `NotSupported`, `UnknownModel`.
         """
         self._get(name)
-        kind = self._rooms.settings.models[name].type
+        kind = self._project.settings.models[name].type
         if kind not in ("segmentation", "deepgrow_2d", "deepgrow_3d", "deepedit"):
             raise NotSupported(f"weights of {name} ({kind}) can't be replaced this way")
-        number = self._rooms.catalog.versions.next_number(name)
-        folder = self._rooms.paths.models / name / str(number)
+        number = self._project.catalog.versions.next_number(name)
+        folder = self._project.paths.models / name / str(number)
         labels = () if kind.startswith("deepgrow") else self.card(name).labels
         version = import_monailabel(file, kind, labels, folder, allow_code=trusted)
-        self._rooms.catalog.versions.add(
+        self._project.catalog.versions.add(
             ModelVersion(
                 id=f"{name}-{number}",
                 model=name,
                 number=number,
                 parent="",
-                folder=str(folder.relative_to(self._rooms.paths.models)),
+                folder=str(folder.relative_to(self._project.paths.models)),
                 sha256=version.sha256,
                 state="published",
                 reason=f"imported by {who}",
@@ -185,33 +185,33 @@ class ModelDesk:
 
     def serve(self, version_id: str, who: str) -> ModelVersion:
         """Point a model at one of its versions: publish by hand, or roll back. Raises `UnknownModel`."""
-        version = self._rooms.catalog.versions.serve(version_id, who)
+        version = self._project.catalog.versions.serve(version_id, who)
         self.refresh()
         return version
 
     def roll_back(self, name: str, who: str) -> ModelVersion:
         """Point a model at the published version before the one it uses. Raises `UnknownModel` if there is none."""
         self._get(name)
-        served = self._rooms.catalog.versions.served(name)
-        for version in self._rooms.catalog.versions.listed(name):
+        served = self._project.catalog.versions.served(name)
+        for version in self._project.catalog.versions.listed(name):
             if served is not None and version.state == "published" and version.number < served.number:
                 return self.serve(version.id, who)
         raise UnknownModel(f"{name} has no earlier published version to go back to")
 
     def versions(self, name: str | None = None) -> list[ModelVersion]:
         """Newest first."""
-        return self._rooms.catalog.versions.listed(name)
+        return self._project.catalog.versions.listed(name)
 
     def refresh(self) -> None:
         """Use the versions the catalog points at; job processes move those pointers. A version that can't be loaded
         is logged, and the model goes on with the one it has."""
         with self._moving:
             for name, model in self._models.items():
-                served = self._rooms.catalog.versions.served(name)
+                served = self._project.catalog.versions.served(name)
                 if served is None or self._pointed.get(name) == served.id or not hasattr(model, "use"):
                     continue
                 try:
-                    model.use(self._rooms.paths.models / served.folder)
+                    model.use(self._project.paths.models / served.folder)
                 except SegloopError:
                     logger.exception("version %s can't be used; %s goes on with what it has", served.id, name)
                 self._pointed[name] = served.id

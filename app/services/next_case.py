@@ -13,9 +13,9 @@ from app.catalog.leases import Lease
 from app.catalog.scores import Scores
 from app.core.pool import Pick, Pool, Score, Strategy
 from app.errors import BadInput, BadOption, UnknownStrategy
-from app.learning.plugins import Plugin
-from app.learning.rooms import Rooms
-from app.services.cases import CaseDesk
+from app.project.plugins import Plugin
+from app.project.project import Project
+from app.services.cases import CaseService
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Offer:
     expires: float
 
 
-class NextCaseDesk:
+class NextCaseService:
     """`strategies` are the plugins by public name; those with a field `model` are offered once per scored model, under
     `<model>_<name>`, and under their own name for the first such model.
 
@@ -36,9 +36,9 @@ class NextCaseDesk:
     """
 
     def __init__(
-        self, rooms: Rooms, cases: CaseDesk, strategies: Mapping[str, Plugin], scored_models: Sequence[str]
+        self, project: Project, cases: CaseService, strategies: Mapping[str, Plugin], scored_models: Sequence[str]
     ) -> None:
-        self._rooms = rooms
+        self._project = project
         self._cases = cases
         self._offered = dict(_named(strategies, scored_models))
         self._skipped: dict[tuple[str, str], float] = {}
@@ -55,8 +55,8 @@ class NextCaseDesk:
         `ArchiveUnavailable`.
         """
         chooser = self._make(strategy, options)
-        seconds = self._rooms.settings.sessions.lease_seconds
-        leases = self._rooms.catalog.leases
+        seconds = self._project.settings.sessions.lease_seconds
+        leases = self._project.catalog.leases
         while True:
             now = time.time()
             spared = frozenset(
@@ -82,31 +82,31 @@ class NextCaseDesk:
 
     def held(self) -> list[Lease]:
         """The cases that someone has now."""
-        return self._rooms.catalog.leases.held(time.time())
+        return self._project.catalog.leases.held(time.time())
 
     def renew(self, case_id: str, client: str) -> None:
         """Someone works on their case: it stays theirs."""
-        seconds = self._rooms.settings.sessions.lease_seconds
-        self._rooms.catalog.leases.renew(case_id, client, time.time() + seconds)
+        seconds = self._project.settings.sessions.lease_seconds
+        self._project.catalog.leases.renew(case_id, client, time.time() + seconds)
 
     def skip(self, case_id: str, client: str) -> None:
         """Give a client's case back without a label. For as long as a lease lasts that client gets it again only when
         nothing else is left: most strategies would name it first again. Raises `UnknownCase`."""
         self._cases.get(case_id)
-        self._rooms.catalog.leases.release(case_id, client)
+        self._project.catalog.leases.release(case_id, client)
         now = time.time()
         kept = {key: until for key, until in self._skipped.items() if until > now}
-        self._skipped = {**kept, (client, case_id): now + self._rooms.settings.sessions.lease_seconds}
+        self._skipped = {**kept, (client, case_id): now + self._project.settings.sessions.lease_seconds}
 
     def _opens(self, row: CaseRow) -> bool:
         """Whether the case's images can be read, which also brings them into the cache before the viewer asks."""
         try:
             self._cases.open(row)
         except BadInput:
-            self._rooms.catalog.leases.release(row.case.id)  # the reason is noted on the case; it's offered no more
+            self._project.catalog.leases.release(row.case.id)  # the reason is noted on the case; it's offered no more
             return False
         except BaseException:
-            self._rooms.catalog.leases.release(row.case.id)
+            self._project.catalog.leases.release(row.case.id)
             raise
         return True
 
@@ -124,7 +124,7 @@ class NextCaseDesk:
     def _rank(
         self, strategy: Strategy, held: frozenset[str], now: float, seed: int, spared: frozenset[str] = frozenset()
     ) -> Sequence[Pick]:
-        cases = self._rooms.catalog.cases
+        cases = self._project.catalog.cases
         candidates = cases.candidates()
         if held:
             candidates = [one for one in candidates if one.case_id not in held]
@@ -134,7 +134,7 @@ class NextCaseDesk:
             return ()
         pool = Pool(
             candidates=candidates,
-            scores=_LazyScores(self._rooms.catalog.scores),
+            scores=_LazyScores(self._project.catalog.scores),
             labelled_patients=cases.labelled_patients(),
             now=now,
             seed=seed,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from app.core.label import FINAL
 from app.errors import AlreadyRunning
-from app.learning.rooms import Rooms
-from app.services.jobs import JobDesk
-from app.services.models import ModelDesk
+from app.project.project import Project
+from app.services.jobs import JobService
+from app.services.models import ModelService
 
 logger = logging.getLogger(__name__)
 
@@ -19,16 +19,16 @@ CLOCK = "clock"
 
 @dataclass(frozen=True)
 class JobsThatAreDue:
-    rooms: Rooms
-    jobs: JobDesk
-    models: ModelDesk
+    project: Project
+    jobs: JobService
+    models: ModelService
 
     def queue(self) -> None:
         """Queue training of models that have enough new labels, and scoring by models that are new."""
-        learning = self.rooms.settings.learning
+        learning = self.project.settings.learning
         if learning.train_after == 0 or self.jobs.open("train"):
             return
-        labels = {label.id for label, _ in self.rooms.catalog.labels.newest_of_all(FINAL)}
+        labels = {label.id for label, _ in self.project.catalog.labels.newest_of_all(FINAL)}
         needed = max(learning.train_after, learning.train_fraction * len(labels))
         for model in self.models.probabilistic():
             if model in self.jobs.trainers() and len(labels - self._seen(model)) >= needed:
@@ -47,7 +47,7 @@ class JobsThatAreDue:
         return seen
 
     def _start(self, model: str) -> None:
-        labels = [label.id for label, _ in self.rooms.catalog.labels.newest_of_all(FINAL)]
+        labels = [label.id for label, _ in self.project.catalog.labels.newest_of_all(FINAL)]
         try:
             self.jobs.train(model, {}, CLOCK, label_ids=labels)
         except AlreadyRunning:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from pathlib import Path
 
+from app.durable import write_durably
 from app.errors import ConfigurationError
-from app.workspace import Workspace, write_durably
+from app.workspace import Workspace
 
 BYTES = 32
 
@@ -18,12 +18,8 @@ def server_secret(paths: Workspace) -> bytes:
     """
     if not paths.secret.exists():
         # Written beside and renamed, so that a kill never leaves half a secret; such a file is made with mode 0600.
-        write_durably(paths.secret, lambda file: _write(file, secrets.token_bytes(BYTES)))
+        write_durably(paths.secret, lambda file: file.write(secrets.token_bytes(BYTES)))
     secret = paths.secret.read_bytes()
     if len(secret) != BYTES:
         raise ConfigurationError(f"{paths.secret} should hold {BYTES} bytes; delete it and a new one is made")
     return secret
-
-
-def _write(file: Path, content: bytes) -> None:
-    file.write_bytes(content)

@@ -7,16 +7,16 @@ import threading
 import time
 
 from app.errors import SegloopError
-from app.learning.rooms import Rooms
+from app.project.project import Project
 
 logger = logging.getLogger(__name__)
 
 
-class SyncDesk:
+class SyncService:
     """Asks the archive what changed and writes it into the catalog. One at a time."""
 
-    def __init__(self, rooms: Rooms) -> None:
-        self._rooms = rooms
+    def __init__(self, project: Project) -> None:
+        self._project = project
         self._one = threading.Lock()
         self._closed = False
         self.problem = ""
@@ -29,18 +29,18 @@ class SyncDesk:
         with self._one:
             if self._closed:
                 return
-            key = f"sync.cursor:{self._rooms.settings.studies}"
+            key = f"sync.cursor:{self._project.settings.studies}"
             try:
-                listing = self._rooms.archive.list(self._rooms.catalog.cases.cursor(key))
+                listing = self._project.archive.list(self._project.catalog.cases.cursor(key))
             except SegloopError as error:
                 self.problem = str(error)
                 logger.warning("the archive can't be read now: %s", error)
                 return
             if self.problem:
-                self._rooms.catalog.outbox.hurry()  # it was away and is back
+                self._project.catalog.outbox.retry_now()  # it was away and is back
             self.problem = ""
             self.read = time.time()
-            self._rooms.catalog.cases.apply(listing, key)
+            self._project.catalog.cases.apply(listing, key)
             if listing.cases or listing.gone:
                 logger.info("archive: %d new or changed cases, %d gone", len(listing.cases), len(listing.gone))
 

@@ -19,7 +19,7 @@ from nnInteractive.inference.inference_session import nnInteractiveInferenceSess
 from numpy.typing import NDArray
 from torch import nn
 
-from app.models.nninteractive_guard import Click, Verdict, settle
+from app.models.nninteractive.guard import Click, Verdict, apply_guard
 from bench.demo_model.phantoms import BoolArray, Phantom, Rng, held_out_kinds
 from bench.demo_model.prompts import bounding_window, draw_on_slice, inner_point, largest_component, largest_error
 
@@ -120,7 +120,7 @@ def click_through(
             before = buffer.copy()
             box = session.add_point_interaction(click.index, include_interaction=positive)
             if guarded:
-                verdict = settle(session, before, box, [*done, click])
+                verdict = apply_guard(session, before, box, [*done, click])
             seconds = time.perf_counter() - start
         done.append(click)
         last, score = score, dice(truth, buffer > 0)

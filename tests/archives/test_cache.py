@@ -68,7 +68,7 @@ def test_a_volume_comes_back_as_it_was(archive: Counting, directory: Path, dtype
     for cache in (VolumeCache(archive, directory, ROOM), VolumeCache(archive, directory, ROOM)):
         for _ in range(2):
             found = cache.volume(case)
-            cache.settle()
+            cache.drain()
             np.testing.assert_array_equal(found.voxels, given.voxels)
             assert found.voxels.dtype == dtype
             np.testing.assert_array_equal(found.geometry.affine, given.geometry.affine)
@@ -80,7 +80,7 @@ def test_a_volume_is_mapped_and_can_t_be_changed(archive: Counting, directory: P
     case = archive.add_volume("x", volume())
     cache = VolumeCache(archive, directory, ROOM)
     assert not cache.volume(case).voxels.flags.writeable  # from memory, while it is written
-    cache.settle()
+    cache.drain()
     found = cache.volume(case)
     assert not found.voxels.flags.writeable
     assert isinstance(found.voxels.base, np.memmap)
@@ -103,7 +103,7 @@ def test_headers_come_back_in_slice_order(archive: Counting, directory: Path) ->
     expected = archive.fetch(case, unheard).headers
     cache = VolumeCache(archive, directory, ROOM)
     assert list(cache.headers(case)) == list(expected)
-    cache.settle()
+    cache.drain()
     again = VolumeCache(archive, directory, ROOM)
     assert list(again.headers(case)) == list(expected)
     assert again.headers(case) is again.headers(case)
@@ -383,7 +383,7 @@ def test_a_full_disk_is_no_reason_not_to_show_a_volume(
     cache = VolumeCache(archive, directory, ROOM)
     np.testing.assert_array_equal(cache.volume(case).voxels, truth.voxels)
     assert len(cache.headers(case)) == 9
-    cache.settle()
+    cache.drain()
     with pytest.raises(NoRoom):
         cache.nifti(case)
     assert cache.counts.uncached == 2
@@ -434,7 +434,7 @@ def test_what_is_larger_than_the_cache_is_served_and_not_kept(archive: Counting,
     cache = VolumeCache(archive, directory, 1000)
     case = archive.add_volume("x", volume())
     np.testing.assert_array_equal(cache.volume(case).voxels, volume().voxels)
-    cache.settle()
+    cache.drain()
     assert list(directory.iterdir()) == []
     assert cache.counts.uncached == 1
 

@@ -20,8 +20,8 @@ from app.core.archive import Delivery
 from app.core.case import Case
 from app.core.progress import unheard
 from app.core.volume import Volume
-from app.dicom.volume_files import write_nifti
 from app.errors import ArchiveUnavailable, BadFile, BadOption, Conflict, IntegrityError, NotFound, UnknownCase
+from app.formats.volume_files import write_nifti
 from tests.dicom.synthetic import ct_series, encode, grid, mr_series, phantom, uid, write_series
 
 SHAPE = (4, 6, 5)
@@ -460,6 +460,6 @@ def test_what_can_t_be_written_whole_is_not_there(folder: Path, monkeypatch: pyt
             put(b"label", folder / "v0001.dcm")
     assert list(folder.iterdir()) == []
     with monkeypatch.context() as patch:
-        patch.setattr("app.archives.folder.durable.file_sha256", lambda path: "0" * 64)
+        patch.setattr("app.durable.file_sha256", lambda path: "0" * 64)
         with pytest.raises(IntegrityError):
             put(b"label", folder / "v0001.dcm")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.archives.label_store import LabelStore
-from app.archives.outbox import LONGEST_WAIT, Postman
+from app.archives.outbox import LONGEST_WAIT, OutboxWorker
 from app.catalog import Catalog
 from app.catalog.labels import NewLabel, StoredFile
 from app.core.archive import Delivery, Fetched, Listing, Receipt
@@ -63,7 +63,7 @@ class Archive:
 class Post:
     catalog: Catalog
     archive: Archive
-    postman: Postman
+    outbox_worker: OutboxWorker
 
     def submit(self, number: int) -> int:
         new = NewLabel("1.2.1", "final", f"sent {number}", (Segment(1, "liver"),), "ana", "", "", "", "", {})
@@ -71,8 +71,8 @@ class Post:
 
     def again(self) -> int:
         """A round in which everything that waits is due."""
-        self.catalog.outbox.hurry()
-        return self.postman.deliver_due()
+        self.catalog.outbox.retry_now()
+        return self.outbox_worker.deliver_due()
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def post(tmp_path: Path) -> Iterator[Post]:
     catalog = Catalog.open(tmp_path / "catalog.sqlite")
     catalog.cases.apply(Listing((Case("1.2.1", "series", "1"),), (), ""), "sync")
     archive = Archive()
-    yield Post(catalog, archive, Postman(catalog, LabelStore(tmp_path, "labelmap"), lambda origin: archive))
+    yield Post(catalog, archive, OutboxWorker(catalog, LabelStore(tmp_path, "labelmap"), lambda origin: archive))
     catalog.close()
 
 
@@ -107,7 +107,7 @@ def test_what_waiting_does_not_mend_is_tried_once_and_kept(post: Post, error: Ex
     post.archive.errors.clear()
     assert post.again() == 0  # not by itself
     post.catalog.outbox.try_again(label_id)
-    assert post.postman.deliver_due() == 1
+    assert post.outbox_worker.deliver_due() == 1
     assert post.archive.stored == [1]
     assert post.catalog.outbox.state().delivered == 1
 
@@ -141,7 +141,7 @@ def test_one_label_keeps_no_other_from_going(post: Post) -> None:
     for number in (1, 2, 3):
         post.submit(number)
     post.archive.errors = {1: RuntimeError("a fault"), 2: Conflict("another is there")}
-    assert post.postman.deliver_due() == 1
+    assert post.outbox_worker.deliver_due() == 1
     assert post.archive.stored == [3]
 
 
@@ -150,7 +150,7 @@ def test_an_archive_that_was_away_for_weeks_is_still_asked(post: Post) -> None:
     post.archive.errors[1] = ArchiveUnavailable("away")
     with post.catalog.database.write() as connection:
         connection.exec_driver_sql("UPDATE outbox SET attempts = 5000")  # 2.0 ** 5000 is no number
-    assert post.postman.deliver_due() == 0
+    assert post.outbox_worker.deliver_due() == 0
     (waiting,) = post.catalog.outbox.waiting()
     assert (waiting.label_id, waiting.attempts) == (label_id, 5001)
     assert waiting.next_try - time.time() < 1.3 * LONGEST_WAIT
@@ -159,6 +159,6 @@ def test_an_archive_that_was_away_for_weeks_is_still_asked(post: Post) -> None:
 def test_the_archives_own_wish_for_a_wait_counts(post: Post) -> None:
     post.submit(1)
     post.archive.errors[1] = ArchiveUnavailable("busy", retry_after=300.0)
-    post.postman.deliver_due()
+    post.outbox_worker.deliver_due()
     (waiting,) = post.catalog.outbox.waiting()
     assert 290 < waiting.next_try - time.time() < 310

@@ -23,7 +23,7 @@ from app.core.prompt import Point
 from app.errors import UnusableSeries
 from app.main import create_app
 from app.services import Services
-from app.services.prompting import Viewer
+from app.services.prompting.service import Viewer
 from app.settings import ModelSettings, Settings
 from tests.dicom.synthetic import ct_series
 
@@ -83,14 +83,14 @@ def fill(services: Services, archive: MemoryArchive) -> None:
     labelled = (("anna", 6.2, ""), ("anna", 5.1, ""), ("bo", 5.0, "tail of the liver unsure"), ("anna", 1.1, ""))
     for case_id, (who, days, comment) in zip(ids, labelled, strict=False):
         submitted = submit(services, case_id, who, comment)
-        with services.rooms.catalog.database.write() as connection:
+        with services.project.catalog.database.write() as connection:
             made = sa.update(label).where(label.c.id == submitted)
             connection.execute(made.values(created=time.time() - days * DAY))
     for number, dice, state in ((1, 0.512, "published"), (2, 0.471, "rejected"), (3, 0.684, "published")):
         add_version(services, number, dice, state)
     for number, case_id in enumerate(ids[4:10]):
         detail = {"per_class": {"liver": 0.2}, "slices": [number + 3, 1], "members": 1}
-        services.rooms.catalog.scores.put(case_id, "entropy:bands", "bands-3", 0.30 + 0.05 * number, 0.1, detail)
+        services.project.catalog.scores.put(case_id, "entropy:bands", "bands-3", 0.30 + 0.05 * number, 0.1, detail)
     open_session(services, ids[5])
     missing = archive.add_series(ct_series(SHAPE, seed=99, patient=40, missing=(4,))[0]).id
     services.sync.run()
@@ -133,7 +133,7 @@ def add_version(services: Services, number: int, dice: float, state: str) -> Non
         job_id="",
         created=time.time() - (4 - number) * DAY,
     )
-    services.rooms.catalog.versions.add(version, serve=state == "published", who="job")
+    services.project.catalog.versions.add(version, serve=state == "published", who="job")
 
 
 def open_session(services: Services, case_id: str, who: str = "cem") -> str:

@@ -27,7 +27,7 @@ def empty_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def busy_site(dashboard_site: Site) -> Site:
     """With a job in each state."""
-    jobs = dashboard_site.services.rooms.catalog.jobs
+    jobs = dashboard_site.services.project.catalog.jobs
     failed = jobs.add("train", "bands", {"who": "anna"})
     jobs.finish(failed.id, "failed", {}, "no final label has one of the structures")
     scored = jobs.add("score", "bands", {"who": "clock"})

@@ -50,7 +50,7 @@ def test_train_and_stop(actions: Watched, site: Site) -> None:
     row = panel.locator("tbody tr")
     expect(row).to_contain_text("Training bands")
     expect(row).to_contain_text("by ana")
-    (job,) = site.services.rooms.catalog.jobs.listed()
+    (job,) = site.services.project.catalog.jobs.listed()
     assert (job.kind, job.name, job.request["max_epochs"], job.state) == ("train", "bands", 7, "queued")
     panel.get_by_role("button", name="Train", exact=True).click()
     expect(actions.page.locator("#said .bad")).to_contain_text("already running")
@@ -58,7 +58,7 @@ def test_train_and_stop(actions: Watched, site: Site) -> None:
     row.get_by_role("button", name="Stop").click()
     actions.page.get_by_role("button", name="Yes").click()
     expect(row).to_contain_text("stopped")
-    assert site.services.rooms.catalog.jobs.get(job.id).state == "stopped"
+    assert site.services.project.catalog.jobs.get(job.id).state == "stopped"
     actions.forgive("429")
 
 
@@ -87,7 +87,7 @@ def test_a_refused_label_shows_as_it_comes_and_is_sent_again(actions: Watched, s
 def test_score(actions: Watched, site: Site) -> None:
     actions.page.locator("#jobs").get_by_role("button", name="Score").click()
     expect(actions.page.locator("#jobs tbody tr")).to_contain_text("Scoring bands")
-    assert [job.kind for job in site.services.rooms.catalog.jobs.listed()] == ["score"]
+    assert [job.kind for job in site.services.project.catalog.jobs.listed()] == ["score"]
 
 
 def test_publish_what_was_rejected_and_roll_back(actions: Watched, site: Site) -> None:
@@ -123,7 +123,7 @@ def test_submit_a_session_as_a_label(actions: Watched, site: Site) -> None:
     expect(page.locator("#said")).to_have_text("Submitted")
     expect(page.locator("#labels tbody tr").first).to_contain_text("from the page")
     expect(page.locator("#progress .figure")).to_have_text("5 of 15 cases labelled")
-    label = site.services.rooms.catalog.labels.newest_first(limit=1)[0]
+    label = site.services.project.catalog.labels.newest_first(limit=1)[0]
     assert (label.author, label.client, label.comment) == ("cem", "ITK-SNAP", "from the page")
     mask = site.services.labels.mask(label)
     assert [segment.name for segment in mask.segments] == ["spleen"]

@@ -68,7 +68,7 @@ def test_queue_turns_its_pages_and_changes_its_strategy(dashboard: Watched) -> N
 
 
 def test_jobs_move_while_one_looks(dashboard: Watched, dashboard_site: Site) -> None:
-    jobs = dashboard_site.services.rooms.catalog.jobs
+    jobs = dashboard_site.services.project.catalog.jobs
     job = jobs.add("score", "bands", {"who": "clock"})
     row = dashboard.page.locator(f"[data-job='{job.id}']")
     expect(row).to_contain_text("queued")
@@ -78,7 +78,7 @@ def test_jobs_move_while_one_looks(dashboard: Watched, dashboard_site: Site) -> 
     expect(row.locator(".bar .number")).to_have_text("25 %")
     jobs.progress(job.id, 0.75)
     expect(row.locator(".bar .number")).to_have_text("75 %")
-    folder = dashboard_site.services.rooms.paths.jobs / job.id
+    folder = dashboard_site.services.project.paths.jobs / job.id
     folder.mkdir()
     (folder / "log.txt").write_text("first line\n<b>second</b> line\n")
     row.get_by_role("link", name="Log").click()
@@ -112,8 +112,8 @@ def test_recent_labels_name_author_version_and_comment(dashboard: Watched, dashb
     expect(row.locator("time")).to_have_attribute("title", row.locator("time").get_attribute("datetime") or "")
     with dashboard.page.expect_download() as download:
         row.get_by_role("link", name="File").click()
-    label = next(one for one in dashboard_site.services.rooms.catalog.labels.everything() if one.comment)
-    stored = dashboard_site.services.rooms.labels.path(label).read_bytes()
+    label = next(one for one in dashboard_site.services.project.catalog.labels.everything() if one.comment)
+    stored = dashboard_site.services.project.labels.path(label).read_bytes()
     assert download.value.path().read_bytes() == stored
 
 
@@ -134,7 +134,7 @@ def test_archive_that_goes_away_and_comes_back(dashboard: Watched, dashboard_sit
     dashboard.screenshot("dashboard-archive")
     dashboard_site.archive.available = True
     services.sync.run()
-    services.rooms.catalog.outbox.hurry()
+    services.project.catalog.outbox.retry_now()
     expect(panel).to_contain_text("No label waits for the archive", timeout=30_000)
     assert services.labels.whether_delivered([label_id]) == {label_id: True}
 

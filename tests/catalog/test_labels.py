@@ -106,7 +106,7 @@ def test_only_what_is_to_be_delivered_waits_in_the_outbox(catalog: Catalog) -> N
     assert catalog.outbox.due(now=label.created.timestamp() + 1) == [(label.id, 0)]
     catalog.outbox.failed(label.id, "away", next_try=1e12)
     assert catalog.outbox.due(now=1e11) == []
-    catalog.outbox.hurry()
+    catalog.outbox.retry_now()
     assert catalog.outbox.due(now=1.0) == [(label.id, 1)]
     catalog.outbox.delivered(label.id, "there")
     assert (catalog.outbox.state().waiting, catalog.outbox.state().delivered) == (0, 1)

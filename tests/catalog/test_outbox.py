@@ -45,7 +45,7 @@ def test_what_was_refused_waits_for_a_person_and_not_for_the_clock(catalog: Cata
     first, second = append(catalog, 1), append(catalog, 2)
     catalog.outbox.refused(second, "it is\ntoo large", "Make room.")
     assert catalog.outbox.due(time.time() + 1e9) == [(first, 0)]
-    catalog.outbox.hurry()
+    catalog.outbox.retry_now()
     assert catalog.outbox.due(time.time()) == [(first, 0)]
     (one,) = catalog.outbox.refusals()
     assert (one.label_id, one.state, one.attempts) == (second, "refused", 1)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from app.core.prompt import Point
 from app.core.volume import Geometry, Volume
-from app.services.prompting import Viewer
+from app.services.prompting.service import Viewer
 from tests.dialects.live import FAKE, Live, serving
 from tests.orthanc import free_port
 
@@ -27,7 +27,7 @@ POINT = {"type": "point", "at": [3, 4, 3]}
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[Live]:
     with serving(tmp_path / "w", FAKE, labels={"structures": ["liver", "spleen"]}) as one:
-        one.services.rooms.archive.add_volume("head", Volume(voxels(), Geometry(SHAPE, np.eye(4))))
+        one.services.project.archive.add_volume("head", Volume(voxels(), Geometry(SHAPE, np.eye(4))))
         one.services.sync.run()
         yield one
 

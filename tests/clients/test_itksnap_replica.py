@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from app.core.volume import Geometry, Volume
 from app.models.device import Device
-from app.models.nninteractive_folder import read_folder
-from app.models.nninteractive_library import load_model, open_session
+from app.models.nninteractive.folder import read_folder
+from app.models.nninteractive.library import load_model, open_session
 from tests.dialects.itksnap.replica import Image, ItkSnap, Wire, packed
 from tests.models.folders import tiny_nninteractive
 from tests.orthanc import free_port

@@ -18,7 +18,7 @@ import torch
 from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
 from numpy.typing import NDArray
 
-from app.models.nninteractive import NnInteractive
+from app.models.nninteractive.model import NnInteractive
 from app.settings import ModelSettings
 from tests.clients.nninteractive_script import SHAPE, drawn, image
 from tests.dialects.live import Live, serving

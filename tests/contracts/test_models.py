@@ -15,13 +15,13 @@ from app.core.model import InteractiveModel, InteractiveSession, Option
 from app.core.prompt import Box, InitialMask, Lasso, Point, Prompt, Region, Scribble
 from app.core.volume import Geometry, Volume
 from app.errors import BadInput, BadOption, BadPrompt, SegloopError
-from app.models.deepgrow import Deepgrow
 from app.models.device import Device
 from app.models.fake import FakeInteractive
-from app.models.networks import Served
-from app.models.nninteractive import NnInteractive
-from app.models.nninteractive_folder import find_folder
+from app.models.nninteractive.folder import find_folder
+from app.models.nninteractive.model import NnInteractive
 from app.models.scribbles import Scribbles
+from app.models.trained.deepgrow import Deepgrow
+from app.models.trained.networks import Served
 from tests.models.folders import tiny_nninteractive, tiny_version
 from tests.models.volumes import ball_mask, ball_volume
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.core.pool import Strategy
-from app.learning import plugins
+from app.project import plugins
 from tests.strategies.pools import large, pool
 
 FOUND = plugins.strategies().found

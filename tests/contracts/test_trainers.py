@@ -12,7 +12,7 @@ import pytest
 
 from app.core.training import ModelSpec, Sample, Trainer, TrainingRun
 from app.errors import Cancelled
-from app.learning import plugins
+from app.project import plugins
 from tests.learning import phantoms
 
 FOUND = plugins.trainers()
@@ -35,7 +35,7 @@ class Subject:
         """A run with a network that is the same every time."""
         import torch
 
-        from app.models.networks import build_network
+        from app.models.trained.networks import build_network
 
         torch.manual_seed(3)
         run = TrainingRun(
@@ -63,7 +63,7 @@ def test_all_that_ship_are_asked() -> None:
 
 
 def test_the_spec_names_a_network_that_can_be_built(subject: Subject) -> None:
-    from app.models.networks import build_network
+    from app.models.trained.networks import build_network
 
     build_network(subject.spec)
     assert subject.spec.labels == phantoms.NAMES

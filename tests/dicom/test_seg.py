@@ -235,23 +235,6 @@ def test_a_mask_of_another_size_is_refused(tmp_path):
         write_seg(random_mask(small, 1), source.headers, tmp_path / "a.dcm", OPTIONS)
 
 
-def test_never_half_a_file(tmp_path, monkeypatch):
-    source = assemble(ct_series()[0])
-    mask = random_mask(source.volume.geometry, 1)
-    path = tmp_path / "a.dcm"
-    write_seg(mask, source.headers, path, OPTIONS)
-    before = path.read_bytes()
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("app.dicom.files.os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_seg(mask, source.headers, path, OPTIONS)
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_frames_lie_where_the_slices_lie(tmp_path):
     datasets, truth = ct_series(gantry_tilt=15)
     source = assemble(datasets)

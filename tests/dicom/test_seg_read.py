@@ -16,8 +16,8 @@ from app.core.volume import Geometry
 from app.dicom.seg import SegOptions, write_seg
 from app.dicom.seg_read import read_seg
 from app.dicom.series import assemble
-from app.dicom.volume_files import read_volume
 from app.errors import BadFile, BadInput, GeometryMismatch
+from app.formats.volume_files import read_volume
 from tests.dicom import itk
 from tests.dicom.masks import assert_same_voxels, random_mask
 from tests.dicom.synthetic import SHARED, ct_series, encode, grid, uid

@@ -14,8 +14,8 @@ from app.core.label import FINAL, Label
 from app.core.mask import Mask
 from app.core.training import Sample
 from app.core.volume import Geometry, Volume
-from app.learning.labelling import keep_label
-from app.learning.rooms import Rooms
+from app.project.label_commit import commit_label
+from app.project.project import Project
 from app.settings import Settings
 
 SHAPE = (12, 24, 24)
@@ -75,16 +75,16 @@ def settings(workspace: Path, **model: Any) -> Settings:
     )
 
 
-def rooms(made: Settings, count: int = 12) -> Rooms:
-    """Open rooms over the archive of phantoms, with its cases known."""
+def project(made: Settings, count: int = 12) -> Project:
+    """Open project over the archive of phantoms, with its cases known."""
     held = archive(count)
-    opened = Rooms.open(made, held)
+    opened = Project.open(made, held)
     opened.catalog.cases.apply(held.list(None), "cursor")
     return opened
 
 
 def submit(
-    opened: Rooms, seed: int, names: tuple[str, ...] = NAMES, labelmap: NDArray[np.uint8] | None = None
+    opened: Project, seed: int, names: tuple[str, ...] = NAMES, labelmap: NDArray[np.uint8] | None = None
 ) -> Label:
     """The true label of a case, or another, as somebody's final one."""
     truth = voxels(seed)[1] if labelmap is None else labelmap
@@ -103,4 +103,4 @@ def submit(
         comment="",
         info={},
     )
-    return keep_label(opened, row, mask, new)
+    return commit_label(opened, row, mask, new)

@@ -8,14 +8,14 @@ import pytest
 
 from app.learning.dataset import labelled_cases
 from app.learning.evaluate import dice, evaluate, middle
-from app.learning.rooms import Rooms
 from app.models.fake import FakeAutomatic, FakeInteractive
+from app.project.project import Project
 from tests.learning import phantoms
 
 
 @pytest.fixture
-def rooms(tmp_path: Path) -> Iterator[Rooms]:
-    opened = phantoms.rooms(phantoms.settings(tmp_path), count=3)
+def project(tmp_path: Path) -> Iterator[Project]:
+    opened = phantoms.project(phantoms.settings(tmp_path), count=3)
     yield opened
     opened.close()
 
@@ -36,26 +36,26 @@ def test_middle_is_deepest_even_at_the_edge() -> None:
     assert middle(area) == (2, 4, 2)
 
 
-def test_a_click_into_the_middle(rooms: Rooms) -> None:
+def test_a_click_into_the_middle(project: Project) -> None:
     labelmap = np.zeros(phantoms.SHAPE, np.uint8)
     labelmap[3:8, 5:10, 5:10] = 1
-    phantoms.submit(rooms, 0, labelmap=labelmap)
-    measured = evaluate(FakeInteractive(radius=2), labelled_cases(rooms), phantoms.NAMES, rooms, lambda: None)
+    phantoms.submit(project, 0, labelmap=labelmap)
+    measured = evaluate(FakeInteractive(radius=2), labelled_cases(project), phantoms.NAMES, project, lambda: None)
     assert (dict(measured.dice), measured.cases) == ({"bright": 1.0}, 1)  # "dark" is nowhere, and was clicked nowhere
 
 
-def test_an_automatic_model_by_structure_name(rooms: Rooms) -> None:
-    phantoms.submit(rooms, 0)
+def test_an_automatic_model_by_structure_name(project: Project) -> None:
+    phantoms.submit(project, 0)
     measured = evaluate(
-        FakeAutomatic(("bright", "liver", "spleen")), labelled_cases(rooms), phantoms.NAMES, rooms, lambda: None
+        FakeAutomatic(("bright", "liver", "spleen")), labelled_cases(project), phantoms.NAMES, project, lambda: None
     )
     assert measured.dice["dark"] == 0.0  # it doesn't know the structure, so it finds it nowhere
     assert measured.dice["bright"] < 0.1  # it finds it, in another place
     assert measured.mean == pytest.approx(measured.dice["bright"] / 2)
 
 
-def test_a_case_that_cannot_be_read_is_left_out(rooms: Rooms) -> None:
-    rooms.labels.path(phantoms.submit(rooms, 0)).unlink()
-    phantoms.submit(rooms, 1)
+def test_a_case_that_cannot_be_read_is_left_out(project: Project) -> None:
+    project.labels.path(phantoms.submit(project, 0)).unlink()
+    phantoms.submit(project, 1)
     model = FakeAutomatic(phantoms.NAMES)
-    assert evaluate(model, labelled_cases(rooms), phantoms.NAMES, rooms, lambda: None).cases == 1
+    assert evaluate(model, labelled_cases(project), phantoms.NAMES, project, lambda: None).cases == 1

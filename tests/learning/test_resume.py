@@ -12,55 +12,55 @@ import pytest
 
 from app.catalog.jobs import Job
 from app.learning.control import Control
-from app.learning.rooms import Rooms
 from app.learning.runner import JobRunner, Patience
 from app.learning.split import is_validation
 from app.learning.training import train
+from app.project.project import Project
 from tests.learning import phantoms, stub_training
 
 EPOCHS = 8
 
 
 def test_a_killed_run_goes_on_with_the_same_losses(tmp_path: Path) -> None:
-    rooms, job = _queued(tmp_path / "straight")
-    rooms.catalog.jobs.started(job.id, os.getpid(), 0.0)
-    train(rooms, job, Control(rooms.catalog.jobs, job.id, rooms.paths.interaction, pause_seconds=0))
-    straight = _losses(rooms, job)
-    rooms.close()
+    project, job = _queued(tmp_path / "straight")
+    project.catalog.jobs.started(job.id, os.getpid(), 0.0)
+    train(project, job, Control(project.catalog.jobs, job.id, project.paths.interaction, pause_seconds=0))
+    straight = _losses(project, job)
+    project.close()
 
-    rooms, job = _queued(tmp_path / "killed")
-    resumed, attempts = _killed_once(rooms, job, tmp_path / "killed")
+    project, job = _queued(tmp_path / "killed")
+    resumed, attempts = _killed_once(project, job, tmp_path / "killed")
     assert attempts == 2, "the run was over before it was killed; make it longer"
     # The kill may fall between an epoch's checkpoint and its event.
     assert len(straight) == EPOCHS
     assert EPOCHS - 1 <= len(resumed) <= EPOCHS
     for epoch, loss in resumed.items():
         assert loss == pytest.approx(straight[epoch], rel=1e-5), f"epoch {epoch}"
-    rooms.close()
+    project.close()
 
 
-def _queued(folder: Path) -> tuple[Rooms, Job]:
-    rooms = phantoms.rooms(phantoms.settings(folder), stub_training.CASES)
+def _queued(folder: Path) -> tuple[Project, Job]:
+    project = phantoms.project(phantoms.settings(folder), stub_training.CASES)
     learn = [seed for seed in range(stub_training.CASES) if not is_validation(f"patient-{seed}", 5)]
     for seed in learn[:2]:
-        phantoms.submit(rooms, seed)
-    return rooms, rooms.catalog.jobs.add("train", "segmentation", {"max_epochs": EPOCHS})
+        phantoms.submit(project, seed)
+    return project, project.catalog.jobs.add("train", "segmentation", {"max_epochs": EPOCHS})
 
 
-def _losses(rooms: Rooms, job: Job) -> dict[int, float]:
-    events = rooms.catalog.jobs.events(job.id, kind="epoch")
+def _losses(project: Project, job: Job) -> dict[int, float]:
+    events = project.catalog.jobs.events(job.id, kind="epoch")
     return {data["epoch"]: data["metrics"]["loss"] for _, _, data in events}
 
 
-def _killed_once(rooms: Rooms, job: Job, folder: Path) -> tuple[dict[int, float], int]:
+def _killed_once(project: Project, job: Job, folder: Path) -> tuple[dict[int, float], int]:
     """Loss by epoch of a run in a process of its own that is killed after two epochs, and how often it was started."""
-    jobs = rooms.catalog.jobs
+    jobs = project.catalog.jobs
     command = [sys.executable, "-m", "tests.learning.stub_training", str(folder)]
-    runner = JobRunner(jobs, rooms.paths.jobs, lambda job_id: [*command, job_id], Patience(look=0.05))
+    runner = JobRunner(jobs, project.paths.jobs, lambda job_id: [*command, job_id], Patience(look=0.05))
     runner.start()
     deadline = time.monotonic() + 240
     try:
-        while len(_losses(rooms, job)) < 2:
+        while len(_losses(project, job)) < 2:
             assert time.monotonic() < deadline, runner.log_tail(job.id)
             time.sleep(0.005)
         pid = jobs.get(job.id).pid
@@ -70,6 +70,6 @@ def _killed_once(rooms: Rooms, job: Job, folder: Path) -> tuple[dict[int, float]
             assert time.monotonic() < deadline, runner.log_tail(job.id)
             time.sleep(0.05)
         assert ended.state == "done", (ended.error, runner.log_tail(job.id))
-        return _losses(rooms, job), ended.attempt
+        return _losses(project, job), ended.attempt
     finally:
         runner.shutdown()

@@ -13,57 +13,57 @@ from app.core.pool import Candidate, Score
 from app.errors import BadOption, Cancelled, ModelNotTrained, NotSupported
 from app.learning.batch import segment_cases
 from app.learning.control import Control
-from app.learning.rooms import Rooms
 from app.learning.scoring import in_order, look, score
 from app.models.fake import FakeAutomatic
+from app.project.project import Project
 from tests.learning import phantoms
 
 
 @pytest.fixture
-def rooms(tmp_path: Path) -> Iterator[Rooms]:
-    opened = phantoms.rooms(phantoms.settings(tmp_path, type="fake_automatic", trainer=""), count=4)
+def project(tmp_path: Path) -> Iterator[Project]:
+    opened = phantoms.project(phantoms.settings(tmp_path, type="fake_automatic", trainer=""), count=4)
     yield opened
     opened.close()
 
 
-def begin(rooms: Rooms, kind: str, **request: object) -> tuple[Job, Control]:
-    job = rooms.catalog.jobs.add(kind, "segmentation", request, once=False)  # type: ignore[arg-type]
-    rooms.catalog.jobs.started(job.id, 1, 0.0)
-    return job, Control(rooms.catalog.jobs, job.id, rooms.paths.interaction, pause_seconds=0)
+def begin(project: Project, kind: str, **request: object) -> tuple[Job, Control]:
+    job = project.catalog.jobs.add(kind, "segmentation", request, once=False)  # type: ignore[arg-type]
+    project.catalog.jobs.started(job.id, 1, 0.0)
+    return job, Control(project.catalog.jobs, job.id, project.paths.interaction, pause_seconds=0)
 
 
-def test_every_unlabelled_case_gets_a_score_once_per_version(rooms: Rooms) -> None:
-    phantoms.submit(rooms, 0)
-    assert score(rooms, *begin(rooms, "score"))["scored"] == 3
-    scores = rooms.catalog.scores.newest("entropy:segmentation")
+def test_every_unlabelled_case_gets_a_score_once_per_version(project: Project) -> None:
+    phantoms.submit(project, 0)
+    assert score(project, *begin(project, "score"))["scored"] == 3
+    scores = project.catalog.scores.newest("entropy:segmentation")
     assert set(scores) == {"case-1", "case-2", "case-3"}
     assert all(0 < one.value <= 1 and one.model_version == "1" for one in scores.values())
-    detail = rooms.catalog.scores.detail("case-1")["entropy:segmentation"]
+    detail = project.catalog.scores.detail("case-1")["entropy:segmentation"]
     assert set(detail["per_class"]) == set(phantoms.NAMES)
     assert detail["slices"]
-    assert score(rooms, *begin(rooms, "score"))["scored"] == 0
+    assert score(project, *begin(project, "score"))["scored"] == 0
 
 
 def test_a_job_keeps_to_its_budget_and_the_next_one_goes_on(tmp_path: Path) -> None:
     made = phantoms.settings(tmp_path, type="fake_automatic", trainer="")
     learning = made.learning.model_copy(update={"score_cases": 3})
-    rooms = phantoms.rooms(made.model_copy(update={"learning": learning}), count=4)
-    assert [score(rooms, *begin(rooms, "score"))["scored"] for _ in range(3)] == [3, 1, 0]
-    rooms.close()
+    project = phantoms.project(made.model_copy(update={"learning": learning}), count=4)
+    assert [score(project, *begin(project, "score"))["scored"] for _ in range(3)] == [3, 1, 0]
+    project.close()
 
 
 def test_a_job_out_of_time_scores_nothing(tmp_path: Path) -> None:
     made = phantoms.settings(tmp_path, type="fake_automatic", trainer="")
     learning = made.learning.model_copy(update={"score_seconds": 1e-9})
-    rooms = phantoms.rooms(made.model_copy(update={"learning": learning}), count=2)
-    result = score(rooms, *begin(rooms, "score"))
+    project = phantoms.project(made.model_copy(update={"learning": learning}), count=2)
+    result = score(project, *begin(project, "score"))
     assert (result["scored"], result["left"]) == (0, 2)
-    rooms.close()
+    project.close()
 
 
-def test_snapshots_add_what_they_disagree_about(rooms: Rooms) -> None:
-    _, control = begin(rooms, "score")
-    volume = rooms.volumes("archive").volume(rooms.catalog.cases.get("case-0").case)
+def test_snapshots_add_what_they_disagree_about(project: Project) -> None:
+    _, control = begin(project, "score")
+    volume = project.volumes("archive").volume(project.catalog.cases.get("case-0").case)
     model = FakeAutomatic(phantoms.NAMES, earlier=2)
     assert set(look(volume, [model], control)) == {"entropy"}
     both = look(volume, [model, *model.snapshots()], control)
@@ -82,34 +82,34 @@ def test_order_never_then_hard_then_oldest() -> None:
 
 def test_models_that_cannot_score(tmp_path: Path) -> None:
     for kind, error in (("fake", NotSupported), ("segmentation", ModelNotTrained)):
-        rooms = phantoms.rooms(phantoms.settings(tmp_path / kind, type=kind, trainer=""), count=1)
+        project = phantoms.project(phantoms.settings(tmp_path / kind, type=kind, trainer=""), count=1)
         with pytest.raises(error):
-            score(rooms, *begin(rooms, "score"))
-        rooms.close()
+            score(project, *begin(project, "score"))
+        project.close()
 
 
-def test_a_batch_keeps_labels_that_are_not_final_once(rooms: Rooms) -> None:
-    phantoms.submit(rooms, 0)
-    assert segment_cases(rooms, *begin(rooms, "segment", images="unlabeled"))["segmented"] == 3
-    label = rooms.catalog.labels.newest("case-1", ORIGINAL)
+def test_a_batch_keeps_labels_that_are_not_final_once(project: Project) -> None:
+    phantoms.submit(project, 0)
+    assert segment_cases(project, *begin(project, "segment", images="unlabeled"))["segmented"] == 3
+    label = project.catalog.labels.newest("case-1", ORIGINAL)
     assert (label.model, label.model_version, label.author) == ("segmentation", "1", "segmentation")
     assert {segment.algorithm for segment in label.segments} == {"AUTOMATIC"}
-    assert not rooms.catalog.cases.get("case-1").completed
-    volume = rooms.volumes("archive").volume(rooms.catalog.cases.get("case-1").case)
-    assert rooms.labels.read(label, volume.geometry).labelmap().any()
-    assert segment_cases(rooms, *begin(rooms, "segment", images="all"))["segmented"] == 1
-    assert segment_cases(rooms, *begin(rooms, "segment", images="all"))["segmented"] == 0
+    assert not project.catalog.cases.get("case-1").completed
+    volume = project.volumes("archive").volume(project.catalog.cases.get("case-1").case)
+    assert project.labels.read(label, volume.geometry).labelmap().any()
+    assert segment_cases(project, *begin(project, "segment", images="all"))["segmented"] == 1
+    assert segment_cases(project, *begin(project, "segment", images="all"))["segmented"] == 0
 
 
-def test_what_a_batch_refuses(rooms: Rooms) -> None:
+def test_what_a_batch_refuses(project: Project) -> None:
     with pytest.raises(BadOption, match="a person"):
-        segment_cases(rooms, *begin(rooms, "segment", label_tag=FINAL))
+        segment_cases(project, *begin(project, "segment", label_tag=FINAL))
     with pytest.raises(BadOption, match="labeled"):
-        segment_cases(rooms, *begin(rooms, "segment", images="some"))
+        segment_cases(project, *begin(project, "segment", images="some"))
 
 
-def test_a_batch_stops_when_asked(rooms: Rooms) -> None:
-    job, control = begin(rooms, "segment", images="all")
-    rooms.catalog.jobs.request_stop(job.id)
+def test_a_batch_stops_when_asked(project: Project) -> None:
+    job, control = begin(project, "segment", images="all")
+    project.catalog.jobs.request_stop(job.id)
     with pytest.raises(Cancelled):
-        segment_cases(rooms, job, control)
+        segment_cases(project, job, control)

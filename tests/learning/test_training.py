@@ -14,10 +14,10 @@ from app.catalog.jobs import Job
 from app.errors import BadInput, Cancelled, ConfigurationError
 from app.learning.control import Control
 from app.learning.dataset import labelled_cases, learnable, training_label
-from app.learning.rooms import Rooms
 from app.learning.split import is_validation
 from app.learning.training import train
-from app.models.spec import read_version
+from app.models.trained.spec import read_version
+from app.project.project import Project
 from tests.learning import phantoms
 
 LEARN = [seed for seed in range(12) if not is_validation(f"patient-{seed}", 5)]
@@ -25,21 +25,21 @@ VALIDATE = [seed for seed in range(12) if is_validation(f"patient-{seed}", 5)]
 
 
 @pytest.fixture
-def rooms(tmp_path: Path) -> Iterator[Rooms]:
-    opened = phantoms.rooms(phantoms.settings(tmp_path))
+def project(tmp_path: Path) -> Iterator[Project]:
+    opened = phantoms.project(phantoms.settings(tmp_path))
     yield opened
     opened.close()
 
 
-def control(rooms: Rooms, job: Job) -> Control:
-    return Control(rooms.catalog.jobs, job.id, rooms.paths.interaction, pause_seconds=0)
+def control(project: Project, job: Job) -> Control:
+    return Control(project.catalog.jobs, job.id, project.paths.interaction, pause_seconds=0)
 
 
-def run(rooms: Rooms, **request: object) -> tuple[Job, dict[str, object]]:
-    job = rooms.catalog.jobs.add("train", "segmentation", request, once=False)
-    rooms.catalog.jobs.started(job.id, 1, 0.0)
-    result = dict(train(rooms, job, control(rooms, job)))
-    rooms.catalog.jobs.finish(job.id, "done", result)
+def run(project: Project, **request: object) -> tuple[Job, dict[str, object]]:
+    job = project.catalog.jobs.add("train", "segmentation", request, once=False)
+    project.catalog.jobs.started(job.id, 1, 0.0)
+    result = dict(train(project, job, control(project, job)))
+    project.catalog.jobs.finish(job.id, "done", result)
     return job, result
 
 
@@ -48,10 +48,10 @@ def test_the_phantoms_have_both_sides() -> None:
     assert len(VALIDATE) >= 2
 
 
-def test_labels_become_a_served_version(rooms: Rooms) -> None:
-    labels = [phantoms.submit(rooms, seed) for seed in [*LEARN[:4], *VALIDATE[:2]]]
-    job, result = run(rooms, max_epochs=12)
-    served = rooms.catalog.versions.served("segmentation")
+def test_labels_become_a_served_version(project: Project) -> None:
+    labels = [phantoms.submit(project, seed) for seed in [*LEARN[:4], *VALIDATE[:2]]]
+    job, result = run(project, max_epochs=12)
+    served = project.catalog.versions.served("segmentation")
     assert served is not None
     assert (served.id, served.state, served.job_id) == ("segmentation-1", "published", job.id)
     assert list(served.label_ids) == [label.id for label in labels]
@@ -61,13 +61,13 @@ def test_labels_become_a_served_version(rooms: Rooms) -> None:
     assert str(result["total_time"]).count(":") == 2
     json.dumps(result)
 
-    folder = rooms.paths.models / served.folder
+    folder = project.paths.models / served.folder
     version = read_version(folder)
     assert version.spec.labels == phantoms.NAMES
     assert version.sha256 == served.sha256
     assert len(version.snapshots) == 2
     assert json.loads((folder / "metrics.json").read_text())["dice"].keys() == set(phantoms.NAMES)
-    epochs = [data for _, _, data in rooms.catalog.jobs.events(job.id, kind="epoch")]
+    epochs = [data for _, _, data in project.catalog.jobs.events(job.id, kind="epoch")]
     assert [data["epoch"] for data in epochs] == list(range(1, 13))
     assert epochs[-1]["metrics"]["loss"] < epochs[0]["metrics"]["loss"]
 
@@ -84,119 +84,119 @@ def test_every_kind_of_model_goes_the_whole_way(
     tmp_path: Path, kind: str, trainer: str, options: dict[str, object]
 ) -> None:
     made = phantoms.settings(tmp_path / kind, type=kind, trainer=trainer, options={**phantoms.TINY, **options})
-    rooms = phantoms.rooms(made)
+    project = phantoms.project(made)
     for seed in (LEARN[0], VALIDATE[0]):
-        phantoms.submit(rooms, seed)
-    _, first = run(rooms, max_epochs=2)
+        phantoms.submit(project, seed)
+    _, first = run(project, max_epochs=2)
     assert first["version"] == "segmentation-1"
     assert first["validation_cases"] == 1
     assert set(first["dice"]) == set(phantoms.NAMES)  # type: ignore[call-overload]
-    rooms.catalog.versions.serve("segmentation-1", "ann")  # whatever the gate said of two epochs
-    _, second = run(rooms, max_epochs=1)
-    assert rooms.catalog.versions.get(str(second["version"])).parent == "segmentation-1"
-    rooms.close()
+    project.catalog.versions.serve("segmentation-1", "ann")  # whatever the gate said of two epochs
+    _, second = run(project, max_epochs=1)
+    assert project.catalog.versions.get(str(second["version"])).parent == "segmentation-1"
+    project.close()
 
 
-def test_a_worse_version_is_kept_and_not_served(rooms: Rooms) -> None:
+def test_a_worse_version_is_kept_and_not_served(project: Project) -> None:
     for seed in [*LEARN[:4], *VALIDATE[:2]]:
-        phantoms.submit(rooms, seed)
-    run(rooms, max_epochs=12)
+        phantoms.submit(project, seed)
+    run(project, max_epochs=12)
     for seed in LEARN[:4]:  # someone mixes up the two structures
-        phantoms.submit(rooms, seed, labelmap=(3 - phantoms.voxels(seed)[1]) % 3)
-    _, result = run(rooms, max_epochs=12)
+        phantoms.submit(project, seed, labelmap=(3 - phantoms.voxels(seed)[1]) % 3)
+    _, result = run(project, max_epochs=12)
     assert (result["version"], result["state"]) == ("segmentation-2", "rejected")
     assert "worse" in str(result["reason"])
-    served = rooms.catalog.versions.served("segmentation")
+    served = project.catalog.versions.served("segmentation")
     assert served is not None
     assert served.id == "segmentation-1"
-    assert rooms.catalog.versions.get("segmentation-2").parent == "segmentation-1"
+    assert project.catalog.versions.get("segmentation-2").parent == "segmentation-1"
 
 
-def test_without_validation_patients_the_last_epoch_is_published(rooms: Rooms) -> None:
-    phantoms.submit(rooms, LEARN[0])
-    _, result = run(rooms, max_epochs=1)
+def test_without_validation_patients_the_last_epoch_is_published(project: Project) -> None:
+    phantoms.submit(project, LEARN[0])
+    _, result = run(project, max_epochs=1)
     assert result["state"] == "published"
     assert "best_metric" not in result
     assert "no validation patients" in str(result["reason"])
 
 
-def test_a_job_that_is_run_again_after_publishing_publishes_nothing(rooms: Rooms) -> None:
-    phantoms.submit(rooms, LEARN[0])
-    job, result = run(rooms, max_epochs=1)
-    assert dict(train(rooms, job, control(rooms, job))) == result
-    assert len(rooms.catalog.versions.listed("segmentation")) == 1
+def test_a_job_that_is_run_again_after_publishing_publishes_nothing(project: Project) -> None:
+    phantoms.submit(project, LEARN[0])
+    job, result = run(project, max_epochs=1)
+    assert dict(train(project, job, control(project, job))) == result
+    assert len(project.catalog.versions.listed("segmentation")) == 1
 
 
-def test_an_orphaned_folder_of_a_killed_run_is_no_obstacle(rooms: Rooms) -> None:
-    phantoms.submit(rooms, LEARN[0])
-    orphan = rooms.paths.models / "segmentation" / "1"
+def test_an_orphaned_folder_of_a_killed_run_is_no_obstacle(project: Project) -> None:
+    phantoms.submit(project, LEARN[0])
+    orphan = project.paths.models / "segmentation" / "1"
     orphan.mkdir(parents=True)
     (orphan / "weights.pt").write_bytes(b"half a file")
-    _, result = run(rooms, max_epochs=1)
-    served = rooms.catalog.versions.get(str(result["version"]))
-    assert read_version(rooms.paths.models / served.folder).sha256 == served.sha256
+    _, result = run(project, max_epochs=1)
+    served = project.catalog.versions.get(str(result["version"]))
+    assert read_version(project.paths.models / served.folder).sha256 == served.sha256
 
 
-def test_a_case_that_cannot_be_read_is_left_out(rooms: Rooms) -> None:
-    broken = phantoms.submit(rooms, LEARN[0])
-    phantoms.submit(rooms, LEARN[1])
-    rooms.labels.path(broken).write_bytes(b"not what was written")
-    job, result = run(rooms, max_epochs=1)
+def test_a_case_that_cannot_be_read_is_left_out(project: Project) -> None:
+    broken = phantoms.submit(project, LEARN[0])
+    phantoms.submit(project, LEARN[1])
+    project.labels.path(broken).write_bytes(b"not what was written")
+    job, result = run(project, max_epochs=1)
     assert result["training_cases"] == 1
-    assert [data["case"] for _, _, data in rooms.catalog.jobs.events(job.id, kind="log")] == [f"case-{LEARN[0]}"]
+    assert [data["case"] for _, _, data in project.catalog.jobs.events(job.id, kind="log")] == [f"case-{LEARN[0]}"]
 
 
-def test_reasons_for_not_training(rooms: Rooms, tmp_path: Path) -> None:
+def test_reasons_for_not_training(project: Project, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="bright, dark"):
-        run(rooms)
-    phantoms.submit(rooms, VALIDATE[0])
+        run(project)
+    phantoms.submit(project, VALIDATE[0])
     with pytest.raises(BadInput, match="kept for validation"):
-        run(rooms)
-    other = phantoms.rooms(phantoms.settings(tmp_path / "other", trainer="nobody"))
+        run(project)
+    other = phantoms.project(phantoms.settings(tmp_path / "other", trainer="nobody"))
     phantoms.submit(other, LEARN[0])
     with pytest.raises(ConfigurationError, match="nobody"):
         run(other)
     other.close()
 
 
-def test_a_stopped_run_ends_before_its_next_step(rooms: Rooms) -> None:
-    phantoms.submit(rooms, LEARN[0])
-    job = rooms.catalog.jobs.add("train", "segmentation", {})
-    rooms.catalog.jobs.started(job.id, 1, 0.0)
-    rooms.catalog.jobs.request_stop(job.id)
+def test_a_stopped_run_ends_before_its_next_step(project: Project) -> None:
+    phantoms.submit(project, LEARN[0])
+    job = project.catalog.jobs.add("train", "segmentation", {})
+    project.catalog.jobs.started(job.id, 1, 0.0)
+    project.catalog.jobs.request_stop(job.id)
     with pytest.raises(Cancelled):
-        train(rooms, job, control(rooms, job))
-    assert rooms.catalog.versions.listed() == []
+        train(project, job, control(project, job))
+    assert project.catalog.versions.listed() == []
 
 
-def test_a_new_structure_starts_from_what_fits(rooms: Rooms) -> None:
-    phantoms.submit(rooms, LEARN[0], names=("bright",))
-    run(rooms, max_epochs=1)
-    phantoms.submit(rooms, LEARN[1])
-    _, result = run(rooms, max_epochs=1)
-    version = rooms.catalog.versions.get(str(result["version"]))
-    assert read_version(rooms.paths.models / version.folder).spec.labels == phantoms.NAMES
+def test_a_new_structure_starts_from_what_fits(project: Project) -> None:
+    phantoms.submit(project, LEARN[0], names=("bright",))
+    run(project, max_epochs=1)
+    phantoms.submit(project, LEARN[1])
+    _, result = run(project, max_epochs=1)
+    version = project.catalog.versions.get(str(result["version"]))
+    assert read_version(project.paths.models / version.folder).spec.labels == phantoms.NAMES
 
 
-def test_prepared_cases_are_used_again_and_removed_when_their_label_is_old(rooms: Rooms) -> None:
-    phantoms.submit(rooms, LEARN[0])
-    phantoms.submit(rooms, LEARN[1])
-    run(rooms, max_epochs=1)
-    folder = rooms.paths.cache / "prepared" / "segmentation" / "train"
+def test_prepared_cases_are_used_again_and_removed_when_their_label_is_old(project: Project) -> None:
+    phantoms.submit(project, LEARN[0])
+    phantoms.submit(project, LEARN[1])
+    run(project, max_epochs=1)
+    folder = project.paths.cache / "prepared" / "segmentation" / "train"
     before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
-    phantoms.submit(rooms, LEARN[1], labelmap=np.zeros(phantoms.SHAPE, np.uint8))
-    run(rooms, max_epochs=1)
+    phantoms.submit(project, LEARN[1], labelmap=np.zeros(phantoms.SHAPE, np.uint8))
+    run(project, max_epochs=1)
     after = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
     assert len(before) == len(after) == 4
     assert len(before.items() & after.items()) == 2
     shutil.rmtree(folder)  # it is only a cache
-    run(rooms, max_epochs=1)
+    run(project, max_epochs=1)
 
 
-def test_only_structures_that_some_label_speaks_of_are_learnt(rooms: Rooms) -> None:
-    assert learnable(phantoms.NAMES, labelled_cases(rooms)) == ()
-    phantoms.submit(rooms, 0, names=("dark",))
-    assert learnable(phantoms.NAMES, labelled_cases(rooms)) == ("dark",)
+def test_only_structures_that_some_label_speaks_of_are_learnt(project: Project) -> None:
+    assert learnable(phantoms.NAMES, labelled_cases(project)) == ()
+    phantoms.submit(project, 0, names=("dark",))
+    assert learnable(phantoms.NAMES, labelled_cases(project)) == ("dark",)
 
 
 def test_what_an_annotator_was_not_asked_for_is_unknown() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from app.models.mmengine import MMEngineFiles
+from app.models.itkit.mmengine import MMEngineFiles
 
 _CONFIG = '''
 class Config(dict):

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from app.core.training import ModelSpec
-from app.models.networks import build_network
-from app.models.spec import Version, write_version
+from app.models.trained.networks import build_network
+from app.models.trained.spec import Version, write_version
 
 PATCH = 16
 CONVOLUTIONS = {

@@ -132,7 +132,7 @@ def test_breathe_lets_a_click_in_between_but_nothing_of_the_same_priority(device
         order.append("first half")
         inside.set()
         assert clicked.wait(PATIENCE)
-        device.breathe()
+        device.yield_to_prompts()
         order.append("second half")
 
     threads = [threading.Thread(target=lambda: device.run(inference, Priority.AUTOMATIC, "a"))]
@@ -151,7 +151,7 @@ def test_breathe_lets_a_click_in_between_but_nothing_of_the_same_priority(device
 
 
 def test_breathe_does_nothing_on_other_threads(device: Device) -> None:
-    device.breathe()
+    device.yield_to_prompts()
 
 
 def test_work_that_fails_for_memory_is_tried_once_more(device: Device) -> None:

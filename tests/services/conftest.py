@@ -10,7 +10,7 @@ import pytest
 from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
 
 from app.archives.memory import MemoryArchive
-from app.models.deepgrow import _Predict
+from app.models.trained.deepgrow import _Predict
 from app.services import Services
 from app.settings import ModelSettings, Settings
 from tests.dicom.synthetic import ct_series

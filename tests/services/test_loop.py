@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from app.archives.memory import MemoryArchive
-from app.archives.outbox import Postman
+from app.archives.outbox import OutboxWorker
 from app.core.label import FINAL, ORIGINAL
 from app.core.mask import Mask
 from app.core.prompt import Point
@@ -97,21 +97,21 @@ class TestLabels:
         services.cases.volume(case_id)
         archive.available = False
         label = submit(services, case_id)
-        rooms = services.rooms
-        postman = Postman(rooms.catalog, rooms.labels, rooms.archive_of)
-        assert postman.deliver_due() == 0
-        assert rooms.catalog.outbox.state().waiting == 1
+        project = services.project
+        outbox_worker = OutboxWorker(project.catalog, project.labels, project.archive_of)
+        assert outbox_worker.deliver_due() == 0
+        assert project.catalog.outbox.state().waiting == 1
         assert services.cases.counts() == (COUNT, 1)
         archive.available = True
-        rooms.catalog.outbox.hurry()
-        assert postman.deliver_due() == 1
-        assert rooms.catalog.outbox.state().delivered == 1
-        stored = read_seg(rooms.labels.path(label), services.cases.volume(case_id).geometry)
+        project.catalog.outbox.retry_now()
+        assert outbox_worker.deliver_due() == 1
+        assert project.catalog.outbox.state().delivered == 1
+        stored = read_seg(project.labels.path(label), services.cases.volume(case_id).geometry)
         assert np.array_equal(stored.labelmap(), a_mask(services, case_id).labelmap())
 
     def test_other_tags_stay_here(self, services: Services) -> None:
         submit(services, services.cases.all()[0].case.id, tag=ORIGINAL)
-        assert services.rooms.catalog.outbox.state().waiting == 0
+        assert services.project.catalog.outbox.state().waiting == 0
         assert services.cases.counts() == (COUNT, 0)
 
     def test_both_annotators_versions_are_kept(self, services: Services) -> None:

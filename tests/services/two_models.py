@@ -12,7 +12,7 @@ from app.catalog.versions import ModelVersion
 from app.core.model import Option
 from app.core.prompt import Point, Prompt, Region, Scribble
 from app.services import Services
-from app.services.prompting import Viewer
+from app.services.prompting.service import Viewer
 from tests.models.folders import tiny_version
 
 SHAPE = (18, 24, 20)
@@ -24,14 +24,14 @@ Opener = Callable[[], Services]
 
 def publish(services: Services, number: int) -> None:
     """Serve other weights, as a training that ended well does."""
-    folder = services.rooms.paths.models / "grower" / str(number)
+    folder = services.project.paths.models / "grower" / str(number)
     version = tiny_version(folder, "deepgrow_3d", seed=number + 2)
     row = ModelVersion(
         id=f"grower-{number}", model="grower", number=number, parent="", folder=f"grower/{number}",
         sha256=version.sha256, state="published", reason="", metrics={}, label_ids=(), licence="",
         job_id=f"job{number}", created=time.time(),
     )  # fmt: skip
-    services.rooms.catalog.versions.add(row, serve=True, who="test")
+    services.project.catalog.versions.add(row, serve=True, who="test")
     services.models.refresh()
 
 
@@ -57,5 +57,5 @@ def mask(services: Services, session: str, who: str = "ana") -> NDArray[np.uint8
 
 def without_snapshots(services: Services) -> None:
     """What a kill leaves: only the logs."""
-    for file in services.rooms.paths.sessions.glob("*/snapshot.bin"):
+    for file in services.project.paths.sessions.glob("*/snapshot.bin"):
         file.unlink()

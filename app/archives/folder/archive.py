@@ -13,8 +13,8 @@ from app.archives.series_reader import SeriesReader
 from app.core.archive import Delivery, Fetched, Listing, Receipt
 from app.core.case import Case
 from app.core.progress import Progress
-from app.dicom.volume_files import read_volume
 from app.errors import ArchiveUnavailable, NotFound, UnknownCase
+from app.formats.volume_files import read_volume
 
 
 class FolderArchive:

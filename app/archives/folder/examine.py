@@ -12,8 +12,8 @@ from app.archives.folder.fields import SEARCHABLE_FIELDS
 from app.archives.folder.options import volume_stem
 from app.dicom.parsing import DEFLATED, PARSER_ERRORS
 from app.dicom.uids import check_uid
-from app.dicom.volume_files import read_header
 from app.errors import BadFile, BadInput
+from app.formats.volume_files import read_header
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from fastapi import Depends, Header, Request
 
-from app.services.prompting import Viewer
+from app.services.prompting.service import Viewer
 
 LONGEST = 200
 

@@ -26,8 +26,8 @@ from app.dialects.api.shapes.sessions import (
 from app.dialects.api.voxels import gzipped
 from app.errors import UnknownSession
 from app.services import Services
-from app.services.prompting import Change
-from app.services.session_log import SessionRecord
+from app.services.prompting.log import SessionRecord
+from app.services.prompting.service import Change
 
 OWNER = "api:"
 """How owners of this dialect's sessions begin."""

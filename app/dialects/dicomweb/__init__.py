@@ -31,7 +31,7 @@ from app.services.dicomweb.proxy import DicomwebProxy
 def router(services: Services) -> APIRouter:
     """All routes of the dialect."""
     api = APIRouter(tags=["DICOMweb"])
-    face = face_of(services.rooms)
+    face = face_of(services.project)
     if isinstance(face, DicomwebProxy):
         api.include_router(passing.router(services, face))
     elif face is not None:

@@ -9,7 +9,7 @@ from fastapi import Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
-from app.services.dicomweb.stretch import Stretch
+from app.services.dicomweb.file_slice import FileSlice
 
 ZERO_COPY = "http.response.zerocopysend"
 
@@ -37,8 +37,8 @@ class PiecesResponse(Response):
     the few bytes around it takes longer than reading it. Stretches of files don't even come through here where the
     server can send them itself (ASGI's extension "zero copy send"). Their files are closed at the end."""
 
-    def __init__(self, pieces: Sequence[bytes | Stretch], headers: Mapping[str, str]) -> None:
-        length = sum(piece.length if isinstance(piece, Stretch) else len(piece) for piece in pieces)
+    def __init__(self, pieces: Sequence[bytes | FileSlice], headers: Mapping[str, str]) -> None:
+        length = sum(piece.length if isinstance(piece, FileSlice) else len(piece) for piece in pieces)
         super().__init__(headers={**headers, "Content-Length": str(length)})
         self._pieces = pieces
 
@@ -47,7 +47,7 @@ class PiecesResponse(Response):
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             for piece in self._pieces:
-                if not isinstance(piece, Stretch):
+                if not isinstance(piece, FileSlice):
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
                 elif copies:
                     place = {"file": piece.file, "offset": piece.start, "count": piece.length}
@@ -58,14 +58,14 @@ class PiecesResponse(Response):
             await send({"type": "http.response.body", "body": b""})
         finally:
             for piece in self._pieces:
-                if isinstance(piece, Stretch):
+                if isinstance(piece, FileSlice):
                     piece.file.close()
 
 
-def of_one_part(kind: str, part_kind: str, part: bytes | Stretch, headers: Mapping[str, str]) -> Response:
+def of_one_part(kind: str, part_kind: str, part: bytes | FileSlice, headers: Mapping[str, str]) -> Response:
     """A multipart answer of type `kind` with a single part."""
     boundary = new_boundary()
-    length = part.length if isinstance(part, Stretch) else len(part)
+    length = part.length if isinstance(part, FileSlice) else len(part)
     pieces = (part_head(boundary, part_kind, length, first=True), part, end(boundary))
     return PiecesResponse(pieces, {**headers, "Content-Type": content_type(kind, boundary)})
 

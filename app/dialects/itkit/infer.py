@@ -11,11 +11,11 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.dialects.forms import Form, received
 from app.dialects.itkit.errors import Refusal
-from app.dicom.slicewise_gzip import SlicewiseGzip
-from app.dicom.volume_files import nifti_header_bytes, read_volume
 from app.errors import BadFile
+from app.formats.slicewise_gzip import SlicewiseGzip
+from app.formats.volume_files import nifti_header_bytes, read_volume
 from app.services import Services
-from app.services.loaded import Handling, LabelMap, LoadedModel
+from app.services.external_models import Handling, LabelMap, LoadedModel
 from app.workspace import Workspace
 
 _HEADERS = {

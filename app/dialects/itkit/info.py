@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from app.services import Services
-from app.services.loaded import LoadedModel
+from app.services.external_models import LoadedModel
 
 
 def add(api: APIRouter, services: Services) -> None:

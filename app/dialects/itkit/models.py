@@ -18,7 +18,7 @@ from app.dialects.itkit.errors import Refusal
 from app.dialects.itkit.info import told
 from app.errors import BadFile, NotSupported, UnknownModel
 from app.services import Services
-from app.services.loaded import LoadedModel, LoadRequest
+from app.services.external_models import LoadedModel, LoadRequest
 
 _MOST_BYTES = 64 * 1024
 

@@ -31,7 +31,7 @@ from app.services.secret import server_secret
 
 def router(services: Services) -> APIRouter:
     """All routes of the dialect."""
-    images = Images(services.prompting, SessionIds(server_secret(services.rooms.paths)))
+    images = Images(services.prompting, SessionIds(server_secret(services.project.paths)))
     api = APIRouter(tags=["ITK-SNAP"], route_class=PlainRoute)
     for part in (about.router(services), sessions.router(services, images), strokes.router(services, images)):
         api.include_router(part)

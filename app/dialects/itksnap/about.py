@@ -12,7 +12,7 @@ from app.core.prompt import Lasso, Point, Prompt, Scribble
 from app.dialects.itksnap.routes import PlainRoute
 from app.errors import UnknownModel
 from app.services import Services
-from app.services.models import ModelDesk
+from app.services.models import ModelService
 
 PROTOCOL = "0.1.6"
 """The release of itksnap-dls that this dialect answers like. ITK-SNAP compares it with a minimum and can't read
@@ -42,7 +42,7 @@ def router(services: Services) -> APIRouter:
     return api
 
 
-def listing(models: ModelDesk) -> list[dict[str, Any]]:
+def listing(models: ModelService) -> list[dict[str, Any]]:
     """Every interactive model that is ready, and always `nnInteractive`: without it ITK-SNAP's lasso doesn't work.
 
     Untrained ones are left out, because ITK-SNAP picks the first by name when nothing was chosen before.
@@ -61,7 +61,7 @@ def listing(models: ModelDesk) -> list[dict[str, Any]]:
     return entries
 
 
-def interactive_card(models: ModelDesk, asked: str) -> ModelCard:
+def interactive_card(models: ModelService, asked: str) -> ModelCard:
     """The model that is meant by an id: of the settings, or the default one for `nnInteractive`.
 
     Raises `UnknownModel` for anything that isn't promptable here.

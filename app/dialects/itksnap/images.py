@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from app.core.volume import Volume
 from app.dialects.itksnap.session_ids import SessionIds
 from app.errors import Conflict, UnknownSession
-from app.services.prompting import PromptDesk
-from app.services.session_log import Viewer
+from app.services.prompting.log import Viewer
+from app.services.prompting.service import PromptService
 
 CLIENT = "ITK-SNAP"
 NO_IMAGE = "no image in this session: switch time point or reload the image, so that ITK-SNAP sends it again"
@@ -33,7 +33,7 @@ class Open:
 class Images:
     """The images of all sessions."""
 
-    desk: PromptDesk
+    desk: PromptService
     ids: SessionIds
 
     @contextmanager
@@ -49,7 +49,7 @@ class Images:
             raise Conflict(NO_IMAGE) from error
 
     def put(self, session_id: str, image: Volume, placed: bool, model: str, who: str) -> None:
-        """Make an image the session's. Raises what `PromptDesk.open_image` raises."""
+        """Make an image the session's. Raises what `PromptService.open_image` raises."""
         self.desk.open_image(self._owner(session_id), image, placed, model, {}, Viewer(CLIENT, who))
 
     def drop(self, session_id: str) -> None:

@@ -26,7 +26,7 @@ from app.services import Services
 def router(services: Services, images: Images) -> APIRouter:
     api = APIRouter(route_class=PlainRoute)
     hand = Hand(services, images)
-    incoming = services.rooms.paths.incoming
+    incoming = services.project.paths.incoming
     most = services.settings.labels.max_upload_bytes
 
     @api.get("/process_point_interaction/{session_id}")

@@ -18,9 +18,9 @@ from app.core.mask import Mask
 from app.core.volume import Geometry
 from app.dialects.monailabel.multipart import params_and_file
 from app.dialects.monailabel.params import InferParams
-from app.dicom.nrrd_mask import nrrd_header
-from app.dicom.slicewise_gzip import SlicewiseGzip
 from app.errors import NotSupported
+from app.formats.nrrd_mask import nrrd_header
+from app.formats.slicewise_gzip import SlicewiseGzip
 from app.services import Services
 
 Output = Literal["", "all", "image", "json", "dicom_seg"]

@@ -19,9 +19,10 @@ from app.dialects.monailabel.params import InferParams, options_of, points_by_la
 from app.dialects.monailabel.routes import route
 from app.dialects.monailabel.scribbles import decode_scribbles
 from app.dialects.monailabel.structures import Start, StructureKey, Structures
+from app.durable import file_sha256
 from app.errors import BadInput, UnknownCase, UnknownSession
 from app.services import Services
-from app.workspace import Workspace, file_sha256
+from app.workspace import Workspace
 
 NAMELESS = "structure"
 """What a mask is called when the client didn't say which label is being clicked."""

@@ -10,8 +10,8 @@ from app.core.volume import Geometry
 from app.dialects.forms import Upload
 from app.dialects.monailabel.clicks import decode_box
 from app.dialects.monailabel.params import InferParams
-from app.dicom.label_files import read_label
 from app.errors import BadInput
+from app.formats.label_files import read_label
 
 INSIDE, BESIDE = "foreground_scribbles", "background_scribbles"
 

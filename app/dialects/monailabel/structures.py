@@ -20,7 +20,7 @@ from app.core.model import Option
 from app.core.prompt import Prompt
 from app.dialects.monailabel.clicks import Clicks
 from app.errors import UnknownSession
-from app.services.prompting import PromptDesk
+from app.services.prompting.service import PromptService
 
 
 class StructureKey(NamedTuple):
@@ -53,7 +53,7 @@ class _Structure:
 class Structures:
     """The table. The least recently used entries go when there are more than `size`."""
 
-    def __init__(self, prompts: PromptDesk, size: int = 256) -> None:
+    def __init__(self, prompts: PromptService, size: int = 256) -> None:
         self._prompts = prompts
         self._size = size
         self._table: OrderedDict[StructureKey, _Structure] = OrderedDict()
@@ -63,7 +63,7 @@ class Structures:
     def clicked(self, key: StructureKey, start: Start, wanted: Clicks, fresh: bool) -> Iterator[str]:
         """The id of a session in which exactly `wanted` was clicked; it stays so until the block ends.
 
-        `fresh` replays all clicks on an empty mask. Raises what `PromptDesk.open` and `PromptDesk.add` raise.
+        `fresh` replays all clicks on an empty mask. Raises what `PromptService.open` and `PromptService.add` raise.
         """
         with self._held(key) as structure:
             had = structure.clicks

@@ -13,7 +13,7 @@ from app.dialects.monailabel.caller import caller
 from app.dialects.monailabel.routes import route
 from app.errors import AlreadyRunning
 from app.services import Services
-from app.services.jobs import JobDesk
+from app.services.jobs import JobService
 
 Options = Annotated[dict[str, Any] | None, Body()]
 
@@ -92,7 +92,7 @@ def _add_batch(api: APIRouter, services: Services) -> None:
         return dict(jobs.wait(job).result) if run_sync else _task(jobs, job)
 
 
-def _add_watching(api: APIRouter, jobs: JobDesk, kind: JobKind, path: str) -> None:
+def _add_watching(api: APIRouter, jobs: JobService, kind: JobKind, path: str) -> None:
     @route(api, "GET", path)
     def status(all: bool = False, check_if_running: bool = False) -> Any:
         """The running task, else the newest there ever was. With `check_if_running` only a running one, with `all` a
@@ -116,7 +116,7 @@ def _add_watching(api: APIRouter, jobs: JobDesk, kind: JobKind, path: str) -> No
         return None if job is None else _task(jobs, job)
 
 
-def _task(jobs: JobDesk, job: Job) -> dict[str, Any]:
+def _task(jobs: JobService, job: Job) -> dict[str, Any]:
     """A job as viewers read it. `details` always has a line: Slicer looks at the last one (contract 9)."""
     task = {
         "id": job.id,
@@ -132,7 +132,7 @@ def _local(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def _several(jobs: JobDesk, names: list[str], start: Callable[[str], Job], run_sync: bool) -> dict[str, Any]:
+def _several(jobs: JobService, names: list[str], start: Callable[[str], Job], run_sync: bool) -> dict[str, Any]:
     """What became of each: a task, or why there is none."""
     started: dict[str, Any] = {}
     for name in names:
@@ -145,7 +145,7 @@ def _several(jobs: JobDesk, names: list[str], start: Callable[[str], Job], run_s
     return started
 
 
-def _stats_at_end(jobs: JobDesk, job: Job) -> dict[str, Any]:
+def _stats_at_end(jobs: JobService, job: Job) -> dict[str, Any]:
     ended = jobs.wait(job)
     return dict(ended.result) if ended.state == "done" else _task(jobs, ended)
 

@@ -3,7 +3,7 @@
 | module | holds |
 | --- | --- |
 | `endpoints` | the routes |
-| `leases`, `seat` | who holds a session and for how long; what is done in it |
+| `leases`, `client_session` | who holds a session and for how long; what is done in it |
 | `requests`, `arrays`, `prompts` | decoding: JSON and headers, arrays, prompts |
 | `replies`, `capabilities` | encoding: what changed, what the model takes |
 | `routes` | errors as clients expect them |

@@ -14,6 +14,7 @@ from app.core.prompt import Lasso, Scribble
 from app.dialects.body import whole_body
 from app.dialects.nninteractive.arrays import check, read_header, unpack, unpack_into
 from app.dialects.nninteractive.capabilities import capabilities
+from app.dialects.nninteractive.client_session import ClientSession, Outcome
 from app.dialects.nninteractive.leases import LeaseTable, Terms
 from app.dialects.nninteractive.prompts import check_drawn
 from app.dialects.nninteractive.replies import reply
@@ -29,7 +30,6 @@ from app.dialects.nninteractive.requests import (
     meta_of,
 )
 from app.dialects.nninteractive.routes import Route
-from app.dialects.nninteractive.seat import Outcome, Seat
 from app.errors import BadPrompt
 from app.services import Services
 
@@ -43,11 +43,11 @@ def router(services: Services) -> APIRouter:
     """All routes of the dialect, and the table of leases, once per application."""
     sessions = services.settings.sessions
     terms = Terms(sessions.lease_idle_seconds, sessions.liveness_seconds, sessions.max_leases)
-    leases = LeaseTable(terms, lambda token: Seat(services, f"nninteractive:{token}"), Seat.close)
+    leases = LeaseTable(terms, lambda token: ClientSession(services, f"nninteractive:{token}"), ClientSession.close)
     return routes(services, leases)
 
 
-def routes(services: Services, leases: LeaseTable[Seat]) -> APIRouter:
+def routes(services: Services, leases: LeaseTable[ClientSession]) -> APIRouter:
     """The routes over a table of leases."""
 
     @asynccontextmanager
@@ -67,7 +67,7 @@ def routes(services: Services, leases: LeaseTable[Seat]) -> APIRouter:
     return api
 
 
-def _lease_routes(api: APIRouter, services: Services, leases: LeaseTable[Seat]) -> None:
+def _lease_routes(api: APIRouter, services: Services, leases: LeaseTable[ClientSession]) -> None:
     @api.get("/capabilities")
     def capable() -> dict[str, Any]:
         models = services.models
@@ -79,7 +79,7 @@ def _lease_routes(api: APIRouter, services: Services, leases: LeaseTable[Seat]) 
             "lease_token": leases.claim(),
             "idle_timeout_seconds": leases.terms.idle,
             "liveness_timeout_seconds": leases.terms.liveness,
-            "max_sessions": leases.terms.seats,
+            "max_sessions": leases.terms.sessions,
         }
 
     @api.post("/release")
@@ -97,18 +97,18 @@ def _lease_routes(api: APIRouter, services: Services, leases: LeaseTable[Seat]) 
         return {"remaining_seconds": leases.remaining(token), "idle_timeout_seconds": leases.terms.idle}
 
 
-def _image_routes(api: APIRouter, services: Services, leases: LeaseTable[Seat]) -> None:
+def _image_routes(api: APIRouter, services: Services, leases: LeaseTable[ClientSession]) -> None:
     limit = services.settings.labels.max_upload_bytes
 
     @api.post("/set_image")
     async def set_image(request: Request, token: Token = None) -> dict[str, Any]:
-        def work(seat: Seat, packed: bytearray) -> dict[str, Any]:
+        def work(session: ClientSession, packed: bytearray) -> dict[str, Any]:
             header = read_header(packed)
             check(packed, header, limit)
             with services.sent.space(header.shape, header.dtype) as space:
                 unpack_into(space.voxels, packed, header)
                 packed.clear()  # as large as the image may be, and not needed while it is prepared
-                seat.set_image(space, meta.spacing, _person(request))
+                session.set_image(space, meta.spacing, _person(request))
             return {"original_image_shape": list(header.shape)}
 
         leases.check(token)
@@ -117,53 +117,53 @@ def _image_routes(api: APIRouter, services: Services, leases: LeaseTable[Seat]) 
 
     @api.post("/set_target_buffer")
     def set_target_buffer(body: TargetBody, token: Token = None) -> dict[str, Any]:
-        with leases.acting(token) as seat:
-            seat.set_target(body)
+        with leases.acting(token) as session:
+            session.set_target(body)
         return {}
 
     @api.post("/set_do_autozoom")
     def set_do_autozoom(body: ZoomBody, token: Token = None) -> dict[str, Any]:
-        with leases.acting(token) as seat:
-            seat.set_zoom(body.do_autozoom)
+        with leases.acting(token) as session:
+            session.set_zoom(body.do_autozoom)
         return {}
 
 
-def _prompt_routes(api: APIRouter, leases: LeaseTable[Seat]) -> None:
+def _prompt_routes(api: APIRouter, leases: LeaseTable[ClientSession]) -> None:
     @api.post("/add_point_interaction")
     def add_point(body: PointBody, token: Token = None) -> Response:
-        with leases.acting(token) as seat:
-            return _answer(seat.add_point(body))
+        with leases.acting(token) as session:
+            return _answer(session.add_point(body))
 
     @api.post("/add_bbox_interaction")
     def add_bbox(body: BoxBody, token: Token = None) -> Response:
-        with leases.acting(token) as seat:
-            return _answer(seat.add_box(body))
+        with leases.acting(token) as session:
+            return _answer(session.add_box(body))
 
     @api.post("/predict")
     def predict(body: PredictBody, token: Token = None) -> Response:
-        with leases.acting(token) as seat:
-            return _answer(seat.predict(body.force_full_refine))
+        with leases.acting(token) as session:
+            return _answer(session.predict(body.force_full_refine))
 
     @api.post("/undo")
     def undo(token: Token = None) -> Response:
-        with leases.acting(token) as seat:
-            return _answer(seat.undo())
+        with leases.acting(token) as session:
+            return _answer(session.undo())
 
     @api.post("/reset_interactions")
     def reset_interactions(token: Token = None) -> dict[str, Any]:
-        with leases.acting(token) as seat:
-            seat.reset()
+        with leases.acting(token) as session:
+            session.reset()
         return {}
 
 
-def _drawing_routes(api: APIRouter, services: Services, leases: LeaseTable[Seat]) -> None:
+def _drawing_routes(api: APIRouter, services: Services, leases: LeaseTable[ClientSession]) -> None:
     limit = services.settings.labels.max_upload_bytes
 
     async def drawn(request: Request, token: str | None, kind: type[Scribble | Lasso]) -> Response:
-        def work(seat: Seat, packed: bytearray) -> Response:
+        def work(session: ClientSession, packed: bytearray) -> Response:
             header = read_header(packed)
-            check_drawn(meta, header.shape, seat.shape())  # so that nothing larger than the image is unpacked
-            return _answer(seat.add_drawn(kind, meta, unpack(packed, header, limit)))
+            check_drawn(meta, header.shape, session.shape())  # so that nothing larger than the image is unpacked
+            return _answer(session.add_drawn(kind, meta, unpack(packed, header, limit)))
 
         leases.check(token)
         meta = meta_of(request, DrawnMeta)
@@ -179,11 +179,11 @@ def _drawing_routes(api: APIRouter, services: Services, leases: LeaseTable[Seat]
 
     @api.post("/add_initial_seg_interaction")
     async def add_initial_seg(request: Request, token: Token = None) -> Response:
-        def work(seat: Seat, packed: bytearray) -> Response:
+        def work(session: ClientSession, packed: bytearray) -> Response:
             header = read_header(packed)
-            if header.shape != seat.shape():
-                raise BadPrompt(f"the initial segmentation has shape {header.shape}, the image {seat.shape()}")
-            return _answer(seat.add_initial(meta, unpack(packed, header, limit)))
+            if header.shape != session.shape():
+                raise BadPrompt(f"the initial segmentation has shape {header.shape}, the image {session.shape()}")
+            return _answer(session.add_initial(meta, unpack(packed, header, limit)))
 
         leases.check(token)
         meta = meta_of(request, InitialMeta)
@@ -191,12 +191,16 @@ def _drawing_routes(api: APIRouter, services: Services, leases: LeaseTable[Seat]
 
 
 async def _with_body(
-    request: Request, limit: int, leases: LeaseTable[Seat], token: str | None, work: Callable[[Seat, bytearray], T]
+    request: Request,
+    limit: int,
+    leases: LeaseTable[ClientSession],
+    token: str | None,
+    work: Callable[[ClientSession, bytearray], T],
 ) -> T:
     """Take the body in, then work on it in a thread. The lease is held on to meanwhile, however long that takes."""
-    with leases.acting(token) as seat:
+    with leases.acting(token) as session:
         packed = await whole_body(request, limit)
-        return await run_in_threadpool(work, seat, packed)
+        return await run_in_threadpool(work, session, packed)
 
 
 def _answer(outcome: Outcome) -> Response:
@@ -209,7 +213,7 @@ def _person(request: Request) -> str:
     return getattr(request.state, "user", "") or host
 
 
-async def _sweep(leases: LeaseTable[Seat]) -> None:
+async def _sweep(leases: LeaseTable[ClientSession]) -> None:
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
         await run_in_threadpool(leases.sweep)

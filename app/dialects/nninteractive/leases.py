@@ -1,9 +1,9 @@
-"""Leases (contract B.6): who holds one of the server's seats, and for how long.
+"""Leases (contract B.6): who may use one of the server's sessions, and for how long.
 
 Two clocks run for each. *Liveness*: any request, a heartbeat too, says that the client is there. *Idle*: only what a
 person did counts. A lease whose request is being worked on never ends.
 
-Lock: `_lock` guards the table and is held for moments only; nothing of a seat's is called under it.
+Lock: `_lock` guards the table and is held for moments only; nothing that a lease holds is called under it.
 """
 
 from __future__ import annotations
@@ -16,60 +16,60 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-Seat = TypeVar("Seat")
+Held = TypeVar("Held")
 
 
 class NoLease(Exception):
     """The lease is missing, unknown or over."""
 
 
-class NoSeat(Exception):
-    """Every seat is taken."""
+class AllInUse(Exception):
+    """All sessions are in use."""
 
 
 @dataclass(frozen=True)
 class Terms:
-    """`idle` and `liveness` in seconds; `seats` at most at the same time."""
+    """`idle` and `liveness` in seconds; `sessions` at most at the same time."""
 
     idle: float
     liveness: float
-    seats: int
+    sessions: int
 
 
 @dataclass(eq=False)
-class _Lease(Generic[Seat]):
-    seat: Seat
+class _Lease(Generic[Held]):
+    held: Held
     seen: float
     active: float
     busy: int = field(default=0)
 
 
-class LeaseTable(Generic[Seat]):
-    """Leases by token. Thread-safe. `make` makes the seat of a new lease from its token; `ended` is told of every seat
-    whose lease is over, outside the lock, once. `clock` is monotonic seconds."""
+class LeaseTable(Generic[Held]):
+    """Leases by token. Thread-safe. `make` makes what a new lease holds from its token; `ended` is called with what a
+    lease held that is over, outside the lock, once. `clock` is monotonic seconds."""
 
     def __init__(
         self,
         terms: Terms,
-        make: Callable[[str], Seat],
-        ended: Callable[[Seat], None],
+        make: Callable[[str], Held],
+        ended: Callable[[Held], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.terms = terms
         self._make = make
         self._ended = ended
         self._clock = clock
-        self._leases: dict[str, _Lease[Seat]] = {}
+        self._leases: dict[str, _Lease[Held]] = {}
         self._lock = threading.Lock()
 
     def claim(self) -> str:
-        """A new lease's token, which can't be guessed. Raises `NoSeat`."""
-        self.sweep()  # seats of clients that are gone are free at once
+        """A new lease's token, which can't be guessed. Raises `AllInUse`."""
+        self.sweep()  # those of clients that are gone are free at once
         token = secrets.token_hex(24)
         lease = _Lease(self._make(token), seen=(now := self._clock()), active=now)
         with self._lock:
-            if len(self._leases) >= self.terms.seats:
-                raise NoSeat(f"all {self.terms.seats} sessions of this server are in use")
+            if len(self._leases) >= self.terms.sessions:
+                raise AllInUse(f"all {self.terms.sessions} sessions of this server are in use")
             self._leases[token] = lease
         return token
 
@@ -78,11 +78,11 @@ class LeaseTable(Generic[Seat]):
         self._found(token).seen = self._clock()
 
     @contextmanager
-    def acting(self, token: str | None) -> Iterator[Seat]:
-        """The seat, for something that a person did. Raises `NoLease`."""
+    def acting(self, token: str | None) -> Iterator[Held]:
+        """What the lease holds, for something that a person did. Raises `NoLease`."""
         lease = self._found(token, busy=1)
         try:
-            yield lease.seat
+            yield lease.held
         finally:
             with self._lock:
                 lease.busy -= 1
@@ -97,7 +97,7 @@ class LeaseTable(Generic[Seat]):
         with self._lock:
             lease = self._leases.pop(token or "", None)
         if lease is not None:
-            self._ended(lease.seat)
+            self._ended(lease.held)
 
     def sweep(self) -> None:
         """End the leases that are over."""
@@ -106,7 +106,7 @@ class LeaseTable(Generic[Seat]):
             over = [token for token, lease in self._leases.items() if self._is_over(lease, now)]
             leases = [self._leases.pop(token) for token in over]
         for lease in leases:
-            self._ended(lease.seat)
+            self._ended(lease.held)
 
     def release_all(self) -> None:
         with self._lock:
@@ -118,7 +118,7 @@ class LeaseTable(Generic[Seat]):
         with self._lock:
             return len(self._leases)
 
-    def _found(self, token: str | None, busy: int = 0) -> _Lease[Seat]:
+    def _found(self, token: str | None, busy: int = 0) -> _Lease[Held]:
         if not token:
             raise NoLease("the lease token is missing")
         self.sweep()  # what is over is over, whether or not somebody swept in time
@@ -131,7 +131,7 @@ class LeaseTable(Generic[Seat]):
                 lease.seen = lease.active = self._clock()
         return lease
 
-    def _is_over(self, lease: _Lease[Seat], now: float) -> bool:
+    def _is_over(self, lease: _Lease[Held], now: float) -> bool:
         if lease.busy:
             return False
         return now - lease.seen > self.terms.liveness or now - lease.active > self.terms.idle

@@ -14,14 +14,14 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from app import errors
-from app.dialects.nninteractive.leases import NoLease, NoSeat
+from app.dialects.nninteractive.leases import AllInUse, NoLease
 from app.dialects.nninteractive.requests import problems
 
 logger = logging.getLogger(__name__)
 
 STATUS: dict[type[Exception], int] = {
     NoLease: 410,
-    NoSeat: 503,
+    AllInUse: 503,
     errors.BadInput: 400,
     errors.UnknownSession: 410,
     errors.NotFound: 409,
@@ -36,7 +36,7 @@ STATUS: dict[type[Exception], int] = {
 """The nearest class in an error's ancestry counts. `NotFound` is a model that isn't served, so no path is wrong."""
 
 _FULL = 10
-"""Seconds after which to ask again for a seat, as the peer says."""
+"""Seconds after which to ask again for a session, as the peer says."""
 
 
 class Route(APIRoute):
@@ -48,7 +48,7 @@ class Route(APIRoute):
         async def guarded(request: Request) -> Response:
             try:
                 return await handle(request)
-            except (errors.SegloopError, NoLease, NoSeat, MemoryError) as error:
+            except (errors.SegloopError, NoLease, AllInUse, MemoryError) as error:
                 return _refusal(error)
             except RequestValidationError as error:
                 unreadable = any(one["type"] in _UNREADABLE and len(one["loc"]) <= 2 for one in error.errors())
@@ -67,7 +67,7 @@ _UNREADABLE = frozenset({"json_invalid", "model_attributes_type", "dict_type"})
 
 def _refusal(error: Exception) -> Response:
     status = next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
-    if status >= 500 and not isinstance(error, NoSeat):
+    if status >= 500 and not isinstance(error, AllInUse):
         logger.warning("answered %d: %s", status, error)
-    headers = {"Retry-After": str(_FULL)} if isinstance(error, NoSeat) else None
+    headers = {"Retry-After": str(_FULL)} if isinstance(error, AllInUse) else None
     return JSONResponse({"detail": str(error) or "the server is out of memory"}, status, headers)

@@ -22,7 +22,7 @@ from app.dialects.slicer_legacy.prompts import BoxBody, PointBody, decode_box, d
 from app.dialects.slicer_legacy.routes import Route, SharedRoute, no_lease, told
 from app.errors import BadInput, Conflict, SegloopError, UnknownSession
 from app.services import Services
-from app.services.session_log import Viewer
+from app.services.prompting.log import Viewer
 from app.workspace import Workspace
 
 NO_IMAGE = "No image uploaded"
@@ -38,7 +38,7 @@ def router(services: Services) -> APIRouter:
     api = APIRouter(tags=["SlicerNNInteractive 0.3"], route_class=Route)
     # One path has one entry on the page of the interface; that is nnInteractive's.
     shared = APIRouter(route_class=SharedRoute, include_in_schema=False)
-    desk = LegacyDesk(services)
+    desk = LegacySessions(services)
     incoming = Workspace(services.settings.workspace.absolute()).incoming
     limit = services.settings.labels.max_upload_bytes
 
@@ -85,7 +85,7 @@ def router(services: Services) -> APIRouter:
     return api
 
 
-class LegacyDesk:
+class LegacySessions:
     """What the calls do. What a person has opened is the prompt desk's to know, so that it outlives a restart."""
 
     def __init__(self, services: Services) -> None:

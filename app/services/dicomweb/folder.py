@@ -23,9 +23,9 @@ from app.dicom.json_encoding import JsonEncoder, bulk_value, with_root
 from app.dicom.pixel_layout import PixelLayout, read_header, read_layout
 from app.dicom.rendering import Picture, Viewport, Window, render
 from app.errors import BadFile, Conflict, NotFound
-from app.services.dicomweb.keeping import Kept
+from app.services.dicomweb.byte_cache import ByteCache
+from app.services.dicomweb.file_slice import FileSlice
 from app.services.dicomweb.query import Level, Query
-from app.services.dicomweb.stretch import Stretch
 
 JSON_BYTES = 256 << 20
 LAYOUT_BYTES = 64 << 20
@@ -95,9 +95,11 @@ class FolderDicomweb:
 
     def __init__(self, client: FolderClient) -> None:
         self.client = client
-        self._metadata: Kept[Metadata] = Kept(JSON_BYTES, lambda kept: len(kept.encoded))
-        self._instances: Kept[Instance] = Kept(INSTANCE_BYTES, lambda kept: 1000 + len(kept.file.header))
-        self._layouts: Kept[PixelLayout] = Kept(LAYOUT_BYTES, lambda kept: 1000 + 200 * len(kept.fragments or ()))
+        self._metadata: ByteCache[Metadata] = ByteCache(JSON_BYTES, lambda kept: len(kept.encoded))
+        self._instances: ByteCache[Instance] = ByteCache(INSTANCE_BYTES, lambda kept: 1000 + len(kept.file.header))
+        self._layouts: ByteCache[PixelLayout] = ByteCache(
+            LAYOUT_BYTES, lambda kept: 1000 + 200 * len(kept.fragments or ())
+        )
 
     def instances(self, study: str, series: str = "", sop: str = "") -> list[Instance]:
         """Of a study, of a series, or one, in the order of their UIDs."""
@@ -172,7 +174,7 @@ class FolderDicomweb:
                 return layout.stored_frame(file.fileno(), number)
             return decoded_frame(file.fileno(), layout, number)
 
-    def stretch(self, instance: Instance, number: int, *, stored: bool) -> Stretch | None:
+    def stretch(self, instance: Instance, number: int, *, stored: bool) -> FileSlice | None:
         """Where the file has what `frame` gives; None if it has to be put together or decoded.
 
         Raises `BadInput` for a frame that isn't there, `Conflict` if the file was replaced meanwhile.
@@ -191,7 +193,7 @@ class FolderDicomweb:
         if start + length > instance.size:
             file.close()
             raise BadFile("an image's file ends in the middle of its pixels")
-        return Stretch(file, start, length)
+        return FileSlice(file, start, length)
 
     def part10(self, instance: Instance, *, stored: bool) -> bytes:
         """The whole instance, as stored or in explicit little endian. Raises `UnusableSeries` without a decoder."""

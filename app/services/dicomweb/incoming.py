@@ -13,8 +13,8 @@ from app.core.label import FINAL, Label
 from app.dicom.parsing import meta_values, parse
 from app.dicom.uids import check_uid
 from app.errors import BadFile, BadInput, Conflict, GeometryMismatch, SegloopError, Unavailable, UnknownCase
-from app.services.cases import CaseDesk
-from app.services.labels import LabelDesk
+from app.services.cases import CaseService
+from app.services.labels import LabelService
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +57,8 @@ Rest = Callable[[bytes, Reference], Outcome | None]
 
 @dataclass(frozen=True)
 class Incoming:
-    cases: CaseDesk
-    labels: LabelDesk
+    cases: CaseService
+    labels: LabelService
 
     def take(self, parts: Iterable[bytes], study: str, who: str, client: str, rest: Rest) -> list[Outcome]:
         """Keep the segmentations among Part 10 files, give the others to `rest`; what became of each, as it is known.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from app.core.case import Case
 from app.errors import UnknownCase
-from app.services.cases import CaseDesk
-from app.services.sent_images import PREFIX
+from app.services.cases import CaseService
+from app.services.prompting.images import PREFIX
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ def name_of(case: Case) -> CaseName:
     return CaseName(case.id, case.patient_id or case.id, " · ".join(word for word in said if word))
 
 
-def names_of(cases: CaseDesk, case_ids: Iterable[str]) -> dict[str, CaseName]:
+def names_of(cases: CaseService, case_ids: Iterable[str]) -> dict[str, CaseName]:
     """Names by id. A case that is no longer in the archive goes by its id."""
     return {case_id: _looked_up(cases, case_id) for case_id in dict.fromkeys(case_ids)}
 
 
-def _looked_up(cases: CaseDesk, case_id: str) -> CaseName:
+def _looked_up(cases: CaseService, case_id: str) -> CaseName:
     try:
         return name_of(cases.get(case_id).case)
     except UnknownCase:

@@ -18,7 +18,7 @@ from app.web.dashboard.progress import Progress, progress, zone_named
 
 def read_progress(services: Services, zone: str) -> Progress:
     total, completed = services.cases.counts()
-    submissions = services.rooms.catalog.labels.submissions(FINAL)
+    submissions = services.project.catalog.labels.submissions(FINAL)
     return progress(submissions, total, completed, zone_named(zone), datetime.now(UTC))
 
 
@@ -36,7 +36,7 @@ def read_queue(services: Services, strategy: str, page: int) -> queue.Queue:
     names = names_of(services.cases, [*(pick.case_id for pick in shown), *(lease.case_id for lease in held)])
     first = (page - 1) * queue.PAGE + 1
     places = tuple(
-        queue.place(number, pick, names[pick.case_id], services.rooms.catalog.scores.detail(pick.case_id))
+        queue.place(number, pick, names[pick.case_id], services.project.catalog.scores.detail(pick.case_id))
         for number, pick in enumerate(shown, start=first)
     )
     return queue.Queue(
@@ -47,12 +47,12 @@ def read_queue(services: Services, strategy: str, page: int) -> queue.Queue:
         page=page,
         pages=pages,
         ranked=len(picks),
-        waiting=len(services.rooms.catalog.cases.candidates()),
+        waiting=len(services.project.catalog.cases.candidates()),
     )
 
 
 def read_jobs(services: Services) -> jobs.Jobs:
-    table = services.rooms.catalog.jobs
+    table = services.project.catalog.jobs
     rows = table.listed(limit=jobs.SHOWN)
     settings = services.settings
     return jobs.Jobs(
@@ -75,7 +75,7 @@ def read_models(services: Services) -> tuple[ModelVersions, ...]:
 
 
 def read_labels(services: Services) -> tuple[recent_labels.RecentLabel, ...]:
-    catalog = services.rooms.catalog
+    catalog = services.project.catalog
     labels = catalog.labels.newest_first(limit=recent_labels.SHOWN)
     names = names_of(services.cases, [label.case_id for label in labels])
     states = catalog.outbox.states([label.id for label in labels])
@@ -83,7 +83,7 @@ def read_labels(services: Services) -> tuple[recent_labels.RecentLabel, ...]:
 
 
 def read_delivery(services: Services) -> delivery.Delivery:
-    catalog = services.rooms.catalog
+    catalog = services.project.catalog
     state = catalog.outbox.state()
     waiting, refused = catalog.outbox.waiting(delivery.SHOWN), catalog.outbox.refusals(delivery.SHOWN)
     labels = {one.label_id: catalog.labels.by_id(one.label_id) for one in [*waiting, *refused]}
@@ -97,7 +97,7 @@ def read_delivery(services: Services) -> delivery.Delivery:
     read = services.sync.read
     return delivery.Delivery(
         address=delivery.shown_address(services.settings.studies),
-        kind=services.rooms.archive.name,
+        kind=services.project.archive.name,
         problem=services.sync.problem,
         read=datetime.fromtimestamp(read, UTC) if read else None,
         waiting=state.waiting,

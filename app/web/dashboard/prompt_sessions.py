@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from app.services.session_log import SessionRecord
-from app.services.sessions import SessionInfo
+from app.services.prompting.log import SessionRecord
+from app.services.prompting.submission import SessionInfo
 from app.web.dashboard.case_name import CaseName
 
 SHOWN = 20

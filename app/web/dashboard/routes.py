@@ -14,8 +14,8 @@ from app.errors import NotFound
 from app.services import Services
 from app.services.addresses import ways
 from app.web.dashboard import gather
+from app.web.dashboard.connection_info import place_of
 from app.web.dashboard.files import static_files
-from app.web.dashboard.place import place_of
 from app.web.dashboard.templating import environment
 
 HEADERS = {

@@ -2,7 +2,7 @@
 // panel and opened it once more.
 
 import { Api } from './api.js';
-import { Desk } from './desk.js';
+import { SessionController } from './session_controller.js';
 import { EXTENSION, Viewer, panelElement } from './ohif_adapter.js';
 import { Panel } from './panel.js';
 import { listenForKeys } from './shortcuts.js';
@@ -13,7 +13,7 @@ function opened(managers) {
   if (panel === null) {
     const viewer = new Viewer(managers);
     const api = new Api(() => panel?.person ?? '');
-    panel = new Panel(new Desk(api, viewer), viewer);
+    panel = new Panel(new SessionController(api, viewer), viewer);
     listenForKeys(action => panel.act(action));
     panel.start();
   }

@@ -1,4 +1,4 @@
-// The panel beside the images: sections made from what the parts of the desk say, and nothing decided here.
+// The panel beside the images: sections made from what the parts of the controller say, and nothing decided here.
 
 import { CaseSection } from './case_section.js';
 import { el } from './dom.js';
@@ -14,24 +14,24 @@ const keyOf = action => SHORTCUTS.find(([, one]) => one === action)?.[0];
 const PRESSES = new Set([' ', 'Enter']);
 
 export class Panel {
-  constructor(desk, viewer) {
-    this.desk = desk;
+  constructor(controller, viewer) {
+    this.controller = controller;
     this.viewer = viewer;
-    this.status = new StatusLine(desk.tasks);
-    this.submit = new SubmitSection(desk, keyOf);
+    this.status = new StatusLine(controller.tasks);
+    this.submit = new SubmitSection(controller, keyOf);
     this.sections = [
       this.status,
-      new CaseSection(desk, keyOf),
-      new LabelSection(desk, viewer, keyOf),
+      new CaseSection(controller, keyOf),
+      new LabelSection(controller, viewer, keyOf),
       this.submit,
-      new HistorySection(desk),
-      new TrainingSection(desk),
+      new HistorySection(controller),
+      new TrainingSection(controller),
     ];
     this.root = el('div', { class: 'segloop', role: 'region', 'aria-label': 'Segloop' });
     this.root.append(el('style', {}, STYLE), ...this.sections.map(one => one.node), help());
     this.#keepToItself();
     this.warned = '';
-    desk.changed = () => this.#show();
+    controller.changed = () => this.#show();
   }
 
   get person() {
@@ -40,7 +40,7 @@ export class Panel {
 
   start() {
     this.#show();
-    this.desk.connect();
+    this.controller.connect();
   }
 
   /** Put the panel into a node of the page. OHIF takes it out and in again with every study and whenever another panel is
@@ -54,7 +54,7 @@ export class Panel {
 
   /** Do what a key stands for; false if it means nothing now. */
   act(action) {
-    const { labelling, worklist } = this.desk;
+    const { labelling, worklist } = this.controller;
     if (!this.root.isConnected) {
       return false;
     }
@@ -86,7 +86,7 @@ export class Panel {
   }
 
   #show() {
-    const { text, problem } = this.desk.tasks.message;
+    const { text, problem } = this.controller.tasks.message;
     if (problem && text !== this.warned && !this.root.isConnected) {
       this.viewer.notify(text);
     }

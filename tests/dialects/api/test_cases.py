@@ -86,7 +86,7 @@ def test_geometry_of_a_file_has_no_instances(site: Site) -> None:
 
 
 def test_scores_newest_first_with_the_slice_to_look_at(fresh: Site) -> None:
-    catalog = fresh.services.rooms.catalog
+    catalog = fresh.services.project.catalog
     catalog.scores.put("case 07", "entropy:bands", "bands-1", 0.25, 1.0, {"slices": [6, 2]})
     catalog.scores.put("case 07", "epistemic:bands", "bands-1", 0.5, 1.0, {})
     second, first = get(fresh, "/cases/case 07/scores")

@@ -37,7 +37,7 @@ class Event:
 def live(tmp_path: Path) -> Iterator[Live]:
     with serving(tmp_path / "w", FAKE) as one:
         voxels = np.arange(120, dtype=np.int16).reshape(SHAPE)
-        one.services.rooms.archive.add_volume("head", Volume(voxels, Geometry(SHAPE, np.eye(4))))
+        one.services.project.archive.add_volume("head", Volume(voxels, Geometry(SHAPE, np.eye(4))))
         one.services.sync.run()
         one.services.jobs.runner.shutdown()  # jobs are made by hand here
         yield one
@@ -84,7 +84,7 @@ def test_labels_and_progress_as_they_come(live: Live) -> None:
 
 
 def test_a_job_from_its_start_to_its_end_and_what_comes_after(live: Live) -> None:
-    jobs = live.services.rooms.catalog.jobs
+    jobs = live.services.project.catalog.jobs
     with listening(live) as heard:
         next(heard)
         job = jobs.add("train", "segmentation", {})
@@ -106,7 +106,7 @@ def test_a_job_from_its_start_to_its_end_and_what_comes_after(live: Live) -> Non
 
 def test_who_comes_back_hears_the_labels_missed(live: Live) -> None:
     first, second, third = (label(live, fill) for fill in (0, 1, 0))
-    job = live.services.rooms.catalog.jobs.add("train", "segmentation", {})
+    job = live.services.project.catalog.jobs.add("train", "segmentation", {})
     with listening(live, last=first) as heard:
         missed = [next(heard) for _ in range(4)]
     assert [(event.kind, event.id) for event in missed[:2]] == [("label", second), ("label", third)]
@@ -137,7 +137,7 @@ def delivery(heard: Iterator[Event]) -> dict[str, Any]:
 
 
 def test_a_label_that_has_arrived_is_told(live: Live) -> None:
-    archive = live.services.rooms.archive
+    archive = live.services.project.archive
     live.services.cases.volume("head")  # so that it is here while the archive isn't
     archive.available = False
     with listening(live, deliveries=True) as heard:
@@ -145,12 +145,12 @@ def test_a_label_that_has_arrived_is_told(live: Live) -> None:
         told = next(event for event in heard if event.kind == "label")
         assert told.data["delivered"] is False
         archive.available = True
-        live.services.rooms.catalog.outbox.hurry()
+        live.services.project.catalog.outbox.retry_now()
         assert delivery(heard) == {"label_id": made, "state": "delivered", "error": "", "advice": ""}
 
 
 def test_a_label_that_was_refused_is_told_to_everyone_until_it_has_arrived(live: Live) -> None:
-    archive = live.services.rooms.archive
+    archive = live.services.project.archive
     archive.labels["final/head/v0001"] = b"somebody else's"
     with listening(live, deliveries=True) as first:
         made = label(live, 1)

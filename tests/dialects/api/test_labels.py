@@ -170,7 +170,7 @@ def test_hidden_labels_are_not_told(fresh: Site) -> None:
 def test_delivery_is_told(fresh: Site) -> None:
     label = submitted(fresh, fresh.series, two_structures(), structures="a,b")
     assert label["delivered"] is False
-    outbox = fresh.services.rooms.catalog.outbox
+    outbox = fresh.services.project.catalog.outbox
     outbox.failed(label["id"], "the archive is away", 2e9)
     state = get(fresh, "/outbox")
     assert (state["waiting"], state["oldest"]) == (1, label["created"])

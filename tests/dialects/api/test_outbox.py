@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.archives.outbox import Postman
+from app.archives.outbox import OutboxWorker
 from app.core.mask import Mask
 from tests.dialects.api.calls import API, get, post
 from tests.dialects.monailabel.site import SHAPE, Site
@@ -21,9 +21,9 @@ def labelled(site: Site, tag: str = "final") -> int:
 
 def rounds(site: Site, count: int = 1) -> None:
     """The outbox goes its rounds; the clock, which does the same every few seconds, must not come in between."""
-    rooms = site.services.rooms
+    project = site.services.project
     for _ in range(count):
-        Postman(rooms.catalog, rooms.labels, rooms.archive_of).deliver_due()
+        OutboxWorker(project.catalog, project.labels, project.archive_of).deliver_due()
 
 
 def test_nothing_is_on_its_way(fresh: Site) -> None:

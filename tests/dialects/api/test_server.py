@@ -74,7 +74,7 @@ def version(number: int, state: Any = "published") -> ModelVersion:
 def test_versions_serving_and_going_back(fresh: Site) -> None:
     for number in (1, 2, 3):
         state = "rejected" if number == 3 else "published"
-        fresh.services.rooms.catalog.versions.add(version(number, state), serve=number < 3, who="test")
+        fresh.services.project.catalog.versions.add(version(number, state), serve=number < 3, who="test")
     listed = get(fresh, "/models/untrained/versions")
     assert [(one["id"], one["state"], one["served"]) for one in listed] == [
         ("untrained-3", "rejected", False),
@@ -92,7 +92,7 @@ def test_versions_serving_and_going_back(fresh: Site) -> None:
 
 
 def test_versions_belong_to_their_model(fresh: Site) -> None:
-    fresh.services.rooms.catalog.versions.add(version(1), serve=True, who="test")
+    fresh.services.project.catalog.versions.add(version(1), serve=True, who="test")
     assert "bands" in post(fresh, "/models/bands/serve", {"version": "untrained-1"}, 404)["detail"]
     assert "nothing" in get(fresh, "/models/nothing/versions", 404)["detail"]
     assert get(fresh, "/models/bands/versions") == []
@@ -111,7 +111,7 @@ def ended(site: Site, job_id: str) -> Any:
 def waiting_job(site: Site, **request: Any) -> Job:
     """A training run in the table, with nobody to do it."""
     site.services.jobs.runner.shutdown()
-    return site.services.rooms.catalog.jobs.add("train", "untrained", request)
+    return site.services.project.catalog.jobs.add("train", "untrained", request)
 
 
 def test_a_job_that_cannot_be_done_says_why(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_one_training_at_a_time(fresh: Site) -> None:
 
 def test_a_jobs_course(fresh: Site) -> None:
     job = waiting_job(fresh)
-    jobs = fresh.services.rooms.catalog.jobs
+    jobs = fresh.services.project.catalog.jobs
     jobs.started(job.id, 1, 1.0)
     jobs.note(job.id, "epoch", {"epoch": 1, "total": 4, "metrics": {"loss": 0.75}, "seconds": 2.5})
     jobs.note(job.id, "epoch", {"epoch": 2, "total": 4, "metrics": {"loss": 0.5, "dice": 0.25}, "seconds": 2.0})

@@ -41,7 +41,7 @@ def test_a_picture_is_the_slice_in_true_proportions(site: Site) -> None:
 
 def test_without_a_slice_the_middle_then_the_most_uncertain(fresh: Site) -> None:
     np.testing.assert_array_equal(picture(fresh), picture(fresh, slice=SHAPE[0] // 2))
-    fresh.services.rooms.catalog.scores.put("case 07", "entropy:bands", "bands-1", 0.5, 1.0, {"slices": [7, 1]})
+    fresh.services.project.catalog.scores.put("case 07", "entropy:bands", "bands-1", 0.5, 1.0, {"slices": [7, 1]})
     np.testing.assert_array_equal(picture(fresh), picture(fresh, slice=7))
 
 

@@ -84,7 +84,7 @@ def test_bodies_that_can_t_be_taken(fresh: Site) -> None:
     ):
         answer = requests.post(url, data=body, headers={"Content-Type": content_type}, timeout=30)
         assert answer.status_code == status, (content_type, answer.text)
-    assert not list((fresh.services.rooms.paths.incoming).iterdir())
+    assert not list((fresh.services.project.paths.incoming).iterdir())
     assert (
         requests.post(f"{fresh.url}/studies/x..y", data=b"", headers={"Content-Type": kind}, timeout=9).status_code
         == 400

@@ -153,4 +153,4 @@ def test_nothing_is_left_of_an_upload(site: Site):
     site.load("spleen.onnx")
     site.labels(image(), window_level="50", window_width="350")
     site.infer(b"this is no image", window_level="50", window_width="350")
-    assert list(site.services.rooms.paths.incoming.iterdir()) == []
+    assert list(site.services.project.paths.incoming.iterdir()) == []

@@ -18,14 +18,14 @@ def site(fresh: Site) -> Site:
 
 
 def begin(site: Site, kind: str = "train") -> Job:
-    jobs = site.services.rooms.catalog.jobs
+    jobs = site.services.project.catalog.jobs
     job = jobs.listed(kind)[-1]
     jobs.started(job.id, os.getpid(), 0.0)
     return job
 
 
 def end(site: Site, job: Job, state: str = "stopped", **result: object) -> None:
-    site.services.rooms.catalog.jobs.finish(job.id, state, result)
+    site.services.project.catalog.jobs.finish(job.id, state, result)
 
 
 class TestTraining:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from app.dialects.nninteractive.leases import LeaseTable, NoLease, NoSeat, Terms
+from app.dialects.nninteractive.leases import AllInUse, LeaseTable, NoLease, Terms
 
 
 class Table:
@@ -15,7 +15,7 @@ class Table:
     def __init__(self) -> None:
         self.now = 1000.0
         self.ended: list[str] = []
-        self.leases = LeaseTable(Terms(idle=600, liveness=60, seats=2), str, self.ended.append, lambda: self.now)
+        self.leases = LeaseTable(Terms(idle=600, liveness=60, sessions=2), str, self.ended.append, lambda: self.now)
 
     def beat(self, token: str, seconds: float) -> None:
         """Let time go by with a heartbeat every 30 s."""
@@ -81,7 +81,7 @@ def test_seats_are_limited_and_dead_ones_are_free_at_once(table):
     first = table.leases.claim()
     table.now += 30
     second = table.leases.claim()
-    with pytest.raises(NoSeat, match="2 sessions"):
+    with pytest.raises(AllInUse, match="2 sessions"):
         table.leases.claim()
     table.now += 31  # the first hasn't been heard of for 61 s
     third = table.leases.claim()
@@ -112,7 +112,7 @@ def test_many_threads_get_as_many_leases_as_there_are_seats():
     def claim(number: int) -> None:
         try:
             got.append(leases.claim())
-        except NoSeat:
+        except AllInUse:
             turned_away.append(number)
 
     threads = [threading.Thread(target=claim, args=(number,)) for number in range(40)]

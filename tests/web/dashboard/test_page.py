@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 import app.web.dashboard
 from app.core.mask import Mask
 from app.core.prompt import Point
-from app.services.prompting import Viewer
+from app.services.prompting.service import Viewer
 from app.web.dashboard.routes import PANELS
 from tests.dialects.monailabel.site import SHAPE, Site, opened
 
@@ -135,14 +135,14 @@ def test_session_of_a_viewer(site: Site) -> None:
 
 
 def test_image_that_can_not_be_used_is_named(site: Site) -> None:
-    site.services.rooms.catalog.cases.mark_problem("case 07", "slices are missing")
+    site.services.project.catalog.cases.mark_problem("case 07", "slices are missing")
     assert "slices are missing" in site.client.get("/dashboard/panels/archive").text
     assert "An image can&#39;t be used" in site.client.get("/dashboard/panels/attention").text
 
 
 def test_label_that_the_archive_refused_can_be_sent_again(site: Site) -> None:
     site.services.clock.shutdown()
-    outbox = site.services.rooms.catalog.outbox
+    outbox = site.services.project.catalog.outbox
     labels = []
     for case_id in list(site.truth)[:2]:
         mask = Mask.single(np.ones(SHAPE, np.uint8), ["liver"], site.services.cases.volume(case_id).geometry)

@@ -10,7 +10,7 @@ from app.core.label import FINAL
 from app.core.model import Option
 from app.dialects.api.shapes.labels import LabelShape, Tag
 from app.dialects.api.shapes.moments import moment
-from app.services.sessions import SessionInfo
+from app.services.prompting.submission import SessionInfo
 
 
 class OpenRequest(BaseModel):

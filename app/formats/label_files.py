@@ -1,0 +1,173 @@
+"""What clients submit as a mask -> a Mask on the case's grid, or a refusal.
+
+Nothing is resampled: a mask on the same voxels with its axes turned round (RAS instead of LPS) is turned back exactly,
+a cropped `.seg.nrrd` is put in its place, anything else is a `GeometryMismatch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.mask import Mask, Segment
+from app.core.volume import Geometry
+from app.errors import BadFile, BadInput, GeometryMismatch
+from app.formats.grids import GridView, view_like
+from app.formats.seg_nrrd import DescribedSegment, described_segments
+from app.formats.volume_files import read_data, read_header, write_nifti_layers
+from app.formats.volume_header import DEFAULT_MAX_BYTES, VolumeHeader
+
+_TOLERANCE = 1e-3
+_TOLERANCE_NIFTI = 5e-3
+"""NIfTI keeps its transform in float32, and a qform squares rounding errors up."""
+
+Layer = NDArray[np.unsignedinteger]
+
+
+def read_label(
+    path: Path, geometry: Geometry, names: Sequence[str] | None = None, *, max_bytes: int = DEFAULT_MAX_BYTES
+) -> Mask:
+    """Decode a submitted mask.
+
+    NIfTI, NRRD and MetaImage by their content; a file whose name ends in `.bin` is raw uint8 or little endian uint16,
+    i fastest. Voxel values are 1-based positions in `names`; without names the segments are numbered up to the
+    largest value. A `.seg.nrrd` brings its own names, values and layers, and `names` doesn't count. Real numbers are
+    taken if they are whole. A fourth dimension of NIfTI is layers of overlapping segments, as `write_label_nifti`
+    writes them.
+
+    Raises `BadFile`, `BadInput` (values without a name: it lists them), `GeometryMismatch`.
+    """
+    if path.suffix == ".bin":
+        return _numbered([_raw(path, geometry)], geometry, names)
+    header = read_header(path, max_bytes)
+    own = described_segments(header.fields) if header.format == "NRRD" else []
+    view, place = _placed(header, geometry, cropped=bool(own))
+    if header.layers > 255 or (header.layers > 1 and header.format == "NRRD" and not own):
+        raise BadFile(f"the {header.format} file holds {header.layers} volumes without saying what they are")
+    values = read_data(path, header)
+    layers = [_layer(values, header, number) for number in range(header.layers)]
+    layers = [_on_grid(view.of(layer), geometry, place) for layer in layers]
+    return _from_description(layers, geometry, own) if own else _numbered(layers, geometry, names)
+
+
+def write_label_nifti(mask: Mask, file: Path | BinaryIO) -> None:
+    """Write a mask as a compressed NIfTI labelmap whose values are segment numbers.
+
+    Overlapping segments make a fourth dimension, one volume per layer. Raises `BadFile` (a grid NIfTI can't keep).
+    """
+    dtype = np.uint8 if len(mask.segments) < 256 else np.uint16
+    layers = [layer.astype(dtype, copy=False) for layer in mask.layers]
+    write_nifti_layers(file, layers, mask.geometry, compress=True)
+
+
+def _raw(path: Path, geometry: Geometry) -> NDArray[Any]:
+    size = path.stat().st_size
+    types: dict[int, np.dtype[Any]] = {
+        geometry.voxel_count: np.dtype(np.uint8),
+        2 * geometry.voxel_count: np.dtype(np.uint16).newbyteorder("<"),
+    }
+    if size not in types:
+        raise GeometryMismatch(
+            f"the mask has {size} bytes; the image has {geometry.voxel_count} voxels, of one or two bytes each"
+        )
+    values: NDArray[Any] = np.fromfile(path, types[size])
+    return values.reshape(geometry.shape)
+
+
+def _placed(header: VolumeHeader, geometry: Geometry, *, cropped: bool) -> tuple[GridView, tuple[slice, ...]]:
+    """How to turn the file's axes to the case's, and where on the case's grid its voxels lie."""
+    tolerance = _TOLERANCE_NIFTI if header.format == "NIfTI" else _TOLERANCE
+    view = view_like(header.geometry, geometry)
+    if view is None:
+        reason = geometry.difference(header.geometry, tolerance) or "its axes are of another direction"
+        raise GeometryMismatch(f"the mask doesn't lie on the image's voxels: {reason}")
+    if view.geometry.shape == geometry.shape or not cropped:
+        difference = geometry.difference(view.geometry, tolerance)
+        if difference:
+            raise GeometryMismatch(f"the mask doesn't lie on the image's voxels: {difference}")
+        return view, (slice(None),) * 3
+    inverse = np.linalg.inv(geometry.affine)
+    start = np.rint(inverse[:3, :3] @ view.geometry.affine[:3, 3] + inverse[:3, 3]).astype(int)
+    k, j, i = (int(n) for n in start[::-1])
+    within = all(s >= 0 and s + n <= m for s, n, m in zip((k, j, i), view.geometry.shape, geometry.shape, strict=True))
+    move = np.eye(4)
+    move[:3, 3] = start
+    block = Geometry(view.geometry.shape, geometry.affine @ move)
+    difference = block.difference(view.geometry, tolerance)
+    if difference or not within:
+        reason = difference or f"it begins at voxel ({i}, {j}, {k}) and reaches outside"
+        raise GeometryMismatch(f"the mask doesn't lie on the image's voxels: {reason}")
+    return view, tuple(slice(s, s + n) for s, n in zip((k, j, i), view.geometry.shape, strict=True))
+
+
+def _layer(values: NDArray[Any], header: VolumeHeader, number: int) -> NDArray[Any]:
+    if header.layers > 1:
+        values = values[..., number] if header.layers_first else values[number]
+    if (header.slope, header.intercept) != (1.0, 0.0):
+        values = values * header.slope + header.intercept
+    return values
+
+
+def _on_grid(values: NDArray[Any], geometry: Geometry, place: tuple[slice, ...]) -> Layer:
+    """Whole numbers on the case's grid. Raises `BadInput` for what can't be the number of a segment."""
+    dtype = np.dtype(np.uint8) if values.dtype == np.uint8 else np.dtype(np.uint16)
+    layer = np.zeros(geometry.shape, dtype)
+    target = layer[place]
+    for source, into in zip(values, target, strict=True):
+        low, high = source.min(), source.max()
+        if not (low >= 0 and high <= np.iinfo(dtype).max):
+            raise BadInput(f"the mask has voxel values from {low} to {high}; segments are numbered from 1, up to 65535")
+        np.copyto(into, source, casting="unsafe")
+        if values.dtype.kind == "f" and not np.array_equal(into, source):
+            raise BadInput("the mask has voxel values that aren't whole numbers")
+    return layer
+
+
+def _numbered(layers: Sequence[NDArray[Any]], geometry: Geometry, names: Sequence[str] | None) -> Mask:
+    """Segments by position in `names`."""
+    highest = [int(layer.max()) for layer in layers]
+    if names is None:
+        names = [f"Segment {number}" for number in range(1, max(1, *highest) + 1)]
+    if max(highest) > len(names):
+        unnamed = {int(v) for layer in layers for v in np.unique(layer[layer > len(names)])}
+        raise BadInput(f"the mask has the values {_listed(unnamed)}, but names for {len(names)} segments came with it")
+    layer_of = [0] * len(names)
+    if len(layers) > 1:
+        for number, layer in enumerate(layers):
+            for value in np.flatnonzero(np.bincount(layer.ravel(), minlength=1)):
+                if value and layer_of[value - 1]:
+                    raise BadInput(f"the mask has the value {value} in more than one of its volumes")
+                if value:
+                    layer_of[value - 1] = number
+    segments = tuple(
+        Segment(number, name, layer) for number, (name, layer) in enumerate(zip(names, layer_of, strict=True), start=1)
+    )
+    dtype = np.uint8 if len(names) < 256 else np.uint16
+    return Mask(tuple(layer.astype(dtype, copy=False) for layer in layers), segments, geometry)
+
+
+def _from_description(layers: Sequence[Layer], geometry: Geometry, own: Sequence[DescribedSegment]) -> Mask:
+    """Segments as the file's header describes them, renumbered by their order in it."""
+    dtype: np.dtype[Any] = np.dtype(np.uint8 if len(own) < 256 else np.uint16)
+    out: list[Layer] = []
+    for number, layer in enumerate(layers):
+        lookup = np.zeros(int(layer.max()) + 1, dtype)
+        known = {described.value: described.segment.number for described in own if described.layer == number}
+        present = {int(v) for v in np.flatnonzero(np.bincount(layer.ravel(), minlength=1))} - {0}
+        if present - set(known):
+            raise BadInput(f"the mask has the values {_listed(present - set(known))}, which its header doesn't name")
+        for value in present:
+            lookup[value] = known[value]
+        out.append(lookup[layer])
+    if any(described.layer >= len(layers) for described in own):
+        raise BadInput("the mask's header puts a segment into a layer that the file doesn't have")
+    return Mask(tuple(out), tuple(described.segment for described in own), geometry)
+
+
+def _listed(values: set[int]) -> str:
+    first = sorted(values)[:8]
+    return ", ".join(str(v) for v in first) + (" ..." if len(values) > len(first) else "")

@@ -1,0 +1,155 @@
+"""NRRD headers (https://teem.sourceforge.net/nrrd/format.html): attached, raw or gzip, three spatial axes.
+
+Detached data (`data file`) are refused: they name a path, and a path from outside is never opened.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.volume import Geometry
+from app.errors import BadFile
+from app.formats.volume_header import Encoding, VolumeHeader
+
+LONGEST_HEADER = 1 << 20
+
+_TYPES = {
+    "i1": ("signed char", "int8", "int8_t"),
+    "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
+    "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+    "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    "i4": ("int", "signed int", "int32", "int32_t"),
+    "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "i8": ("longlong", "long long", "long long int", "signed long long", "int64", "int64_t"),
+    "u8": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
+    "f4": ("float",),
+    "f8": ("double",),
+}
+_TYPE_OF = {name: code for code, names in _TYPES.items() for name in names}
+_ENCODINGS: dict[str, Encoding] = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
+# To LPS: which axes of the space are turned round.
+_SPACES = {
+    "left-posterior-superior": (1, 1, 1),
+    "lps": (1, 1, 1),
+    "right-anterior-superior": (-1, -1, 1),
+    "ras": (-1, -1, 1),
+    "left-anterior-superior": (1, -1, 1),
+    "las": (1, -1, 1),
+    "": (1, 1, 1),
+}
+_NUMBER = r"[-+0-9.eE]+"
+
+
+def is_nrrd(head: bytes) -> bool:
+    return head.startswith(b"NRRD000")
+
+
+def parse_nrrd(head: bytes) -> VolumeHeader:
+    """The header from the first bytes of the file, `LONGEST_HEADER` of them if there are so many. Raises `BadFile`."""
+    fields, offset = _fields(head)
+    for refused in ("data file", "datafile", "line skip", "lineskip", "byte skip", "byteskip"):
+        if fields.get(refused, "0").strip() != "0":
+            raise BadFile(f"the NRRD header has a field '{refused}'; send one file that holds its own voxels")
+    encoding = fields.get("encoding", "").lower()
+    if encoding not in _ENCODINGS:
+        raise BadFile(f"the NRRD file is encoded as {encoding[:32]!r}; raw and gzip can be read")
+    code = _TYPE_OF.get(fields.get("type", "").lower())
+    if code is None:
+        raise BadFile(f"the NRRD file has voxels of type {fields.get('type', '')[:32]!r}")
+    sizes = _integers(fields, "sizes")
+    if fields.get("dimension") != str(len(sizes)) or len(sizes) not in (3, 4) or min(sizes) < 1:
+        raise BadFile(f"the NRRD file declares the sizes {sizes} in {fields.get('dimension', '')[:8]} dimensions")
+    spatial, affine = _axes(fields, len(sizes))
+    first = len(sizes) == 4 and spatial == [1, 2, 3]
+    if spatial not in ([0, 1, 2], [1, 2, 3]):
+        raise BadFile("the NRRD file's axes aren't three of space with at most one of components before or after them")
+    i, j, k = (sizes[axis] for axis in spatial)
+    order = {"little": "<", "big": ">"}.get(fields.get("endian", "little").lower(), "<")
+    return VolumeHeader(
+        format="NRRD",
+        geometry=Geometry((k, j, i), affine),
+        dtype=np.dtype(order + code),
+        offset=offset,
+        encoding=_ENCODINGS[encoding],
+        layers=1 if len(sizes) == 3 else sizes[0 if first else 3],
+        layers_first=first,
+        fields=fields,
+    )
+
+
+def _fields(head: bytes) -> tuple[dict[str, str], int]:
+    """Fields (`name: value`, names in lower case) and key/value pairs (`Key:=value`), and where the data begin."""
+    end = re.search(rb"\r?\n\r?\n", head[:LONGEST_HEADER])
+    if end is None:
+        raise BadFile("the NRRD header has no end; a header whose voxels are in another file can't be read")
+    fields: dict[str, str] = {}
+    for line in head[: end.start()].decode("utf-8", "replace").splitlines()[1:]:
+        if line.startswith("#"):
+            continue
+        pair = re.match(r"([^:]+):=(.*)", line)
+        field = re.match(r"([^:]+): ?(.*)", line)
+        if pair:
+            fields[pair[1]] = pair[2].replace("\\n", "\n").replace("\\\\", "\\")
+        elif field:
+            fields[field[1].strip().lower()] = field[2].strip()
+        else:
+            raise BadFile(f"the NRRD header has a line that is no field: {line[:64]!r}")
+    return fields, end.end()
+
+
+def _axes(fields: dict[str, str], dimension: int) -> tuple[list[int], NDArray[np.float64]]:
+    """Which axes are of space, and the map from `(i, j, k, 1)` to LPS mm."""
+    space = fields.get("space", "").lower()
+    if space not in _SPACES or fields.get("space dimension", "3") != "3":
+        raise BadFile(f"the NRRD file's space is {space[:40]!r}; LPS, RAS and LAS can be read")
+    affine = np.eye(4)
+    if "space directions" in fields:
+        vectors = re.findall(r"none|\([^)]*\)", fields["space directions"].lower())
+        spatial = [axis for axis, vector in enumerate(vectors) if vector != "none"]
+        if len(vectors) != dimension or len(spatial) != 3:
+            raise BadFile("the NRRD file doesn't give a direction for each of three axes of space")
+        for column, axis in enumerate(spatial):
+            affine[:3, column] = _vector(vectors[axis])
+    else:
+        spacings = fields.get("spacings", "").split() or ["1"] * dimension
+        kinds = fields.get("kinds", "").lower().split()
+        spatial = [a for a in range(dimension) if not kinds or kinds[a : a + 1] in (["domain"], ["space"])]
+        if len(spacings) != dimension or len(spatial) != 3:
+            raise BadFile("the NRRD file doesn't say which three of its axes are of space")
+        for column, axis in enumerate(spatial):
+            affine[column, column] = _number(spacings[axis])
+    if "space origin" in fields:
+        affine[:3, 3] = _vector(fields["space origin"])
+    affine[:3] *= np.array(_SPACES[space])[:, None]
+    if abs(np.linalg.det(affine)) < 1e-12:
+        raise BadFile("the NRRD file's axes don't span the space")
+    return spatial, affine
+
+
+def _vector(text: str) -> list[float]:
+    numbers = [_number(part) for part in text.strip("() ").split(",")]
+    if len(numbers) != 3:
+        raise BadFile(f"the NRRD header has a vector {text[:64]!r}")
+    return numbers
+
+
+def _number(text: str) -> float:
+    if not re.fullmatch(_NUMBER, text.strip()):
+        raise BadFile(f"the NRRD header has a number {text[:32]!r}")
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise BadFile(f"the NRRD header has a number {text[:32]!r}") from error
+    if not np.isfinite(number):
+        raise BadFile(f"the NRRD header has a number {text[:32]!r}")
+    return number
+
+
+def _integers(fields: dict[str, str], name: str) -> list[int]:
+    texts = fields.get(name, "").split()
+    if not texts or not all(re.fullmatch(r"\d{1,10}", text) for text in texts):
+        raise BadFile(f"the NRRD header has the {name} {fields.get(name, '')[:64]!r}")
+    return [int(text) for text in texts]

@@ -1,0 +1,202 @@
+"""Volume files, NIfTI, NRRD and MetaImage -> a Volume, without an imaging library.
+
+The libraries believe a header: 77 bytes that declare 2048 x 2048 x 2500 voxels make them ask for 20 GB, and a header
+that names another file makes them read it. Here the header is checked first, and then exactly the declared bytes are
+read, inflated as a stream.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.volume import Geometry, Volume
+from app.errors import BadFile
+from app.formats import metaimage, nifti, nrrd
+from app.formats.nifti import NIFTI_DATA_OFFSET, nifti_header_bytes
+from app.formats.volume_header import DEFAULT_MAX_BYTES, VolumeHeader, check_sizes
+
+__all__ = [
+    "NIFTI_DATA_OFFSET",
+    "nifti_header_bytes",
+    "read_data",
+    "read_header",
+    "read_volume",
+    "write_nifti",
+    "write_nifti_layers",
+]
+
+_CHUNK = 1 << 20
+
+
+def read_header(path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> VolumeHeader:
+    """The checked header of a volume file; its content says the format, not its name. `max_bytes` limits the voxels.
+
+    Raises `BadFile`: unknown or detached format, sizes that are too large or can't be in the file.
+    """
+    try:
+        with path.open("rb") as file:
+            header = _parse(file)
+    except OSError as error:
+        raise BadFile(f"the file can't be read ({type(error).__name__})") from error
+    check_sizes(header, path.stat().st_size, max_bytes)
+    return header
+
+
+def read_volume(path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> Volume:
+    """The voxels of a volume file, scaled as its header says, in the native byte order; NaN is kept.
+
+    Raises `BadFile`, also for a fourth dimension and for data that are longer or shorter than declared.
+    """
+    header = read_header(path, max_bytes)
+    if header.layers > 1:
+        raise BadFile(f"the {header.format} file holds {header.layers} volumes (time points?); one is needed")
+    return Volume(_scaled(read_data(path, header), header.slope, header.intercept), header.geometry)
+
+
+def read_data(path: Path, header: VolumeHeader) -> NDArray[Any]:
+    """The stored values, of shape `header.data_shape`, in the native byte order. Raises `BadFile`."""
+    data = np.empty(header.data_bytes, np.uint8)
+    with path.open("rb") as file:
+        try:
+            _fill(data.data, file, header)
+        except (zlib.error, OSError) as error:
+            raise BadFile(f"the {header.format} file's voxels can't be read ({type(error).__name__})") from error
+    values = data.view(header.dtype).reshape(header.data_shape)
+    return values.astype(header.dtype.newbyteorder("="), copy=False)
+
+
+def write_nifti(file: Path | BinaryIO, volume: Volume, *, compress: bool = False) -> None:
+    """Write a NIfTI-1 file; see `nifti_header_bytes`.
+
+    Uncompressed, the voxels lie at `NIFTI_DATA_OFFSET` in C order `(k, j, i)`, little endian, to be memory-mapped.
+    """
+    write_nifti_layers(file, [volume.voxels], volume.geometry, compress=compress)
+
+
+def write_nifti_layers(
+    file: Path | BinaryIO, layers: Sequence[NDArray[np.generic]], geometry: Geometry, *, compress: bool = False
+) -> None:
+    """`write_nifti` for arrays `(k, j, i)` of one type that become the fourth dimension; a single one becomes none."""
+    dtype = layers[0].dtype if layers[0].dtype != bool else np.dtype(np.uint8)
+    header = nifti_header_bytes(geometry, dtype, len(layers))
+    with file.open("wb") if isinstance(file, Path) else nullcontext(file) as target:
+        # No name and no time in the stream: the same voxels make the same file.
+        sink = gzip.GzipFile("", "wb", compresslevel=1, fileobj=target, mtime=0) if compress else nullcontext(target)
+        with sink as stream:
+            stream.write(header)
+            for layer in layers:
+                stream.write(np.ascontiguousarray(layer, dtype.newbyteorder("<")).data)
+
+
+def _parse(file: BinaryIO) -> VolumeHeader:
+    head = file.read(nifti.LONGEST_HEADER)
+    if head.startswith(b"\x1f\x8b"):
+        inflated = _inflated_head(head + file.read(_CHUNK))
+        if nifti.is_nifti(inflated):
+            return nifti.parse_nifti(inflated, inside=True)
+        raise BadFile("the compressed file is no NIfTI file")
+    if head[128:132] == b"DICM":
+        raise BadFile("this is a DICOM file, not a volume file")
+    if nifti.is_nifti(head):
+        return nifti.parse_nifti(head, inside=False)
+    if nrrd.is_nrrd(head):
+        return nrrd.parse_nrrd(head + file.read(nrrd.LONGEST_HEADER))
+    if metaimage.is_metaimage(head):
+        return metaimage.parse_metaimage(head + file.read(metaimage.LONGEST_HEADER))
+    raise BadFile("the file is none of NIfTI (.nii, .nii.gz), NRRD (.nrrd) and MetaImage (.mha)")
+
+
+def _inflated_head(compressed: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(wbits=31).decompress(compressed, nifti.LONGEST_HEADER)
+    except zlib.error as error:
+        raise BadFile("the compressed file is damaged") from error
+
+
+def _fill(data: memoryview, file: BinaryIO, header: VolumeHeader) -> None:
+    """Read or inflate exactly `len(data)` bytes, and find that there are no more."""
+    file.seek(0 if header.inside else header.offset)
+    if header.encoding == "raw":
+        count = 0
+        while count < len(data) and (read := file.readinto(data[count:])):  # type: ignore[attr-defined]
+            count += read
+        more = file.read(1)
+    else:
+        stream = _Inflated(file, wbits=31 if header.encoding == "gzip" else 15)
+        if header.inside:
+            stream.skip(header.offset)
+        count = stream.read_into(data)
+        more = stream.read(1)
+        if not more and not stream.finished:
+            raise BadFile(f"the {header.format} file's compressed voxels were cut off")
+    if count < len(data) or more:
+        raise BadFile(
+            f"the {header.format} file declares {len(data)} bytes of voxels and has"
+            f" {'more' if more else count}; it is damaged or was cut off"
+        )
+
+
+class _Inflated:
+    """A deflated stream, inflated no further than asked for. gzip files may have several members, one after another."""
+
+    def __init__(self, file: BinaryIO, wbits: int) -> None:
+        self._file, self._wbits = file, wbits
+        self._inflater = zlib.decompressobj(wbits=wbits)
+        self._left = b""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the stream came to its end, with its checksum, rather than the file to its."""
+        return self._inflater.eof
+
+    def read(self, count: int) -> bytes:
+        """At most `count` bytes; none at the end."""
+        while True:
+            if self._inflater.eof:
+                self._left = self._inflater.unused_data or self._file.read(_CHUNK)
+                if self._wbits != 31 or not self._left.strip(b"\0"):
+                    return b""
+                self._inflater = zlib.decompressobj(wbits=self._wbits)
+            source = self._left or self._file.read(_CHUNK)
+            inflated = self._inflater.decompress(source, count)
+            self._left = self._inflater.unconsumed_tail
+            if inflated or (not source and not self._inflater.eof):
+                return inflated
+
+    def read_into(self, target: memoryview) -> int:
+        done = 0
+        while done < len(target):
+            piece = self.read(min(len(target) - done, _CHUNK))
+            if not piece:
+                break
+            target[done : done + len(piece)] = piece
+            done += len(piece)
+        return done
+
+    def skip(self, count: int) -> None:
+        while count > 0:
+            piece = self.read(min(count, _CHUNK))
+            if not piece:
+                return
+            count -= len(piece)
+
+
+def _scaled(values: NDArray[Any], slope: float, intercept: float) -> NDArray[Any]:
+    """`values * slope + intercept`: integers where that is exact and fits 32 bits, else float32 (float64 stays)."""
+    if (slope, intercept) == (1.0, 0.0):
+        return values
+    if values.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer() and values.dtype.itemsize <= 4:
+        ends = [int(end) * int(slope) + int(intercept) for end in (values.min(), values.max())]
+        for dtype in (np.int16, np.int32):
+            if np.iinfo(dtype).min <= min(ends) and max(ends) <= np.iinfo(dtype).max:
+                return (values.astype(np.int64) * int(slope) + int(intercept)).astype(dtype)
+    scaled = values.astype(np.float64) * slope + intercept
+    return scaled if values.dtype == np.float64 else scaled.astype(np.float32)

@@ -1,0 +1,1 @@
+"""nnInteractive's models: any folder in its format, official or our own."""

@@ -1,0 +1,39 @@
+"""The models of the settings, each with the weights that the catalog says it serves."""
+
+from __future__ import annotations
+
+from app.catalog.versions import ModelVersion
+from app.core.model import AutomaticModel, InteractiveModel
+from app.errors import BadFile, ConfigurationError, UnknownModel
+from app.models.device import Device
+from app.models.library import ModelOptions, build_model
+from app.project.project import Project
+
+AnyModel = InteractiveModel | AutomaticModel
+
+
+def open_models(project: Project, device: Device) -> dict[str, AnyModel]:
+    """Every model of the settings, in their order. Weights are loaded when first used.
+
+    Raises `ConfigurationError` for a model that isn't there, saying how to get it.
+    """
+    return {name: open_model(project, name, device) for name in project.settings.models}
+
+
+def open_model(project: Project, name: str, device: Device, version: ModelVersion | None = None) -> AnyModel:
+    """One of them, with the weights it serves or those of `version`. Raises `UnknownModel` for a name that the settings
+    don't have, `ConfigurationError` as above."""
+    settings = project.settings.models.get(name)
+    if settings is None:
+        raise UnknownModel(f"no model {name!r}; there are: {', '.join(project.settings.models)}")
+    served = version or project.catalog.versions.served(name)
+    options = ModelOptions(
+        type=settings.type,
+        source=settings.source,
+        version=project.paths.models / served.folder if served is not None else None,
+        labels=tuple(project.settings.labels.structures),
+    )
+    try:
+        return build_model(name, options, device)
+    except (UnknownModel, BadFile) as error:
+        raise ConfigurationError(f"model {name}: {error}") from error

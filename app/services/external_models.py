@@ -1,0 +1,313 @@
+"""Models that ITKIT clients load, and this server's own automatic ones beside them (contract itkit).
+
+A client says which file or which registered model it wants. Only what lies in the model directory is opened, found by
+comparing names with a listing of it: a path that a client sends is never touched, and so tells nothing about what
+files there are.
+
+Locks: `_lock` guards the two places for loaded models and is held for moments. Loading and segmenting hold none: who
+segments keeps its model alive, whatever is loaded or unloaded meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from posixpath import normpath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.model import ModelCard
+from app.core.progress import unheard
+from app.core.volume import Geometry, Volume
+from app.errors import BadInput, BadOption, ConfigurationError, NoRoom, NotSupported, SegloopError, UnknownModel
+from app.formats.grids import GridView, view_towards
+from app.models.device import Device, Priority
+from app.models.itkit.grey_window import GreyHint, GreyWindow
+from app.models.itkit.inference_config import InferenceConfig
+from app.models.itkit.mmengine import MMEngineFiles, MMEngineModel
+from app.models.itkit.onnx import OnnxModel, open_onnx
+from app.services.models import ModelService
+from app.settings import Settings
+from app.workspace import Workspace, safe_name
+
+logger = logging.getLogger(__name__)
+
+MOST_NAMED = 64
+"""Models that clients may keep loaded by name at the same time."""
+
+OWN = "segloop"
+"""The backend of this server's own models."""
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """What a client asks for. `config` is for the backend mmengine; `options` are an `inference_config`."""
+
+    backend: str
+    model: str = ""
+    config: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """`request` is how it was asked for. Without an `engine` it is one of this server's own models, `request.model`."""
+
+    name: str
+    request: LoadRequest
+    engine: OnnxModel | MMEngineModel | None = None
+
+    @property
+    def loaded(self) -> bool:
+        return self.engine is None or self.engine.loaded
+
+
+@dataclass(frozen=True)
+class Handling:
+    """How an image is to be segmented; the two generations of the protocol differ in this.
+
+    `windowed` turns the image to LPI and scales it to a window, of which `level` and `width` go before what the model
+    says; otherwise the network gets values and axes as they are. `lpi_grid` leaves the labels on the LPI grid.
+    `force_cpu` is for this image only. This server's own models know how to prepare an image and mind `lpi_grid` only.
+    """
+
+    windowed: bool = False
+    level: float | None = None
+    width: float | None = None
+    lpi_grid: bool = False
+    force_cpu: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """Class numbers, uint8 `(k, j, i)`, 0 for the background."""
+
+    labels: NDArray[np.uint8]
+    geometry: Geometry
+
+
+class ExternalModels:
+    """Thread-safe. There is one current model (G2 knows no names) and any number of named ones (G1)."""
+
+    def __init__(self, settings: Settings, models: ModelService, device: Device, paths: Workspace) -> None:
+        """Raises `ConfigurationError` if the model directory isn't there."""
+        if settings.model_dir is not None and not settings.model_dir.is_dir():
+            raise ConfigurationError(f"model_dir: {settings.model_dir} is no folder")
+        self._settings = settings
+        self._own = models
+        self._device = device
+        self._paths = paths
+        self._lock = threading.Lock()
+        self._current: LoadedModel | None = None
+        self._named: dict[str, LoadedModel] = {}
+
+    def load(self, request: LoadRequest) -> LoadedModel:
+        """Make a model the current one, in place of the one before; on an error that one stays.
+
+        Raises `UnknownModel` for a file or an id that is not offered, `NotSupported` for an unknown backend,
+        `BadOption` for sizes that are none, and `BadFile` for a model that can't be used.
+        """
+        loaded = self._opened(None, request)
+        with self._lock:
+            self._current = loaded
+        return loaded
+
+    def load_named(self, name: str, request: LoadRequest) -> LoadedModel:
+        """Keep a model under a name, in place of the one before. Errors as `load`, and `NoRoom`."""
+        if name in self._own_ready():
+            raise BadOption(f"{name} is one of this server's own models; load yours under another name")
+        loaded = self._opened(name, request)
+        with self._lock:
+            if name not in self._named and len(self._named) >= MOST_NAMED:
+                raise NoRoom(f"{MOST_NAMED} models are loaded; unload one first")
+            self._named[name] = loaded
+        return loaded
+
+    def unload(self) -> LoadedModel:
+        """Forget the current model, or else the loaded one that stands in for it. Raises `UnknownModel` if there is
+        none; this server's own models stay."""
+        with self._lock:
+            if self._current is not None:
+                gone, self._current = self._current, None
+                return gone
+            if self._named:
+                return self._named.pop(next(iter(self._named)))
+        raise UnknownModel("No model loaded")
+
+    def unload_named(self, name: str) -> LoadedModel:
+        """Forget a model by its name. Raises `UnknownModel`, `BadOption` for one of this server's own."""
+        with self._lock:
+            if name in self._named:
+                return self._named.pop(name)
+            if self._current is not None and self._current.name == name:
+                gone, self._current = self._current, None
+                return gone
+        if name in self._own_ready():
+            raise BadOption(f"{name} is one of this server's own models; it can't be unloaded")
+        raise UnknownModel(f"Model not found: {name}")
+
+    def current(self) -> LoadedModel | None:
+        """The last one that was loaded without a name, else the first loaded one, else the first of this server's own
+        automatic models."""
+        with self._lock:
+            if self._current is not None:
+                return self._current
+            named = next(iter(self._named.values()), None)
+        return named or next(iter(self._own_ready().values()), None)
+
+    def all(self) -> dict[str, LoadedModel]:
+        """Everything that can segment, by name."""
+        with self._lock:
+            current = {self._current.name: self._current} if self._current is not None else {}
+            return {**self._own_ready(), **current, **self._named}
+
+    def get(self, name: str) -> LoadedModel:
+        """Raises `UnknownModel`."""
+        found = self.all().get(name)
+        if found is None:
+            raise UnknownModel(f"Model not loaded: {name}")
+        return found
+
+    def load_directory(self) -> None:
+        """Load every ONNX model of the model directory, named by its file. One that can't be used is logged."""
+        for relative in self._files():
+            name = Path(relative).stem
+            if name in self.all():
+                name = relative.removesuffix(".onnx")
+            try:
+                self.load_named(name, LoadRequest("onnx", relative))
+            except SegloopError as error:
+                logger.warning("%s in the model directory is not served: %s", relative, error)
+
+    def close(self) -> None:
+        """Let go of all models."""
+        with self._lock:
+            self._current = None
+            self._named.clear()
+
+    def cards(self) -> int:
+        """How many graphics cards models may run on."""
+        if self._settings.device == "cpu":
+            return 0
+        import torch
+
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+    def segment(self, model: LoadedModel, volume: Volume, handling: Handling, who: str) -> LabelMap:
+        """The labels of an image. Raises `BadInput` (no window is known; values that aren't finite), `BadFile` for a
+        model that fails, `NoRoom`, and what own models raise."""
+        turned = view_towards(volume.geometry, "LPI")
+        if model.engine is None:
+            labels = self._by_own_model(model.request.model, volume, who)
+            return (
+                LabelMap(turned.of(labels), turned.geometry) if handling.lpi_grid else LabelMap(labels, volume.geometry)
+            )
+        grey = _grey(model.engine, handling)
+        if not handling.windowed and not handling.lpi_grid:
+            return LabelMap(self._by_engine(model.engine, volume.voxels, grey, handling, who), volume.geometry)
+        found = self._by_engine(model.engine, turned.of(volume.voxels), grey, handling, who)
+        return LabelMap(found, turned.geometry) if handling.lpi_grid else _turned_back(found, turned, volume.geometry)
+
+    def _by_engine(
+        self,
+        engine: OnnxModel | MMEngineModel,
+        voxels: NDArray[np.generic],
+        grey: GreyWindow | None,
+        handling: Handling,
+        who: str,
+    ) -> NDArray[np.uint8]:
+        def work() -> NDArray[np.uint8]:
+            return engine.label(voxels, grey, force_cpu=handling.force_cpu)
+
+        # An MMEngine model computes in a process of its own: waiting for that must not keep clicks from the device.
+        return work() if isinstance(engine, MMEngineModel) else self._device.run(work, Priority.AUTOMATIC, who)
+
+    def _by_own_model(self, name: str, volume: Volume, who: str) -> NDArray[np.uint8]:
+        automatic = self._own.automatic(name)
+        mask = self._device.run(lambda: automatic.segment(volume, unheard, {}), Priority.AUTOMATIC, who)
+        if len(mask.segments) > 255:
+            raise NotSupported("labels have one byte a voxel here, so at most 255 structures")
+        return mask.labelmap().astype(np.uint8, copy=False)
+
+    def _own_ready(self) -> dict[str, LoadedModel]:
+        return {card.name: _own(card.name) for card in self._own.cards() if _segments_alone(card)}
+
+    def _opened(self, name: str | None, request: LoadRequest) -> LoadedModel:
+        if request.model in self._own_ready():
+            return LoadedModel(name or request.model, _own(request.model).request)
+        config = InferenceConfig.read(request.options)
+        if request.backend.lower() == "mmengine":
+            key = self._registered(request)
+            return LoadedModel(name or key, request, self._mmengine(key, request.options))
+        file = self._file(request.model)
+        if request.backend.lower() != "onnx":
+            raise NotSupported(f"Unknown backend: {request.backend}")
+        return LoadedModel(
+            name or file.stem, request, open_onnx(file, self._device, config, threads=self._settings.threads)
+        )
+
+    def _file(self, asked: str) -> Path:
+        """The file of the model directory that is meant. Raises `UnknownModel` for anything else."""
+        folder = self._settings.model_dir
+        for relative, file in self._files().items():
+            if folder is not None and normpath(asked) in (relative, str(folder / relative), str(file)):
+                return file
+        raise UnknownModel(f"Model file not found: {asked}")
+
+    def _files(self) -> dict[str, Path]:
+        """The ONNX files of the model directory, by their names in it. A link that leads out of it is none."""
+        if self._settings.model_dir is None:
+            return {}
+        folder = self._settings.model_dir.resolve()
+        found = {path.relative_to(folder).as_posix(): path.resolve() for path in sorted(folder.rglob("*.onnx"))}
+        return {name: path for name, path in found.items() if path.is_relative_to(folder) and path.is_file()}
+
+    def _registered(self, request: LoadRequest) -> str:
+        """The id of the MMEngine model that is meant, by its id in one field or both, or by both its files.
+
+        Raises `UnknownModel`.
+        """
+        for key, entry in self._settings.mmengine.items():
+            model, config = (key, str(entry.checkpoint)), (key, str(entry.config))
+            fits = request.model in ("", *model) and request.config in ("", *config)
+            if fits and (key in (request.model, request.config) or (request.model and request.config)):
+                return key
+        known = {name for key, entry in self._settings.mmengine.items() for name in (key, str(entry.checkpoint))}
+        if request.model in known:
+            raise UnknownModel(f"Config file required for MMEngine: {request.config or None}")
+        raise UnknownModel(f"Model file not found: {request.model}")
+
+    def _mmengine(self, key: str, options: Mapping[str, Any]) -> MMEngineModel:
+        entry = self._settings.mmengine[key]
+        files = MMEngineFiles(entry.config, entry.checkpoint, entry.python, entry.load_seconds, entry.infer_seconds)
+        log = self._paths.log.parent / f"mmengine-{safe_name(key)}.log"
+        return MMEngineModel(files, options, self._settings.device, log)
+
+
+def _own(name: str) -> LoadedModel:
+    return LoadedModel(name, LoadRequest(OWN, name))
+
+
+def _segments_alone(card: ModelCard) -> bool:
+    return card.kind in ("automatic", "deepedit") and card.ready
+
+
+def _grey(engine: OnnxModel | MMEngineModel, handling: Handling) -> GreyWindow | None:
+    if not handling.windowed:
+        return None
+    window = GreyHint(handling.level, handling.width).over(engine.grey).window()
+    if window is None:
+        raise BadInput("window_level/window_width required")
+    return window
+
+
+def _turned_back(labels: NDArray[np.uint8], turned: GridView, geometry: Geometry) -> LabelMap:
+    """Labels along the turned axes on the grid that they were turned from."""
+    back = np.empty(geometry.shape, np.uint8)
+    turned.of(back)[...] = labels
+    return LabelMap(back, geometry)

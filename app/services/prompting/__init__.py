@@ -1,0 +1,1 @@
+"""Prompt sessions: one person, one volume, one mask in progress, one log of what was done."""
