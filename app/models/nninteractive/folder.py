@@ -32,7 +32,7 @@ _INTERACTIONS: dict[str, type[Prompt]] = {
 }
 _DEFAULTS = {"points": True, "bbox2d": True, "bbox3d": False, "scribble": True, "lasso": True}  # as the library has it
 _OFFICIAL_DATASET = "Dataset225_nnInteractiveV2"
-_DEMO = Path(__file__).parent / "demo"
+_DEMO = Path(__file__).parents[1] / "demo"
 _DEMO_NETWORK = "app.models.demo_network.ClickUNet"
 
 
