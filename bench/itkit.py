@@ -1,6 +1,6 @@
 """An image in, a label map out, as ITKIT's plugin for 3D Slicer asks for it: from request to the answer's last byte.
 
-- ours: `/api/infer` with a `.nii.gz` file as the plugin of ITKIT 4.0.0 sends it (G2, contract itkit): the image is
+- ours: `/api/infer` with a `.nii.gz` file as the plugin of ITKIT 4.0.0 sends it (singular API): the image is
   turned to LPI and scaled to a window. How the client packs its image and unpacks the answer is its own.
 - peer: ITKIT 4.0.0's own server in a process of its own with the same ONNX file and the same request, if it can be
   fetched. It computes on the processor, which takes a patch (`tests/clients/itkit_peer.py`).
@@ -8,7 +8,7 @@
   same windows, the scaling, the sums and the decision; no upload, file, axes to turn, device queue or answer. It is
   this project's own inference, so what is compared with it is what the server adds, not how good the inference is:
   that is in the peer's row.
-- older plugin: the same image, sent as the plural API has it (G1): also an upload, but neither turned nor scaled. Its
+- older plugin: the same image, sent as the plural API has it: also an upload, but neither turned nor scaled. Its
   ONNX file takes HU. ITKIT's server of today knows no such request, so it is compared with ours for the current plugin.
 
 The network is one convolution, so that what the servers add is seen: it finds the organs of a phantom by their grey

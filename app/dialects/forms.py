@@ -1,6 +1,7 @@
 """What clients send as forms: fields in memory, files streamed to disk as they come in.
 
-Used by every dialect with forms (MONAI Label contract 5.1 and 8.3, ITKIT contract 2).
+Used by every dialect with forms (docs/protocols/monailabel.md, sections 5.1 and 8.3;
+docs/protocols/itkit.md, section 2.5).
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Upload:
 
     @property
     def stem(self) -> str:
-        """The name without its ending, of the endings known here: a UID is full of dots (MONAI Label contract 1.11)."""
+        """The name without its ending, of the endings known here: a UID is full of dots (see
+        docs/protocols/monailabel.md, section 1.11)."""
         return self.name[: len(self.name) - len(_ending(self.name))]
 
 
@@ -171,7 +173,8 @@ class _Parts:
         called = options.get(b"filename", b"").decode("utf-8", "replace")
         if not called:
             return
-        # MONAI Label's clients send the whole local path, on Windows with backslashes (its contract, 1.11).
+        # MONAI Label's clients send the whole local path, on Windows with backslashes
+        # (docs/protocols/monailabel.md, section 1.11).
         name = called.replace("\\", "/").rsplit("/", 1)[-1]
         upload = Upload(self._folder / f"{self._files}{_ending(name)}", name)
         self._file = upload.file

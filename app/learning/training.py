@@ -163,7 +163,7 @@ def _trainer(project: Project, job: Job) -> Trainer:
 
 
 def _stats(plan: Plan, course: Course, run: TrainingRun, measured: Measured) -> dict[str, Any]:
-    """MONAI Label's `train_stats` (contract, sections 3.1 and 9) and our own numbers, as JSON."""
+    """MONAI Label's `train_stats` (docs/protocols/monailabel.md, sections 3.1 and 9) and our own numbers, as JSON."""
     seconds = int(time.time() - plan.started)
     # Left out where nothing could be measured: viewers draw 0 as an accuracy of nothing.
     best = {"best_metric": measured.mean, "best_metric_epoch": course.done.best_epoch} if measured.cases else {}

@@ -1,4 +1,4 @@
-"""Models that ITKIT clients load, and this server's own automatic ones beside them (contract itkit).
+"""Models that ITKIT clients load, and this server's own automatic ones beside them (docs/protocols/itkit.md).
 
 A client says which file or which registered model it wants. Only what lies in the model directory is opened, found by
 comparing names with a listing of it: a path that a client sends is never touched, and so tells nothing about what
@@ -92,7 +92,7 @@ class LabelMap:
 
 
 class ExternalModels:
-    """Thread-safe. There is one current model (G2 knows no names) and any number of named ones (G1)."""
+    """Thread-safe. There is one current model (the singular API knows no names) and any number of named ones."""
 
     def __init__(self, settings: Settings, models: ModelService, device: Device, paths: Workspace) -> None:
         """Raises `ConfigurationError` if the model directory isn't there."""

@@ -155,8 +155,8 @@ class JobService:
         return job
 
     def train_stats(self) -> dict[str, dict[str, Any]]:
-        """Model -> how its newest training run goes or went (MONAI Label contract, section 3.1); the one that runs
-        comes first, because clients read the first only."""
+        """Model -> how its newest training run goes or went. The one that runs comes first, because clients
+        read the first only (docs/protocols/monailabel.md, section 3.1)."""
         newest: dict[str, Job] = {}
         for job in self.project.catalog.jobs.listed("train"):
             newest.setdefault(job.name, job)

@@ -18,7 +18,7 @@ STATUS: dict[type[errors.SegloopError], int] = {
     errors.UnusableSeries: 422,
     errors.NotFound: 404,
     errors.Conflict: 409,
-    errors.AlreadyRunning: 429,  # MONAI Label contract, section 9
+    errors.AlreadyRunning: 429,  # docs/protocols/monailabel.md, section 9
     errors.Unavailable: 503,
     errors.NotSupported: 501,
     errors.IntegrityError: 500,

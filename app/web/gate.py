@@ -2,9 +2,9 @@
 
 With a token, every request has to show it, in whichever way its client can: `Authorization: Bearer <token>`,
 `Authorization: Basic` with the token as password, or the path prefix `/t/<token>/` (the only way for tools that send no
-header, such as 3D Slicer's image download). Only `/livez`, `/healthz` (in one word) and the login calls of the MONAI
-Label contract (section 10) answer without. There is one gate and no list of protected addresses, so that no new route
-can forget it.
+header, such as 3D Slicer's image download). Only `/livez`, `/healthz` (in one word) and MONAI Label's
+login calls (docs/protocols/monailabel.md, section 10) answer without. There is one gate and no list of protected
+addresses, so that no new route can forget it.
 
 Without a token the server listens on loopback only, and two checks keep web pages out that a person merely visits: the
 `Host` must be a loopback name (DNS rebinding), and a browser must not say that another site sent the request.

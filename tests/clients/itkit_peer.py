@@ -41,7 +41,8 @@ SERVER_NEEDS = [
 ]
 """What the server imports and this project doesn't have; the rest (torch, onnxruntime, SimpleITK) is here already."""
 
-# Its sliding window asks for pinned memory, which there is none of without a graphics card (contract itkit, section 6).
+# Its sliding window asks for pinned memory, which there is none of without a graphics card
+# (docs/protocols/itkit.md, section 6).
 _LAUNCH = """
 import sys, torch
 empty = torch.empty

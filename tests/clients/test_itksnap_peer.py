@@ -1,4 +1,6 @@
-"""The same requests to itksnap-dls 0.1.6 itself and to this server: same paths, same keys, same voxels (contract 8.6).
+"""The same requests to itksnap-dls 0.1.6 itself and to this server: same paths, same keys, same voxels.
+
+Protocol: docs/protocols/itksnap.md, sections 2 and 5.
 
 Its `--mock-models` mode paints a ball of radius 5 around a point, dilates a scribble by 2, and takes a lasso as it is.
 """

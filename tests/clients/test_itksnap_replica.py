@@ -1,6 +1,7 @@
 """A replica of ITK-SNAP's requests against `segloop serve`, a tiny nnInteractive model, and `kill -9` in between.
 
-ITK-SNAP never asks for a new session on its own, so the id and what was drawn have to outlive the server (contract 3).
+ITK-SNAP never asks for a new session on its own, so the id and what was drawn have to outlive the server
+(docs/protocols/itksnap.md, section 3).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The stock clients of MONAI Label, unmodified, against a server on a real socket (contract 12.11).
+"""The stock clients of MONAI Label, unmodified, against a server on a real socket (docs/protocols/monailabel.md).
 
 Needs `pip install --no-deps monailabel==0.8.5`, which `make test` does; its plugin for 3D Slicer comes with it.
 """
@@ -91,7 +91,7 @@ def live(tmp_path_factory) -> Iterator[Live]:
 
 @pytest.fixture(params=["python", "slicer"])
 def client(request, live: Live, tmp_path) -> Any:
-    """P's client, and the one that runs inside 3D Slicer."""
+    """The Python client, and the one that runs inside 3D Slicer."""
     if request.param == "python":
         module: ModuleType | None = importlib.import_module("monailabel.client")
     else:
@@ -199,7 +199,7 @@ def checksum(live: Live, case_id: str) -> str:
 
 
 def test_a_volume_of_ones_own(client: Any, live: Live, tmp_path):
-    """Sessions for clicks, and an upload for saving (contract 6, 8.5)."""
+    """Sessions for clicks, and an upload for saving (docs/protocols/monailabel.md, sections 6, 8.5)."""
     own = sitk.GetImageFromArray(np.random.default_rng(1).integers(0, 99, (5, 8, 7), dtype=np.int16))
     sitk.WriteImage(own, str(tmp_path / "own.nii.gz"))
     session_id = client.create_session(str(tmp_path / "own.nii.gz"))["session_id"]
@@ -231,7 +231,7 @@ def test_an_error_reaches_the_annotator_in_words(client: Any):
 
 
 def test_one_client_object_may_live_long(client: Any, live: Live):
-    """With a token it claims the body of its last POST in every later GET (contract 1.6)."""
+    """With a token it claims the body of its last POST in later GETs (docs/protocols/monailabel.md, section 1.6)."""
     client._headers = {"X-Nothing": "x"}
     client.infer("clicks", live.series, {"foreground": [[1, 1, 1]], **ASKED})
     assert int(client._headers["content-length"]) > 0

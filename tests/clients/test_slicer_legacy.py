@@ -1,5 +1,8 @@
-"""What SlicerNNInteractive 0.3.2 does over HTTP, step by step (contract, part A): a stand-in for the extension, which
-needs 3D Slicer, with all its ways; against segloop on a real socket, with nnInteractive behind it."""
+"""What SlicerNNInteractive 0.3.2 does over HTTP, step by step (docs/protocols/slicer-legacy.md).
+
+A stand-in for the extension, which needs 3D Slicer, with all its ways; against segloop on a real socket, with
+nnInteractive behind it.
+"""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ def test_it_holds_what_numpy_packs_after_every_change(shape: tuple[int, int, int
         assert gzip.decompress(packed.gzip()) == np.packbits(mask).tobytes()
 
 
-def test_the_contract_s_example() -> None:
-    """SlicerNNInteractive contract, part A: voxel (1, 2, 3) of 4 x 5 x 6 is bit 45, byte 5, value 0x04."""
+def test_the_protocols_example() -> None:
+    """Voxel (1, 2, 3) of 4 x 5 x 6 is bit 45, byte 5, value 0x04 (docs/protocols/slicer-legacy.md, section 4)."""
     mask = np.zeros((4, 5, 6), np.uint8)
     mask[1, 2, 3] = 1
     assert gzip.decompress(PackedGzip(mask).gzip()) == bytes(5) + b"\x04" + bytes(9)

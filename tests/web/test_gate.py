@@ -89,7 +89,7 @@ def test_liveness_needs_no_token() -> None:
 
 
 def test_monai_label_login_gives_a_token_that_works() -> None:
-    """Contract monailabel, section 10: ask, log in with the token as password, and use what comes back."""
+    """docs/protocols/monailabel.md, section 10: ask, log in with the token as password, and use what comes back."""
     visitor = client(TOKEN)
     assert visitor.get("/auth/").json()["enabled"] is True
     wrong = visitor.post("/auth/token", data={"username": "anna", "password": "no", "grant_type": "password"})

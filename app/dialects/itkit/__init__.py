@@ -1,10 +1,12 @@
-"""The REST API of ITKIT's inference server, as its 3D Slicer plugin speaks it, in both generations (contract itkit).
+"""The REST API of ITKIT's inference server, as its 3D Slicer plugin speaks it, in both generations.
+
+Protocol: docs/protocols/itkit.md.
 
 | module | holds |
 | --- | --- |
 | `info` | what there is, and whether the server lives |
-| `models` | load and unload: one model without a name (G2), or many by name (G1) |
-| `infer` | an image in, a label map out; G1 if and only if the form has `model_name` |
+| `models` | load and unload: one model without a name (singular API), or many by name (plural API) |
+| `infer` | an image in, a label map out; plural API if and only if the form has `model_name` |
 | `routes`, `errors` | every refusal is JSON with the key `error`, which is what the plugin shows |
 
 Nothing here deals with axes: images and label maps travel as NIfTI files with their geometry.

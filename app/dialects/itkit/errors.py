@@ -1,4 +1,4 @@
-"""Errors as ITKIT's server words them: JSON `{"error": text}` (contract itkit, section 3)."""
+"""Errors as ITKIT's server words them: JSON `{"error": text}` (docs/protocols/itkit.md, section 3)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STATUS: dict[type[errors.SegloopError], int] = {
 
 
 class Refusal(Exception):
-    """An answer that the contract fixes: its status, and the text that the client shows."""
+    """An answer that the protocol fixes: its status, and the text that the client shows."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)

@@ -1,4 +1,4 @@
-"""POST `/api/infer` (contract itkit, sections 2 to 4): a NIfTI image in, a NIfTI label map out."""
+"""POST `/api/infer` (docs/protocols/itkit.md, sections 2.5, 3 and 4): a NIfTI image in, a NIfTI label map out."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def _answer(services: Services, form: Form, who: str) -> Response:
         volume = read_volume(form.needed("image").file, services.settings.labels.max_upload_bytes)
         return _file(services.loaded.segment(model, volume, handling, who))
     except BadFile as error:
-        # The image or the model: the contract has 500 for both.
+        # The image or the model: the protocol has 500 for both.
         raise Refusal(500, str(error)) from error
 
 
 def _named(services: Services, form: Form) -> LoadedModel:
-    """G1's model. What is missing is told in the peer's order."""
+    """The model of the plural API. What is missing is told in the peer's order."""
     if form.upload("image") is None:
         raise Refusal(400, "No image file uploaded")
     if not form.fields["model_name"]:
@@ -58,7 +58,7 @@ def _named(services: Services, form: Form) -> LoadedModel:
 
 
 def _current(services: Services, form: Form) -> LoadedModel:
-    """G2's model."""
+    """The model of the singular API."""
     model = services.loaded.current()
     if model is None:
         raise Refusal(400, "No model loaded")
@@ -68,7 +68,7 @@ def _current(services: Services, form: Form) -> LoadedModel:
 
 
 def _handling(fields: Mapping[str, str]) -> Handling:
-    """G1 gives the network values and axes as they are; G2 turns and scales them."""
+    """The plural API gives the network values and axes as they are; the singular one turns and scales them."""
     force_cpu = fields.get("force_cpu", "").strip().lower() == "true"
     if "model_name" in fields:
         return Handling(force_cpu=force_cpu)

@@ -1,4 +1,4 @@
-"""GET `/api/health` and `/api/info` (contract itkit, section 2)."""
+"""GET `/api/health` and `/api/info` (docs/protocols/itkit.md, sections 2.1 and 2.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load and unload (contract itkit, sections 2 and 3): `/api/model` of G2, `/api/models` of G1.
+"""Load and unload (docs/protocols/itkit.md, sections 2.3, 2.4 and 3): `/api/model`, `/api/models`.
 
 The two generations refuse the same mistakes with different statuses; `_Generation` has them.
 """
@@ -32,8 +32,8 @@ class _Generation:
     no_model: str
 
 
-_G1 = _Generation(no_json=500, no_config=500, no_model="Model file not found: None")
-_G2 = _Generation(no_json=400, no_config=400, no_model="Model path is required")
+_PLURAL = _Generation(no_json=500, no_config=500, no_model="Model file not found: None")
+_SINGULAR = _Generation(no_json=400, no_config=400, no_model="Model path is required")
 
 
 def add(api: APIRouter, services: Services) -> None:
@@ -41,29 +41,29 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.post("/model")
     async def load(request: Request) -> dict[str, Any]:
-        """Load a model in place of the current one (G2)."""
-        asked = _load_request(await _json_object(request, _G2), _G2)
-        return await run_in_threadpool(_loading, lambda: loaded.load(asked), _G2)
+        """Load a model in place of the current one (singular API)."""
+        asked = _load_request(await _json_object(request, _SINGULAR), _SINGULAR)
+        return await run_in_threadpool(_loading, lambda: loaded.load(asked), _SINGULAR)
 
     @api.post("/models")
     async def load_named(request: Request) -> dict[str, Any]:
-        """Load a model under a name (G1)."""
-        sent = await _json_object(request, _G1)
+        """Load a model under a name (plural API)."""
+        sent = await _json_object(request, _PLURAL)
         name = _text(sent, "name").strip()
         if not name:
             raise Refusal(400, "Model name is required")
-        asked = _load_request(sent, _G1)
-        return await run_in_threadpool(_loading, lambda: loaded.load_named(name, asked), _G1)
+        asked = _load_request(sent, _PLURAL)
+        return await run_in_threadpool(_loading, lambda: loaded.load_named(name, asked), _PLURAL)
 
     @api.delete("/model")
     def unload() -> dict[str, Any]:
-        """Unload the current model (G2)."""
+        """Unload the current model (singular API)."""
         loaded.unload()
         return {"status": "success"}
 
     @api.delete("/models/{name:path}")
     def unload_named(name: str) -> dict[str, Any]:
-        """Unload a model by its name (G1)."""
+        """Unload a model by its name (plural API)."""
         loaded.unload_named(name)
         return {"status": "success", "message": f"Model {name} unloaded"}
 

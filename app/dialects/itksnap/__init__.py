@@ -1,4 +1,4 @@
-"""ITK-SNAP's deep learning extension (itksnap-dls), both client generations (contract itksnap-dls).
+"""ITK-SNAP's deep learning extension (itksnap-dls), both client generations (docs/protocols/itksnap.md).
 
 | module | holds |
 | --- | --- |
@@ -14,7 +14,7 @@ Voxels on the wire go x fastest, then y, then z, which is `(k, j, i)` in C order
 round in `strokes`, nowhere else. All paths are at the root: ITK-SNAP has no field for a path.
 
 ITK-SNAP takes every answer with status 200 for a mask and doesn't look at its length, so whatever fails here has to
-answer with another status (contract 2.4).
+answer with another status (docs/protocols/itksnap.md, section 2.4).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""GET `/status` and `/v2/models` (contract 2.1, 2.2)."""
+"""GET `/status` and `/v2/models` (docs/protocols/itksnap.md, sections 2.1, 2.2)."""
 
 from __future__ import annotations
 

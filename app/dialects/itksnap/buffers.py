@@ -1,4 +1,7 @@
-"""Gzipped voxel buffers (contract 2.3): unpacked into room for just what the metadata say, and not a byte further."""
+"""Gzipped voxel buffers, unpacked into room for just what the metadata say, and not a byte further.
+
+Protocol: docs/protocols/itksnap.md, section 2.3.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,10 @@ from app.services.prompting.service import PromptService
 
 CLIENT = "ITK-SNAP"
 NO_IMAGE = "no image in this session: switch time point or reload the image, so that ITK-SNAP sends it again"
-"""ITK-SNAP may believe that it has sent the image already (contract 3); these are the ways to make it do so."""
+"""ITK-SNAP may believe that it has sent the image already; these are the ways to make it do so.
+
+Protocol: docs/protocols/itksnap.md, section 3.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""What an upload says about its voxels (contract 2.3). Checked before a byte is unpacked or room is made for it."""
+"""What an upload says about its voxels. Checked before a byte is unpacked or room is made for it.
+
+Protocol: docs/protocols/itksnap.md, section 2.3.
+"""
 
 from __future__ import annotations
 

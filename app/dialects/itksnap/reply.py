@@ -1,4 +1,4 @@
-"""A segmentation as ITK-SNAP reads it (contract 2.4)."""
+"""A segmentation as ITK-SNAP reads it (docs/protocols/itksnap.md, section 2.4)."""
 
 from __future__ import annotations
 

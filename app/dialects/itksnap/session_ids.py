@@ -1,7 +1,7 @@
 """Session ids that this server knows again after a restart, without a table.
 
 ITK-SNAP never asks for a new session on its own: an id it once got has to stay good for as long as it uses it
-(contract 3). So the id itself says which model it is for, signed by this server:
+(docs/protocols/itksnap.md, section 3). So the id itself says which model it is for, signed by this server:
 
     <random>.<model>.<signature>        each part base64url without padding
 """

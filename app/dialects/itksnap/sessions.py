@@ -1,4 +1,4 @@
-"""Starting a session, sending it an image, starting over, ending it (contract 2, 3)."""
+"""Starting a session, sending it an image, starting over, ending it (docs/protocols/itksnap.md, sections 2, 3)."""
 
 from __future__ import annotations
 

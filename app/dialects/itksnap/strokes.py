@@ -1,4 +1,4 @@
-"""Points, scribbles and lassos: each answers with the whole mask (contract 2.4, 2.5).
+"""Points, scribbles and lassos: each answers with the whole mask (docs/protocols/itksnap.md, sections 2.4, 2.5).
 
 Here x, y, z of the wire turn into `(k, j, i)`, and nowhere else.
 """

@@ -1,4 +1,6 @@
-"""The two-part form of images and strokes (contract 2.3): `file`, gzipped voxels, and `metadata`, JSON.
+"""The two-part form of images and strokes: `file`, gzipped voxels, and `metadata`, JSON.
+
+Protocol: docs/protocols/itksnap.md, section 2.3.
 
 The file comes first, so nothing is known about it until it is here. It stays packed, on disk, until the metadata say
 how many bytes it may hold.

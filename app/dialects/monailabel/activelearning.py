@@ -1,4 +1,4 @@
-"""POST `/activelearning/{strategy}` (contract 7): the next case to label."""
+"""POST `/activelearning/{strategy}` (docs/protocols/monailabel.md, section 7): the next case to label."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def router(services: Services) -> APIRouter:
 
 
 def _flattened(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A choice may come back as the list that `/info/` showed (contract 3.2)."""
+    """A choice may come back as the list that `/info/` showed (docs/protocols/monailabel.md, section 3.2)."""
     return {key: value[0] if isinstance(value, list) and value else value for key, value in options.items()}
 
 

@@ -1,4 +1,4 @@
-"""A mask as `/infer/` answers it (contract 5.2 to 5.5)."""
+"""A mask as `/infer/` answers it (docs/protocols/monailabel.md, sections 5.2 to 5.5)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ class Result:
         return Mask.single(self.labelmap(), list(self.names), self.geometry)
 
     def nrrd(self, compress: bool) -> bytes:
-        """The whole file: the client's voxel grid and order, i fastest, k ascending (contract 5.3)."""
+        """The whole file: the client's voxel grid and order, i fastest, k ascending.
+
+        Protocol: docs/protocols/monailabel.md, section 5.3.
+        """
         if compress:
             return nrrd_header(self.geometry, np.uint8, "gzip") + self.gzip()
         # Joined, not added: one copy of what may be a hundred megabytes.
@@ -57,7 +60,7 @@ class Result:
 
 
 def answer(services: Services, result: Result, output: Output, params: InferParams, case_id: str, who: str) -> Response:
-    """The HTTP answer in the form that was asked for. Always with a file when nothing was asked: S needs one."""
+    """The HTTP answer in the form that was asked for. Always with a file when nothing was asked: Slicer needs one."""
     told: dict[str, Any] = {"label_names": {name: value for value, name in enumerate(result.names, start=1)}}
     if output == "json":
         return JSONResponse(told)

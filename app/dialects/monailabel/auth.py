@@ -1,4 +1,7 @@
-"""`/auth/` (contract 10). With a token set, `app.web.gate` answers these; what arrives here is let in already."""
+"""`/auth/` (docs/protocols/monailabel.md, section 10).
+
+With a token set, `app.web.gate` answers these; what arrives here is let in already.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Point lists become prompts (contract 5.6). Here `[i, j, k]` of the wire turns into `(k, j, i)`, and nowhere else.
+"""Point lists become prompts. Here `[i, j, k]` of the wire turns into `(k, j, i)`, and nowhere else.
+
+Protocol: docs/protocols/monailabel.md, section 5.6.
 
 Viewers send every point of a structure each time. What is new against the last time is what the annotator did; a list
 from which something is gone means starting over.
@@ -45,7 +47,7 @@ def decode_clicks(params: InferParams, shape: Index, dimension: int) -> Clicks:
     """
     include, exclude = decode_points(params.foreground, shape), decode_points(params.background, shape)
     if include == exclude:
-        include = ()  # O sends the row "background" as both
+        include = ()  # OHIF sends the row "background" as both
     box = decode_box(params.roi, shape)
     if dimension == 2:
         return _on_one_slice(include, exclude, box, params.slice, shape)
@@ -80,8 +82,8 @@ def _clamped(value: float, size: int) -> int:
 def _on_one_slice(
     include: tuple[Index, ...], exclude: tuple[Index, ...], box: Region | None, hint: float | None, shape: Index
 ) -> Clicks:
-    """What lies on the slice being worked on. `hint` is `slice`, which O doesn't send, and which S computes from
-    millimetres when there is only a box."""
+    """What lies on the slice being worked on. `hint` is `slice`, which OHIF doesn't send, and which Slicer
+    computes from millimetres when there is only a box."""
     wanted = -1 if hint is None or not isfinite(hint) else min(max(round(hint), 0), shape[0] - 1)
     points = include + exclude
     if any(point[0] == wanted for point in points):

@@ -1,4 +1,4 @@
-"""GET `/datastore/` (contract 8.1): all images and labels at a glance."""
+"""GET `/datastore/` (docs/protocols/monailabel.md, section 8.1): all images and labels at a glance."""
 
 from __future__ import annotations
 

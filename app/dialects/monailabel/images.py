@@ -1,4 +1,4 @@
-"""Images in and out of the datastore (contract 2, 7, 8.5)."""
+"""Images in and out of the datastore (docs/protocols/monailabel.md, sections 2, 7, 8.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""POST `/infer/{model}` (contract 5): clicks, boxes, strokes and points per label go in, a mask comes out."""
+"""POST `/infer/{model}`: clicks, boxes, strokes and points per label go in, a mask comes out.
+
+Protocol: docs/protocols/monailabel.md, section 5.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +108,10 @@ class Inference:
             )
 
     def _image(self, image: str, session_id: str, file: Upload | None, who: str) -> str:
-        """The case that is meant: session over file over image (contract 5.1), and nothing in `params`."""
+        """The case that is meant: session over file over image, and nothing in `params`.
+
+        Protocol: docs/protocols/monailabel.md, section 5.1.
+        """
         seconds = self._services.settings.sessions.upload_seconds
         cases = self._services.cases
         if session_id:

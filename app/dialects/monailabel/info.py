@@ -1,4 +1,4 @@
-"""GET `/info/` (contract 3): the page from which viewers build their user interface."""
+"""GET `/info/` (docs/protocols/monailabel.md, section 3): the page from which viewers build their user interface."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ TYPES: dict[ModelKind, str] = {
     "scribbles": "scribbles",
     "automatic": "segmentation",
 }
-"""`deepgrow` is the only type both viewers treat as one structure with clicks in and out of it (contract 3.1)."""
+"""`deepgrow` is the only type both viewers treat as one structure with clicks in and out of it
+(docs/protocols/monailabel.md, section 3.1)."""
 
 
 def router(services: Services) -> APIRouter:
@@ -75,7 +76,10 @@ def _model(card: ModelCard, labels: list[str]) -> dict[str, Any]:
 
 
 def _numbered(names: Iterable[str]) -> dict[str, int]:
-    """1..N without gaps: the only scheme under which the viewers agree about a mask (contract 5.4)."""
+    """1..N without gaps: the only scheme under which the viewers agree about a mask.
+
+    Protocol: docs/protocols/monailabel.md, section 5.4.
+    """
     return {name: number for number, name in enumerate(names, start=1)}
 
 

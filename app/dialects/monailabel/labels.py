@@ -1,4 +1,4 @@
-"""Labels in and out of the datastore (contract 8.2 to 8.4, 8.6)."""
+"""Labels in and out of the datastore (docs/protocols/monailabel.md, sections 8.2 to 8.4, 8.6)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def router(services: Services) -> APIRouter:
 
     @route(api, "GET", "/datastore/label")
     def download(label: str, tag: str) -> FileResponse:
-        """The newest version as a labelmap. S and P take the ending from the content-disposition (contract 8.2)."""
+        """The newest version as a labelmap. Slicer takes the ending from the content-disposition.
+
+        Protocol: docs/protocols/monailabel.md, section 8.2.
+        """
         file = services.labels.download(services.labels.newest(label, tag))
         return FileResponse(file.path, media_type="application/octet-stream", filename=file.name)
 
@@ -95,7 +98,10 @@ def _submit(
 
 def _names(label_info: object, sent: Upload) -> list[str] | None:
     """The structures by voxel value: an entry's value is its position. Slicer's `idx` is one too high as soon as a
-    segment "background" comes first (contract 8.4). A `.seg.nrrd` names its segments itself."""
+    segment "background" comes first. A `.seg.nrrd` names its segments itself.
+
+    Protocol: docs/protocols/monailabel.md, section 8.4.
+    """
     if sent.name.lower().endswith(".seg.nrrd") or not isinstance(label_info, list):
         return None
     names = [_text(entry.get("name")) for entry in label_info if isinstance(entry, dict)]

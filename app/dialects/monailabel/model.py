@@ -1,4 +1,4 @@
-"""`/model/` (contract 2): the weights a model uses, out, in, and away."""
+"""`/model/` (docs/protocols/monailabel.md, section 2): the weights a model uses, out, in, and away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two-part answer of `/infer/` (contract 5.2): parameters, then the mask file."""
+"""The two-part answer of `/infer/` (docs/protocols/monailabel.md, section 5.2): parameters, then the mask file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from fastapi import Response
 
 
 def params_and_file(params: Mapping[str, Any], name: str, content: bytes) -> Response:
-    """One whole body with its length: S and P read the raw socket and can't take chunks apart (contract 1.3).
+    """One whole body with its length: clients read the raw socket and can't take chunks apart.
+
+    Protocol: docs/protocols/monailabel.md, section 1.3.
 
     `params` has no file name, which is how they tell it from the file; `name` is what they call the file.
     """

@@ -1,4 +1,7 @@
-"""What is told about an image and a label (contract 8.1): what clients noted, and on top of it what is so."""
+"""What is told about an image and a label: what clients noted, and on top of it what is so.
+
+Protocol: docs/protocols/monailabel.md, section 8.1.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +34,11 @@ def dataset_names(case_id: str) -> dict[str, str]:
 
 
 def label_note(label: Label, noted: Mapping[str, Any]) -> dict[str, Any]:
-    """`label_info` and `label_names` are those of the stored file, by position, whatever `idx` a client wrote (8.4).
+    """`label_info` and `label_names` are those of the stored file, by position, whatever `idx` a client wrote.
 
-    `label_names` is an object because Slicer drops a label whose names are a list (contract 7).
+    `label_names` is an object because Slicer drops a label whose names are a list.
+
+    Protocol: docs/protocols/monailabel.md, sections 7 and 8.4.
     """
     given = noted.get("label_info")
     entries = given if isinstance(given, list) and len(given) == len(label.segments) else [{}] * len(label.segments)

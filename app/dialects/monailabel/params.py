@@ -1,4 +1,7 @@
-"""What `/infer/` is asked for (contract 5.1, 5.6), as the clients write it: voxel indices are `[i, j, k]` here."""
+"""What `/infer/` is asked for, as the clients write it: voxel indices are `[i, j, k]` here.
+
+Protocol: docs/protocols/monailabel.md, sections 5.1 and 5.6.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class LabelEntry(BaseModel):
 
 
 class InferParams(BaseModel):
-    """The keys of `params` that mean something here. `image`, `model` and `output` among them never do (5.1)."""
+    """The keys of `params` that mean something here. `image`, `model` and `output` among them never do."""
 
     model_config = ConfigDict(extra="ignore")
     client_id: str = ""
@@ -66,10 +69,10 @@ def points_by_label(raw: Mapping[str, Any], labels: Sequence[str]) -> dict[str, 
 
 
 def options_of(card: ModelCard, raw: Mapping[str, Any]) -> dict[str, Option]:
-    """All of a model's options: what the caller set, else the default (contract 3.2).
+    """All of a model's options: what the caller set, else the default (docs/protocols/monailabel.md, section 3.2).
 
-    S sends each option every time, O only what was changed; both come to the same here, and so to the same cached
-    answer. A choice may come as the list that `/info/` showed, an emptied text field as "", and a number as JSON likes.
+    Slicer sends each option every time, OHIF only what was changed; both come to the same here, and so to the same
+    cached answer. A choice may come as the list that `/info/` showed, an emptied text field as "", an integer as 3.0.
     """
     options: dict[str, Option] = {}
     for name, offer in card.options.items():

@@ -1,4 +1,7 @@
-"""`/proxy/dicom/` (contract 11): the DICOMweb service under the names that MONAI Label gives it."""
+"""`/proxy/dicom/`: the DICOMweb service under the names that MONAI Label gives it.
+
+Protocol: docs/protocols/monailabel.md, section 11.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ def router() -> APIRouter:
     @api.head(f"{PREFIX}/{{path:path}}", include_in_schema=False)
     @api.post(f"{PREFIX}/{{path:path}}", include_in_schema=False)
     async def alias() -> Response:
-        """What the contract calls wado, qido and stow is one service."""
+        """What MONAI Label calls wado, qido and stow is one service."""
         return _AnswerOfTheService()
 
     return api

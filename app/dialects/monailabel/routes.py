@@ -1,4 +1,7 @@
-"""Every route is served with and without the slash at its end: no client follows a redirect (contract 1.2)."""
+"""Every route is served with and without the slash at its end: no client follows a redirect.
+
+Protocol: docs/protocols/monailabel.md, section 1.2.
+"""
 
 from __future__ import annotations
 

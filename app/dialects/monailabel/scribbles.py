@@ -1,4 +1,7 @@
-"""Painted strokes (contract 5.6, `scribbles`): a labelmap of all segments, two of which are the strokes."""
+"""Painted strokes: a labelmap of all segments, two of which are the strokes.
+
+Protocol: docs/protocols/monailabel.md, section 5.6.
+"""
 
 from __future__ import annotations
 

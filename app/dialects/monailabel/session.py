@@ -1,4 +1,7 @@
-"""`/session/` (contract 6): an image that an annotator opened in the viewer, here for a while."""
+"""`/session/`: an image that an annotator opened in the viewer, here for a while.
+
+Protocol: docs/protocols/monailabel.md, section 6.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def router(services: Services) -> APIRouter:
     @route(api, "GET", "/session/{session_id}")
     def get(session_id: str, update_ts: bool = False, image: bool = False) -> Response | dict[str, Any] | None:
         """The session, or its image. An unknown one is answered with `null`: then Slicer sends the image again, while
-        it can't cope with a 404 (contract 6)."""
+        it can't cope with a 404 (docs/protocols/monailabel.md, section 6)."""
         row = _found(services, session_id)
         if row is None:
             return None

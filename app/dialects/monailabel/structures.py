@@ -24,7 +24,7 @@ from app.services.prompting.service import PromptService
 
 
 class StructureKey(NamedTuple):
-    """`label` is "" for O, which doesn't send it: there, another structure shows in the clicks of this one missing."""
+    """`label` is "" for OHIF, which doesn't send it: there, another structure shows in this one's clicks missing."""
 
     owner: str
     case_id: str

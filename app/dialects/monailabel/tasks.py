@@ -1,4 +1,4 @@
-"""Training, scoring and batch inference as tasks (contract 9)."""
+"""Training, scoring and batch inference as tasks (docs/protocols/monailabel.md, section 9)."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _add_watching(api: APIRouter, jobs: JobService, kind: JobKind, path: str) ->
         list. Jobs outlive a restart, so a viewer that polls this never meets a 404 it doesn't expect.
 
         One that waits, for scoring to end or after a restart, is told as running: at any other status Slicer stops
-        watching and shows 100 % (contract 9).
+        watching and shows 100 % (docs/protocols/monailabel.md, section 9).
         """
         if all:
             listed = [_task(jobs, job) for job in jobs.all(kind)]
@@ -117,7 +117,10 @@ def _add_watching(api: APIRouter, jobs: JobService, kind: JobKind, path: str) ->
 
 
 def _task(jobs: JobService, job: Job) -> dict[str, Any]:
-    """A job as viewers read it. `details` always has a line: Slicer looks at the last one (contract 9)."""
+    """A job as viewers read it. `details` always has a line: Slicer looks at the last one.
+
+    Protocol: docs/protocols/monailabel.md, section 9.
+    """
     task = {
         "id": job.id,
         "status": _STATUS[job.state],

@@ -1,4 +1,4 @@
-"""`/infer/wsi` (contract 5.7): whole-slide images, which this server will not do."""
+"""`/infer/wsi` (docs/protocols/monailabel.md, section 5.7): whole-slide images, which this server will not do."""
 
 from __future__ import annotations
 

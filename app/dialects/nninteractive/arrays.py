@@ -1,4 +1,6 @@
-"""Arrays on the wire (contract B.3): nnInteractive's own serialiser behind checks of our own.
+"""Arrays on the wire: nnInteractive's own serialiser behind checks of our own.
+
+Protocol: docs/protocols/nninteractive.md, section 3.
 
 The serialiser allocates what a header declares and trusts the name of a type, so both are looked at before it sees
 the bytes. Layout, little-endian: magic, version, codec, ndim, length of the type's name; the name; the sizes as int64;

@@ -1,4 +1,4 @@
-"""What the model behind this protocol takes (contract B.4)."""
+"""What the model behind this protocol takes (docs/protocols/nninteractive.md, section 4)."""
 
 from __future__ import annotations
 

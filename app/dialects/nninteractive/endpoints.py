@@ -1,4 +1,4 @@
-"""Every endpoint of the contract, B.2."""
+"""Every endpoint of docs/protocols/nninteractive.md, section 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leases (contract B.6): who may use one of the server's sessions, and for how long.
+"""Leases (docs/protocols/nninteractive.md, section 6): who may use one of the server's sessions, and for how long.
 
 Two clocks run for each. *Liveness*: any request, a heartbeat too, says that the client is there. *Idle*: only what a
 person did counts. A lease whose request is being worked on never ends.

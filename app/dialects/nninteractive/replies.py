@@ -1,4 +1,7 @@
-"""What a prediction changed, as clients read it (contract B.2): a box of their buffer, and its new voxels."""
+"""What a prediction changed, as clients read it: a box of their buffer, and its new voxels.
+
+Protocol: docs/protocols/nninteractive.md, section 2.2.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What requests say: JSON bodies, and the JSON in the header `X-Meta` beside an array (contract B.2).
+"""What requests say: JSON bodies, and the JSON in the header `X-Meta` beside an array.
+
+Protocol: docs/protocols/nninteractive.md, section 2.
 
 Everything here keeps the axis order of the image that was sent, `(k, j, i)` for 3D Slicer.
 """

@@ -1,5 +1,8 @@
-"""Errors in the protocol's terms (contract B.5): `detail` is always text, 410 is a lease, and 503 only a full house,
-because clients take every 503 for that."""
+"""Errors in the protocol's terms: `detail` is always text, 410 is a lease, and 503 only a full house, because clients
+take every 503 for that.
+
+Protocol: docs/protocols/nninteractive.md, section 5.
+"""
 
 from __future__ import annotations
 

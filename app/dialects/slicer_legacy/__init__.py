@@ -1,4 +1,6 @@
-"""SlicerNNInteractive up to 0.3.2 (contract, part A): one image and one mask per person, and no sessions.
+"""SlicerNNInteractive up to 0.3.2: one image and one mask per person, and no sessions.
+
+Protocol: docs/protocols/slicer-legacy.md.
 
 | module | holds |
 | --- | --- |

@@ -1,4 +1,4 @@
-"""The six calls."""
+"""The six calls (docs/protocols/slicer-legacy.md, section 3)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from app.services.prompting.log import Viewer
 from app.workspace import Workspace
 
 NO_IMAGE = "No image uploaded"
-"""At this very message the client sends image and segment again, and repeats what it asked."""
+"""At this very message the client sends image and segment again, and repeats what it asked
+(docs/protocols/slicer-legacy.md, section 5)."""
 
 _JSON_BYTES = 64 * 1024
 

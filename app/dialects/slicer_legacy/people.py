@@ -1,5 +1,7 @@
-"""Who is segmenting (contract, part A). This protocol has no session and no name, so a person is known by the path they
-use (`/u/<name>/`), or on the bare path by their address.
+"""Who is segmenting. This protocol has no session and no name, so a person is known by the path they use
+(`/u/<name>/`), or on the bare path by their address.
+
+Protocol: docs/protocols/slicer-legacy.md, section 2.
 
 Two people behind one address would paint into one another's mask without knowing. The bare path therefore belongs to
 one address at a time, and whoever comes second is told about names.

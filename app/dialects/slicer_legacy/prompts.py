@@ -1,4 +1,7 @@
-"""Requests become prompts. Arrays and coordinates are `(k, j, i)` on this wire already (contract, part A)."""
+"""Requests become prompts. Arrays and coordinates are `(k, j, i)` on this wire already.
+
+Protocol: docs/protocols/slicer-legacy.md, section 2.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Which requests are this protocol's, and how it is told of errors.
 
-Four paths are also nnInteractive's (contract, top). Its requests carry a lease, or an array; ours are forms, or JSON
-with keys of their own.
+Four paths are also nnInteractive's (docs/protocols/slicer-legacy.md, section 1). Its requests carry a lease, or an
+array; ours are forms, or JSON with keys of their own.
 """
 
 from __future__ import annotations

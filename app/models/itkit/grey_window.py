@@ -27,7 +27,7 @@ class GreyWindow:
             raise BadOption(f"a window needs a level and a width above 0, not {self.level:g} and {self.width:g}")
 
     def scaled(self, voxels: NDArray[np.generic]) -> NDArray[np.float32]:
-        """`voxels` clipped to the window and brought to 0..1 (ITKIT contract, section 4)."""
+        """`voxels` clipped to the window and brought to 0..1 (docs/protocols/itkit.md, section 4)."""
         low = self.level - self.width / 2
         clipped = np.clip(voxels.astype(np.float32), low, self.level + self.width / 2)
         clipped -= low

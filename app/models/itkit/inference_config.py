@@ -1,4 +1,4 @@
-"""ITKIT's `inference_config`: how large the windows are and how far apart (contract itkit, section 4).
+"""ITKIT's `inference_config`: how large the windows are and how far apart (docs/protocols/itkit.md, section 4).
 
 Of its other keys, those that name devices and batch sizes say nothing about the result; the server knows its devices.
 """

@@ -110,7 +110,7 @@ class Network:
             self.model.to(self.device)
 
     def _tiling(self, shape: tuple[int, ...]) -> Tiling:
-        """Without a patch size, one window is the whole image (contract itkit, section 4)."""
+        """Without a patch size, one window is the whole image (docs/protocols/itkit.md, section 4)."""
         whole: Index = (shape[0], shape[1], shape[2])
         if self.config.patch is None:
             return Tiling(whole, whole, self.classes)

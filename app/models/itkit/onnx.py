@@ -1,4 +1,6 @@
-"""An ONNX file as a segmentation model, run by onnxruntime as ITKIT's server does (contract itkit, sections 4 and 5).
+"""An ONNX file as a segmentation model, run by onnxruntime as ITKIT's server does.
+
+Protocol: docs/protocols/itkit.md, sections 4 and 5.
 
 The file says nearly everything itself: its fixed input size is the window, its output's channels are the classes, and
 its metadata may hold `inference_config` (JSON), `window_level` and `window_width` (decimal text).

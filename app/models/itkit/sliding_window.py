@@ -1,6 +1,7 @@
 """A sliding window whose overlapping answers are averaged with equal weights, as ITKIT does it.
 
-ITKIT's averages are sums in float16, divided by the number of windows that hit a voxel (contract itkit, section 4).
+ITKIT's averages are sums in float16, divided by the number of windows that hit a voxel
+(docs/protocols/itkit.md, section 4).
 The same additions in the same order are made here, so that labels are the same to the voxel, but only for as many
 slices as one window is deep: slices that no later window reaches are decided at once and make room. Float16 is torch's
 work, which takes a tenth of numpy's time for the same values. Numpy and torch alone, for the worker process of MMEngine

@@ -36,11 +36,11 @@ class Site:
     work: Path
 
     def load(self, model: str, **more: Any) -> Any:
-        """G2."""
+        """Load with the singular API."""
         return self.client.post("/api/model", json={"backend_type": "onnx", "model_path": model, **more})
 
     def load_named(self, name: str, model: str, **more: Any) -> Any:
-        """G1."""
+        """Load with the plural API."""
         asked = {"name": name, "backend_type": "onnx", "model_path": model, **more}
         return self.client.post("/api/models", json=asked)
 

@@ -1,4 +1,4 @@
-"""Every row of the table of errors (contract itkit, section 3), and that all are JSON with the key `error`."""
+"""Every row of the table of errors (docs/protocols/itkit.md, section 3), and that all are JSON with the key `error`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each generation's plugin does in a session (contract itkit, sections 1, 2 and 8)."""
+"""What each generation's plugin does in a session (docs/protocols/itkit.md, sections 1 and 2)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_g2_loads_segments_and_unloads(site: Site):
 
 
 def test_g2_takes_the_lpi_grid_when_asked(site: Site):
-    """As the peer answers: third axis flipped, origin (5, 6, 64) (contract, section 2)."""
+    """As the peer answers: third axis flipped, origin (5, 6, 64) (docs/protocols/itkit.md, section 2.5)."""
     site.load("spleen.onnx")
     source = image()
     found = site.labels(source, window_level="50", window_width="350", grid="lpi")
@@ -76,7 +76,7 @@ def test_g2_takes_the_lpi_grid_when_asked(site: Site):
         files={"image": ("a.nii.gz", packed(source, site.work))},
         data={"model_name": "bands", "grid": "lpi"},
     )
-    assert own.status_code == 200  # G1 knows no grid, and gives the image's own
+    assert own.status_code == 200  # the plural API knows no grid, and gives the image's own
 
 
 def test_g2_finds_the_window_in_the_form_then_in_the_file(site: Site):

@@ -1,4 +1,7 @@
-"""Labels land where the image's voxels are, on oblique, reversed, anisotropic grids (contract itkit, section 9)."""
+"""Labels land where the image's voxels are, on oblique, reversed, anisotropic grids.
+
+Protocol: docs/protocols/itkit.md, section 2.5.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several people at once: no crash, and nobody gets another's result (contract itkit, section 9)."""
+"""Several people at once: no crash, and nobody gets another's result."""
 
 from __future__ import annotations
 

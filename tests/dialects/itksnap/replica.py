@@ -1,4 +1,6 @@
-"""ITK-SNAP's requests, as its two generations of client make them over libcurl (contract 1, 2, 3).
+"""ITK-SNAP's requests, as its two generations of client make them over libcurl.
+
+Protocol: docs/protocols/itksnap.md, sections 1 to 3.
 
 One connection, one request at a time, no Accept-Encoding, no user agent, no cookies; the multipart layout is libcurl's.
 Like the real one it takes anything with status 200 for a success, never asks for a new session after an error, and
@@ -179,7 +181,7 @@ class ItkSnap:
         return self._mask(self.wire.post_voxels(path, packed(drawn), image.metadata()), image)
 
     def _prepare(self, image: Image, label: int) -> None:
-        """Steps 3 to 5 of the contract's section 3."""
+        """Steps 3 to 5 of docs/protocols/itksnap.md, section 3."""
         if not self.session:
             path = "/start_session" if self.generation == 1 else f"/v2/start_session/{self.model}"
             self.session = self._good(self.wire.get(path)).json()["session_id"]

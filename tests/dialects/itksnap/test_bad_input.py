@@ -1,4 +1,7 @@
-"""Whatever is wrong is answered with a status other than 200 and one plain sentence, and harms nobody (contract 5)."""
+"""Whatever is wrong is answered with a status other than 200 and one plain sentence, and harms nobody.
+
+Protocol: docs/protocols/itksnap.md, section 5.
+"""
 
 from __future__ import annotations
 

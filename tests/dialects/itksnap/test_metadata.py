@@ -18,7 +18,7 @@ MOST = 10**6
 
 
 def told(**changes: Any) -> dict[str, Any]:
-    """The metadata of the contract's example (section 4)."""
+    """The metadata of the example in docs/protocols/itksnap.md, section 4."""
     values = {
         "components_per_pixel": 1,
         "component_type": "float32",
@@ -34,7 +34,7 @@ def read(**changes: Any) -> Grid:
     return read_metadata(json.dumps(told(**changes), indent=3), MOST)
 
 
-def test_the_contracts_example() -> None:
+def test_the_protocols_example() -> None:
     grid = read()
     assert (grid.shape, grid.bytes, grid.placed) == ((2, 3, 4), 96, True)
     assert grid.geometry.origin == (-10.0, 4.5, 33.0)

@@ -1,4 +1,4 @@
-"""What a person does in ITK-SNAP, with both generations of its client (contract 2, 3, 8)."""
+"""What a person does in ITK-SNAP, with both generations of its client (docs/protocols/itksnap.md, sections 2 and 3)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TestBeforeAnything:
 @BOTH
 class TestAnHour:
     def test_the_clicked_voxel_is_number_x_plus_nx_times_y_plus_ny_z(self, site: Site, generation: Generation) -> None:
-        """Contract 8.3; the model marks a cube, the voxel in its middle is what was clicked."""
+        """The model marks a cube, the voxel in its middle was clicked (docs/protocols/itksnap.md, section 2.5)."""
         x, y, z = 10, 3, 1
         mask = site.snap(generation).click(image(), (x, y, z))
         assert mask.ravel()[x + 13 * (y + 9 * z)] == 1
@@ -127,7 +127,7 @@ class TestAnHour:
         assert not problems
 
     def test_the_server_chosen_again_tells_how_to_send_the_image(self, site: Site, generation: Generation) -> None:
-        """Contract 3: the session is forgotten, and the client believes that its image is there."""
+        """The session is forgotten; the client takes its image for sent (docs/protocols/itksnap.md, section 3)."""
         snap, open_image = site.snap(generation), image()
         snap.click(open_image, (2, 2, 2))
         snap.choose_server_again()
@@ -184,7 +184,7 @@ def test_a_displayed_slice(site: Site) -> None:
 
 
 def test_a_label_made_of_it_lies_where_the_image_said(site: Site) -> None:
-    """Contract 2.3: ITK's terms, LPS. The real server throws them away."""
+    """ITK's terms, LPS. The real server throws them away (docs/protocols/itksnap.md, section 2.3)."""
     snap, sent = site.snap(), Image(image().voxels, (0.5, 0.75, 3.0), (11.0, -7.0, 400.0), (0, 1, 0, 1, 0, 0, 0, 0, -1))
     snap.click(sent, (2, 2, 2))
     record = site.services.prompting.record(site.services.prompting.newest(f"itksnap:{snap.session}"))

@@ -1,4 +1,4 @@
-"""`/datastore/` (contract 8) and `/session/` (6)."""
+"""`/datastore/` and `/session/` (docs/protocols/monailabel.md, sections 6 and 8)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ def note(site: Site, case_id: str, tag: str = "final") -> dict[str, Any]:
 class TestLabels:
     @pytest.mark.parametrize("case", [0, 1, 2])
     def test_segments_are_named_by_position(self, fresh: Site, tmp_path, case):
-        """`background` first in Slicer's scene makes every `idx` one too high (contract 8.4)."""
+        """`background` first in Slicer's scene makes every `idx` one too high.
+
+        Protocol: docs/protocols/monailabel.md, section 8.4.
+        """
         case_id = list(fresh.truth)[case]
         content = nifti(painted(), fresh.truth[case_id].geometry, tmp_path)
         answer = submit(

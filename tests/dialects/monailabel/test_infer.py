@@ -1,4 +1,4 @@
-"""`/infer/`: contract sections 5 and 12.2 to 12.5."""
+"""`/infer/` (docs/protocols/monailabel.md, section 5)."""
 
 from __future__ import annotations
 
@@ -286,7 +286,7 @@ def test_a_file_that_comes_along_is_segmented_instead_of_the_image(site: Site, t
 
 
 def test_info_answers_while_something_is_computed(site: Site):
-    """Contract 12.10: within 100 ms during inference."""
+    """At once during inference (docs/protocols/monailabel.md, sections 1.9 and 3.3)."""
     enough = threading.Event()
     busy = threading.Thread(target=site.services.device.run, args=(lambda: enough.wait(30), Priority.PROMPT, "bo"))
     waiting = threading.Thread(target=site.mask, args=("clicks", site.series), kwargs={"foreground": [[1, 1, 1]]})

@@ -1,4 +1,4 @@
-"""`/info/` by the rules of contract 3.1, and `/activelearning/` by those of 7."""
+"""`/info/` and `/activelearning/` (docs/protocols/monailabel.md, sections 3.1 and 7)."""
 
 from __future__ import annotations
 

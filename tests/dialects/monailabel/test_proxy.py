@@ -1,4 +1,4 @@
-"""The DICOMweb proxy (contract 11), in front of an archive that says what it was asked."""
+"""The DICOMweb proxy (docs/protocols/monailabel.md, section 11), in front of an archive that says what it was asked."""
 
 from __future__ import annotations
 

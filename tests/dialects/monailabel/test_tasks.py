@@ -1,4 +1,4 @@
-"""Tasks (contract 9), with the job runner stopped: each test says itself how far a job is."""
+"""Tasks (docs/protocols/monailabel.md, section 9), with the job runner stopped: each test says how far a job is."""
 
 from __future__ import annotations
 

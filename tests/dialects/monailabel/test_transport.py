@@ -1,4 +1,4 @@
-"""The transport rules of contract 1, and the routes that are only there to be polite."""
+"""The transport rules of docs/protocols/monailabel.md, section 1, and the routes that are only there to be polite."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_unknown_query_keys_are_ignored(site: Site, token):
 
 
 def test_a_get_that_claims_a_body_is_answered(site: Site):
-    """S and P keep the content headers of their last POST (contract 1.6)."""
+    """The Python client keeps the content headers of its last POST (docs/protocols/monailabel.md, section 1.6)."""
     headers = {"content-type": "multipart/form-data; boundary=x", "content-length": "5000"}
     assert site.client.get("/info/", headers=headers).status_code == 200
 

@@ -63,7 +63,7 @@ def test_an_array_of_several_chunks(monkeypatch):
 
 
 def declaring(name: str, shape: tuple[int, ...], *chunks: tuple[int, int, bytes], version=1, codec=1) -> bytes:
-    """A packed array, byte by byte as the contract has it."""
+    """A packed array, byte by byte as docs/protocols/nninteractive.md, section 3, has it."""
     start = struct.pack("<4sBBBB", b"NNIA", version, codec, len(shape), len(name)) + name.encode()
     rest = b"".join(struct.pack("<QQ", before, after) + frame for before, after, frame in chunks)
     return start + struct.pack(f"<{len(shape)}q", *shape) + struct.pack("<I", len(chunks)) + rest
@@ -73,7 +73,7 @@ FRAME = blosc2.compress2(bytes(range(60)), typesize=1)
 BOMB = blosc2.compress2(bytes(2**26), typesize=1)
 
 
-def test_the_layout_of_the_contract():
+def test_the_layout_of_the_protocol():
     got = read(declaring("uint8", (3, 4, 5), (60, len(FRAME), FRAME)))
     np.testing.assert_array_equal(got, np.arange(60, dtype=np.uint8).reshape(3, 4, 5))
 

@@ -86,7 +86,7 @@ def test_boxes_are_half_open_and_clipped(site, box, low, high):
     assert seated.buffer.sum() == np.prod(np.subtract(high, low))
 
 
-def test_the_answer_of_the_contract(site):
+def test_the_answer_of_the_protocol(site):
     seated = site.opened(dtype="int32")
     answer = seated.point([2, 4, 6])
     assert answer.headers["content-type"] == "application/octet-stream"

@@ -108,7 +108,7 @@ def cube(shape: tuple[int, ...], at: tuple[int, ...]) -> np.ndarray:
     return mask
 
 
-def test_the_example_of_the_contract(site):
+def test_the_example_of_the_protocol(site):
     ana = site.person()
     assert ana.upload(image()).json() == {"status": "ok"}
     assert ana.segment(np.zeros(SHAPE, np.uint8)).json() == {"status": "ok"}

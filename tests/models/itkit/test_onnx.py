@@ -35,8 +35,8 @@ def noise(shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:
 
 
 def by_hand(image: np.ndarray, model: onnx.ModelProto, patch: tuple[int, ...], stride: tuple[int, ...]) -> np.ndarray:
-    """The contract's algorithm (section 4) as slowly as it reads, with torch's convolution: logits of all windows are
-    summed over the whole volume in float16, divided by the hits, and cropped."""
+    """The algorithm of docs/protocols/itkit.md, section 4, as slowly as it reads, with torch's convolution:
+    logits of all windows are summed over the whole volume in float16, divided by the hits, and cropped."""
     weights, bias = (torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in model.graph.initializer)
     pads = [(max(0, p - n) // 2, max(0, p - n) - max(0, p - n) // 2) for n, p in zip(image.shape, patch, strict=True)]
     padded = np.pad(image, pads, mode="edge")
@@ -77,7 +77,7 @@ def assert_same_but_for_ties(labels: np.ndarray, logits: np.ndarray) -> None:
         ((20, 14, 22), (1, 1, 1)),  # every voxel in up to 45 windows
     ],
 )
-def test_labels_are_those_of_the_contracts_algorithm(shape: tuple[int, int, int], stride: tuple[int, int, int] | None):
+def test_labels_are_those_of_the_protocols_algorithm(shape: tuple[int, int, int], stride: tuple[int, int, int] | None):
     model, image = blurry(), noise(shape)
     labels = opened(model, InferenceConfig(stride=stride)).label(image, None)
     assert labels.dtype == np.uint8
