@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter
 
 from app.catalog import Catalog
-from app.catalog.versions import ModelVersion
+from app.core.model import ModelVersion
 from app.models.trained.networks import build_network
 from app.models.trained.spec import write_version
 from app.workspace import Workspace

@@ -4,38 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from itertools import repeat
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
 from app.catalog.database import Database
 from app.catalog.schema import OPEN, case, label, note
 from app.core.archive import Listing
-from app.core.case import Case
+from app.core.case import Case, CaseRow, Origin
 from app.core.pool import Candidate
 from app.errors import UnknownCase
 
-Origin = Literal["archive", "upload"]
-
 _FIELDS = [c for c in case.c if c.name in Case.__dataclass_fields__]
-
-
-@dataclass(frozen=True)
-class CaseRow:
-    """A case with what this server keeps about it."""
-
-    case: Case
-    origin: Origin
-    problem: str
-    first_seen: float
-    served_by: Mapping[str, Mapping[str, Any]]
-    info: Mapping[str, Any]
-    completed: bool
-    offered: bool
-    expires: float | None
 
 
 class Cases:

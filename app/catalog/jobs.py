@@ -11,46 +11,17 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from app.catalog.database import Database
 from app.catalog.schema import job, job_event
+from app.core.job import Job, JobKind, JobState
 from app.errors import AlreadyRunning, UnknownJob
-
-JobKind = Literal["train", "score", "segment"]
-JobState = Literal["queued", "running", "done", "failed", "stopped"]
 
 MAX_ATTEMPTS = 5
 """A job whose process dies this often fails for good: something about it kills processes."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """`progress` goes from 0 to 1. Times are seconds since the epoch; `name` is the model or scorer it is about."""
-
-    id: str
-    kind: JobKind
-    name: str
-    state: JobState
-    request: Mapping[str, Any]
-    priority: int
-    progress: float
-    attempt: int
-    pid: int | None
-    pid_started: float | None
-    stop_requested: bool
-    created: float
-    started: float | None
-    ended: float | None
-    result: Mapping[str, Any]
-    error: str
-
-    @property
-    def open(self) -> bool:
-        return self.state in ("queued", "running")
 
 
 class Jobs:

@@ -14,7 +14,7 @@ from app.catalog.audit import Audit
 from app.catalog.cases import refresh_completed
 from app.catalog.database import Database
 from app.catalog.schema import label, outbox
-from app.core.label import FINAL, Label
+from app.core.label import FINAL, Contribution, Label
 from app.core.mask import Code, Segment
 from app.errors import Conflict, UnknownLabel
 
@@ -45,15 +45,6 @@ class StoredFile:
     path: str
     sha256: str
     sop_instance_uid: str
-
-
-@dataclass(frozen=True)
-class Submission:
-    """That someone submitted a version, and when, in seconds since the epoch."""
-
-    case_id: str
-    author: str
-    created: float
 
 
 class Labels:
@@ -127,12 +118,12 @@ class Labels:
         with self._database.read() as connection:
             return [_label(row) for row in connection.execute(sa.select(label).order_by(label.c.id))]
 
-    def submissions(self, tag: str) -> list[Submission]:
+    def submissions(self, tag: str) -> list[Contribution]:
         """Who submitted which case under a tag, and when: every version that counts, oldest first."""
         columns = (label.c.case_id, label.c.author, label.c.created)
         query = sa.select(*columns).where(label.c.tag == tag, label.c.deleted.is_(False)).order_by(label.c.id)
         with self._database.read() as connection:
-            return [Submission(*row) for row in connection.execute(query)]
+            return [Contribution(*row) for row in connection.execute(query)]
 
     def newest_first(self, since: float = 0.0, author: str = "", limit: int = 1000) -> list[Label]:
         """Versions made since a time (seconds since the epoch), by one author or by anyone (""); no tombstones."""

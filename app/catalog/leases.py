@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from app.catalog.cases import mark_served
 from app.catalog.database import Database
 from app.catalog.schema import case, lease
+from app.core.case import Lease
 from app.core.pool import Pick
-
-
-@dataclass(frozen=True)
-class Lease:
-    """`expires` is in seconds since the epoch; `reason` is why the case was picked."""
-
-    case_id: str
-    holder: str
-    strategy: str
-    reason: str
-    expires: float
 
 
 class Leases:

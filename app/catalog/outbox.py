@@ -9,42 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
 from app.catalog.database import Database
 from app.catalog.schema import label, outbox
+from app.core.label import DeliveryState, OutboxState, Waiting
 from app.errors import Conflict, UnknownLabel
-
-DeliveryState = Literal["waiting", "delivered", "refused"]
-
-
-@dataclass(frozen=True)
-class OutboxState:
-    """`oldest` is how many seconds the longest waiting label has waited since it should first have gone."""
-
-    waiting: int
-    delivered: int
-    refused: int
-    oldest: float
-    error: str
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A label that the archive doesn't have yet. `error` is why the last of `attempts` tries failed, "" before the
-    first; `advice` is what a person can do, "" while waiting may help. `next_try`, and `created`, when it was made, are
-    in seconds since the epoch; one that is refused has no next try."""
-
-    label_id: int
-    state: DeliveryState
-    attempts: int
-    error: str
-    advice: str
-    next_try: float
-    created: float
 
 
 class Outbox:

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from app.catalog.database import Database
 from app.catalog.schema import score
+from app.core.case import CaseScore
 from app.core.pool import Score
-
-
-@dataclass(frozen=True)
-class CaseScore:
-    """A score with what the scorer noted. `created` is in seconds since the epoch."""
-
-    scorer: str
-    model_version: str
-    value: float
-    detail: Mapping[str, Any]
-    created: float
 
 
 class Scores:

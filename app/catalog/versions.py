@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
 from app.catalog.audit import Audit
 from app.catalog.database import Database
 from app.catalog.schema import model_version, served
+from app.core.model import ModelVersion
 from app.errors import Conflict, UnknownModel
-
-VersionState = Literal["published", "rejected"]
-
-
-@dataclass(frozen=True)
-class ModelVersion:
-    """`folder` is relative to the model store and holds `model.json` and the weights; `label_ids` are what it was
-    trained on; `reason` is what the gate said."""
-
-    id: str
-    model: str
-    number: int
-    parent: str
-    folder: str
-    sha256: str
-    state: VersionState
-    reason: str
-    metrics: Mapping[str, Any]
-    label_ids: Sequence[int]
-    licence: str
-    job_id: str
-    created: float
 
 
 class Versions:

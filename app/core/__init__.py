@@ -5,10 +5,11 @@
 | `volume` | `Geometry`, `Volume` |
 | `prompt` | `Region`, `Point`, `Box`, `Scribble`, `Lasso`, `InitialMask` |
 | `mask` | `Segment`, `Mask` |
-| `case` | `Case` |
-| `label` | `Label` |
+| `case` | `Case`, and what is kept about one: `CaseRow`, `CaseScore`, `Lease` |
+| `label` | `Label`, and how far it is on its way to the archive: `Waiting`, `OutboxState` |
 | `pool` | `Pool`, `Candidate`, `Pick`, the `Strategy` contract |
-| `model` | `ModelCard`, the `InteractiveModel` and `AutomaticModel` contracts |
+| `job` | `Job` |
+| `model` | `ModelCard`, `ModelVersion`, the `InteractiveModel` and `AutomaticModel` contracts |
 | `training` | `ModelSpec`, `TrainingRun`, `Epoch`, the `Trainer` contract |
 | `archive` | the `Archive` contract, `Delivery`, `Receipt` |
 | `progress` | how long work reports and is cancelled |

@@ -1,9 +1,10 @@
-"""One image offered for labelling."""
+"""One image offered for labelling, and what this server keeps about it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 CaseKind = Literal["series", "file"]
 """`series`: a DICOM series; `file`: one NIfTI, NRRD or MetaImage file."""
@@ -39,3 +40,44 @@ class Case:
     def patient_key(self) -> str:
         """Who this is of, for splits by patient: PatientID, else the study, else the case itself."""
         return self.patient_id or self.study_uid or self.id
+
+
+Origin = Literal["archive", "upload"]
+"""Where a case comes from: the archive, or a client that sent it."""
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """A case with what this server keeps about it."""
+
+    case: Case
+    origin: Origin
+    problem: str
+    first_seen: float
+    served_by: Mapping[str, Mapping[str, Any]]
+    info: Mapping[str, Any]
+    completed: bool
+    offered: bool
+    expires: float | None
+
+
+@dataclass(frozen=True)
+class CaseScore:
+    """A score with what the scorer noted. `created` is in seconds since the epoch."""
+
+    scorer: str
+    model_version: str
+    value: float
+    detail: Mapping[str, Any]
+    created: float
+
+
+@dataclass(frozen=True)
+class Lease:
+    """`expires` is in seconds since the epoch; `reason` is why the case was picked."""
+
+    case_id: str
+    holder: str
+    strategy: str
+    reason: str
+    expires: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from app.core.mask import Segment
 
@@ -40,3 +41,42 @@ class Label:
     comment: str
     created: datetime
     deleted: bool = False
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """That someone submitted a version, and when, in seconds since the epoch."""
+
+    case_id: str
+    author: str
+    created: float
+
+
+DeliveryState = Literal["waiting", "delivered", "refused"]
+"""How far a label is on its way to the archive."""
+
+
+@dataclass(frozen=True)
+class OutboxState:
+    """`oldest` is how many seconds the longest waiting label has waited since it should first have gone."""
+
+    waiting: int
+    delivered: int
+    refused: int
+    oldest: float
+    error: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A label that the archive doesn't have yet. `error` is why the last of `attempts` tries failed, "" before the
+    first; `advice` is what a person can do, "" while waiting may help. `next_try`, and `created`, when it was made, are
+    in seconds since the epoch; one that is refused has no next try."""
+
+    label_id: int
+    state: DeliveryState
+    attempts: int
+    error: str
+    advice: str
+    next_try: float
+    created: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -139,3 +139,26 @@ class ProbabilisticModel(AutomaticModel, Protocol):
 
     def snapshots(self) -> list[ProbabilisticModel]:
         """The same network with earlier weights of the same training run, newest first, for epistemic scores."""
+
+
+VersionState = Literal["published", "rejected"]
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """`folder` is relative to the model store and holds `model.json` and the weights; `label_ids` are what it was
+    trained on; `reason` is what the gate said."""
+
+    id: str
+    model: str
+    number: int
+    parent: str
+    folder: str
+    sha256: str
+    state: VersionState
+    reason: str
+    metrics: Mapping[str, Any]
+    label_ids: Sequence[int]
+    licence: str
+    job_id: str
+    created: float

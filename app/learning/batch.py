@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from app.catalog.cases import CaseRow
-from app.catalog.jobs import Job
 from app.catalog.labels import NewLabel
+from app.core.case import CaseRow
+from app.core.job import Job
 from app.core.label import FINAL, ORIGINAL
 from app.core.mask import Mask
 from app.core.model import AutomaticModel

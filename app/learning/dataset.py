@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.catalog.cases import CaseRow
+from app.core.case import CaseRow
 from app.core.label import FINAL, Label
 from app.core.mask import Mask
 from app.core.training import ModelSpec, Sample

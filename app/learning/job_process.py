@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from app.catalog.jobs import Job, JobKind, Jobs
+from app.catalog.jobs import Jobs
 from app.core.archive import Archive
+from app.core.job import Job, JobKind
 from app.errors import Cancelled, SegloopError
 from app.learning.control import Control
 from app.project.project import Project

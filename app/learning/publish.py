@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.catalog.jobs import Job
-from app.catalog.versions import ModelVersion
+from app.core.job import Job
+from app.core.model import ModelVersion
 from app.durable import flush, write_durably
 from app.learning.gate import Verdict
 from app.models.trained.spec import Version

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
-from app.catalog.jobs import Job, Jobs
+from app.catalog.jobs import Jobs
+from app.core.job import Job
 from app.errors import CONFIGURATION_EXIT_CODE
 from app.learning.processes import alive, signal_group, started
 

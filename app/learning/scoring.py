@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, cast
 
-from app.catalog.cases import CaseRow
-from app.catalog.jobs import Job
+from app.core.case import CaseRow
+from app.core.job import Job
 from app.core.model import ProbabilisticModel
 from app.core.pool import Candidate, Score
 from app.core.volume import Volume

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from app.catalog.jobs import Job
-from app.catalog.versions import ModelVersion
+from app.core.job import Job
+from app.core.model import ModelVersion
 from app.core.training import Trainer, TrainingRun
 from app.durable import write_durably
 from app.errors import BadInput, ConfigurationError

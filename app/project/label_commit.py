@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.catalog.cases import CaseRow
 from app.catalog.labels import NewLabel
+from app.core.case import CaseRow
 from app.core.label import FINAL, Label
 from app.core.mask import Mask
 from app.core.progress import unheard

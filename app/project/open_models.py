@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from app.catalog.versions import ModelVersion
-from app.core.model import AutomaticModel, InteractiveModel
+from app.core.model import AutomaticModel, InteractiveModel, ModelVersion
 from app.errors import BadFile, ConfigurationError, UnknownModel
 from app.models.device import Device
 from app.models.library import ModelOptions, build_model

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.catalog.cases import CaseRow
-from app.catalog.scores import CaseScore
+from app.core.case import CaseRow, CaseScore
 from app.core.progress import unheard
 from app.core.volume import Volume
 from app.dicom.source_slices import SourceSlice, source_slices

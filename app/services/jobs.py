@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-from app.catalog.jobs import Job, JobKind
+from app.core.job import Job, JobKind
 from app.core.model import Option
 from app.errors import AlreadyRunning, BadOption, UnknownModel
 from app.learning.runner import JobRunner

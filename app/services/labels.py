@@ -11,8 +11,7 @@ from typing import Any
 
 from app.archives.label_store import derived_uid
 from app.catalog.labels import NewLabel
-from app.catalog.outbox import OutboxState, Waiting
-from app.core.label import FINAL, Label
+from app.core.label import FINAL, Label, OutboxState, Waiting
 from app.core.mask import Mask
 from app.core.progress import unheard
 from app.dicom.parsing import parse

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Protocol, cast
 from weakref import WeakValueDictionary
 
-from app.catalog.versions import ModelVersion
 from app.core.mask import Algorithm, Mask
-from app.core.model import AutomaticModel, InteractiveModel, ModelCard, Option
+from app.core.model import AutomaticModel, InteractiveModel, ModelCard, ModelVersion, Option
 from app.core.progress import Progress
 from app.core.prompt import Prompt
 from app.core.volume import Index, Volume

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from app.catalog.cases import CaseRow
-from app.catalog.leases import Lease
 from app.catalog.scores import Scores
+from app.core.case import CaseRow, Lease
 from app.core.pool import Pick, Pool, Score, Strategy
 from app.errors import BadInput, BadOption, UnknownStrategy
 from app.project.plugins import Plugin

@@ -16,9 +16,9 @@ import uvicorn
 
 from app.archives.memory import MemoryArchive
 from app.catalog.schema import label
-from app.catalog.versions import ModelVersion
 from app.core.label import FINAL
 from app.core.mask import Mask
+from app.core.model import ModelVersion
 from app.core.prompt import Point
 from app.errors import UnusableSeries
 from app.main import create_app

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.catalog import Catalog
-from app.catalog.versions import ModelVersion
+from app.core.model import ModelVersion
 from app.errors import Conflict, UnknownModel
 
 ONE = ModelVersion(

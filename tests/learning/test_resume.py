@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.catalog.jobs import Job
+from app.core.job import Job
 from app.learning.control import Control
 from app.learning.runner import JobRunner, Patience
 from app.learning.split import is_validation

@@ -14,7 +14,8 @@ from signal import SIGKILL
 import pytest
 
 from app.catalog.database import Database
-from app.catalog.jobs import MAX_ATTEMPTS, Job, Jobs
+from app.catalog.jobs import MAX_ATTEMPTS, Jobs
+from app.core.job import Job
 from app.learning import processes
 from app.learning.runner import JobRunner, Patience, log_tail
 

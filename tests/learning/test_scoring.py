@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.catalog.jobs import Job
+from app.core.job import Job
 from app.core.label import FINAL, ORIGINAL
 from app.core.pool import Candidate, Score
 from app.errors import BadOption, Cancelled, ModelNotTrained, NotSupported

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.catalog.jobs import Job
+from app.core.job import Job
 from app.errors import BadInput, Cancelled, ConfigurationError
 from app.learning.control import Control
 from app.learning.dataset import labelled_cases, learnable, training_label

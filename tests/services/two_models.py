@@ -8,8 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from app.catalog.versions import ModelVersion
-from app.core.model import Option
+from app.core.model import ModelVersion, Option
 from app.core.prompt import Point, Prompt, Region, Scribble
 from app.services import Services
 from app.services.prompting.service import Viewer

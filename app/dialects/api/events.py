@@ -20,8 +20,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from app.catalog.jobs import Job
-from app.catalog.outbox import DeliveryState, Waiting
+from app.core.job import Job
+from app.core.label import DeliveryState, Waiting
 from app.dialects.api.jobs import shape_of
 from app.dialects.api.labels import shapes_of
 from app.dialects.api.responses import EventStream, text

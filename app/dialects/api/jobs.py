@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse
 
-from app.catalog.jobs import Job, JobKind
+from app.core.job import Job, JobKind
 from app.dialects.api.people import Asking
 from app.dialects.api.responses import text
 from app.dialects.api.shapes.jobs import JobRequest, JobShape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.catalog.versions import ModelVersion
+from app.core.model import ModelVersion
 from app.dialects.api.people import Asking
 from app.dialects.api.shapes.server import ServeRequest, VersionShape
 from app.errors import UnknownModel

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.catalog.cases import CaseRow
+from app.core.case import CaseRow
 from app.core.label import Label
 from app.workspace import safe_name
 

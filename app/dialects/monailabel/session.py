@@ -13,7 +13,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
-from app.catalog.cases import CaseRow
+from app.core.case import CaseRow
 from app.dialects.forms import received
 from app.dialects.monailabel.caller import caller
 from app.dialects.monailabel.routes import route

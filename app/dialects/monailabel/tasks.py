@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, HTTPException, Request
 
-from app.catalog.jobs import Job, JobKind
+from app.core.job import Job, JobKind
 from app.dialects.monailabel.caller import caller
 from app.dialects.monailabel.routes import route
 from app.errors import AlreadyRunning

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.catalog.cases import CaseRow
+from app.core.case import CaseRow
 from app.core.fingerprint import fingerprint
 from app.core.orientation import Orientation, orientation_between
 from app.core.volume import Volume

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 
-from app.catalog.cases import CaseRow
-from app.catalog.outbox import Waiting
-from app.core.label import Label
+from app.core.case import CaseRow
+from app.core.label import Label, Waiting
 from app.web.dashboard.case_name import CaseName, name_of
 
 SHOWN = 10

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 
-from app.catalog.outbox import Waiting
-from app.core.label import FINAL
+from app.core.label import FINAL, Waiting
 from app.services import Services
 from app.web.dashboard import delivery, jobs, prompt_sessions, queue, recent_labels
 from app.web.dashboard.attention import Notice, attention

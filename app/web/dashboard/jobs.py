@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from app.catalog.jobs import Job
+from app.core.job import Job
 
 SHOWN = 12
 

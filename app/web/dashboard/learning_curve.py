@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from app.catalog.versions import ModelVersion
+from app.core.model import ModelVersion
 
 
 @dataclass(frozen=True)

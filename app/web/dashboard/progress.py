@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
-from app.catalog.labels import Submission
+from app.core.label import Contribution
 
 DAYS = 30
 """Days shown, up to today."""
@@ -77,7 +77,7 @@ def zone_named(name: str) -> tzinfo:
         return UTC
 
 
-def progress(submissions: Sequence[Submission], total: int, completed: int, zone: tzinfo, now: datetime) -> Progress:
+def progress(submissions: Sequence[Contribution], total: int, completed: int, zone: tzinfo, now: datetime) -> Progress:
     """From every final label that counts, oldest first. `total` and `completed` are cases."""
     versions = Counter(one.author for one in submissions)
     people = tuple(_person(name, submissions) for name, _ in versions.most_common())
@@ -93,13 +93,13 @@ def progress(submissions: Sequence[Submission], total: int, completed: int, zone
     )
 
 
-def _person(name: str, submissions: Sequence[Submission]) -> Person:
+def _person(name: str, submissions: Sequence[Contribution]) -> Person:
     own = [one for one in submissions if one.author == name]
     last = datetime.fromtimestamp(max(one.created for one in own), UTC)
     return Person(name, len({one.case_id for one in own}), len(own), last)
 
 
-def _days(submissions: Sequence[Submission], named: tuple[str, ...], zone: tzinfo, today: date) -> tuple[Day, ...]:
+def _days(submissions: Sequence[Contribution], named: tuple[str, ...], zone: tzinfo, today: date) -> tuple[Day, ...]:
     if not submissions:
         return ()
     dated = [(datetime.fromtimestamp(one.created, zone).date(), one) for one in submissions]

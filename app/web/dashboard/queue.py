@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import Any
 
-from app.catalog.leases import Lease
+from app.core.case import Lease
 from app.core.pool import Pick
 from app.web.dashboard.case_name import CaseName
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.catalog.outbox import DeliveryState
-from app.core.label import Label
+from app.core.label import DeliveryState, Label
 from app.web.dashboard.case_name import CaseName
 
 SHOWN = 15

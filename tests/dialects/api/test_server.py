@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from app.catalog.jobs import Job
-from app.catalog.versions import ModelVersion
+from app.core.job import Job
+from app.core.model import ModelVersion
 from tests.dialects.api.calls import API, get, post
 from tests.dialects.monailabel.site import STRUCTURES, Site, opened
 

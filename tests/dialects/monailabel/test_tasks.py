@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from app.catalog.jobs import Job
+from app.core.job import Job
 from tests.dialects.monailabel.site import Site, opened
 
 

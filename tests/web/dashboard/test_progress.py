@@ -7,16 +7,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.catalog.labels import Submission
+from app.core.label import Contribution
 from app.web.dashboard.progress import DAYS, OTHERS, progress, zone_named
 from tests.web.dashboard.values import at
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 SUBMITTED = [
-    Submission("a", "anna", at("2026-03-01T09:00:00")),
-    Submission("b", "bo", at("2026-03-01T10:00:00")),
-    Submission("a", "anna", at("2026-03-01T11:00:00")),  # a second version of the same case
-    Submission("c", "anna", at("2026-03-03T23:30:00")),
+    Contribution("a", "anna", at("2026-03-01T09:00:00")),
+    Contribution("b", "bo", at("2026-03-01T10:00:00")),
+    Contribution("a", "anna", at("2026-03-01T11:00:00")),  # a second version of the same case
+    Contribution("c", "anna", at("2026-03-03T23:30:00")),
 ]
 
 
@@ -44,7 +44,7 @@ def test_days_are_the_readers() -> None:
 
 
 def test_only_the_last_days_are_shown_but_all_cases_count() -> None:
-    old = [Submission("z", "anna", at("2025-01-01T00:00:00")), *SUBMITTED]
+    old = [Contribution("z", "anna", at("2025-01-01T00:00:00")), *SUBMITTED]
     view = progress(old, 10, 4, UTC, NOW)
     assert len(view.days) == DAYS
     assert view.days[-1].day == NOW.date()
@@ -53,7 +53,7 @@ def test_only_the_last_days_are_shown_but_all_cases_count() -> None:
 
 
 def test_the_sixth_person_and_later_ones_share_a_series() -> None:
-    made = [Submission(f"{n}{i}", f"p{n}", at("2026-03-04T09:00:00")) for n in range(7) for i in range(9 - n)]
+    made = [Contribution(f"{n}{i}", f"p{n}", at("2026-03-04T09:00:00")) for n in range(7) for i in range(9 - n)]
     view = progress(made, 100, 42, UTC, NOW)
     assert view.named == ("p0", "p1", "p2", "p3", "p4", OTHERS)
     assert view.days[-1].by_person == (9, 8, 7, 6, 5, 4 + 3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.catalog.leases import Lease
+from app.core.case import Lease
 from app.core.pool import Pick
 from app.web.dashboard.queue import PAGE, Queue, Scored, held, page_of, place
 from tests.web.dashboard.values import CASE, named

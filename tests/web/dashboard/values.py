@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from app.catalog.jobs import Job
-from app.catalog.versions import ModelVersion
 from app.core.case import Case
+from app.core.job import Job
+from app.core.model import ModelVersion
 from app.web.dashboard.case_name import CaseName, name_of
 
 CASE = name_of(Case("1.2.3", "series", "s", patient_id="P1", modality="CT", description="abdomen"))

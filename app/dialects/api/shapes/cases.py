@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.catalog.cases import CaseRow
-from app.catalog.scores import CaseScore
+from app.core.case import CaseRow, CaseScore
 from app.core.volume import Geometry
 from app.dialects.api.shapes.moments import moment
 from app.dicom.source_slices import SourceSlice

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from app.catalog.jobs import Job, JobKind, JobState
+from app.core.job import Job, JobKind, JobState
 from app.dialects.api.shapes.moments import moment, moment_or_none
 
 

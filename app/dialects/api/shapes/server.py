@@ -7,9 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from app.catalog.outbox import DeliveryState, Waiting
-from app.catalog.versions import ModelVersion
-from app.core.model import ModelCard, ModelKind, Option
+from app.core.label import DeliveryState, Waiting
+from app.core.model import ModelCard, ModelKind, ModelVersion, Option
 from app.dialects.api.shapes.moments import moment
 
 
