@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-fast test-browser test-slow serve bench lint format clean demo-model packages
+.PHONY: demo test test-fast test-browser test-slow serve bench lint format clean demo-model packages docs
 
 # Without OHIF (no npm, no internet) the demo plays all the same, and /ohif/ says how to get it.
 demo: $(VENV)/.installed
@@ -40,6 +40,10 @@ format: $(VENV)/.installed
 
 bench: $(VENV)/.installed packages
 	$(BIN)/python -m bench $(BENCH)
+
+# The reference pages that are made from the code.
+docs: $(VENV)/.installed
+	$(BIN)/python -m scripts.reference
 
 demo-model: $(VENV)/.installed
 	$(BIN)/python -m bench.demo_model.train $(TRAIN)

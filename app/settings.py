@@ -46,14 +46,14 @@ class ArchiveSettings(_Part):
     """How to talk to a DICOMweb archive, or where a folder archive puts labels."""
 
     filter: dict[str, str] = Field(default_factory=dict, description="QIDO-RS matches; only these series are cases")
-    username: str = ""
-    password: SecretStr = SecretStr("")
+    username: str = Field("", description="user name for HTTP Basic")
+    password: SecretStr = Field(SecretStr(""), description="its password")
     password_file: Path | None = Field(None, description="read the password from this file")
     token: SecretStr = Field(SecretStr(""), description="bearer token, instead of a user name")
-    token_file: Path | None = None
+    token_file: Path | None = Field(None, description="read the token from this file")
     ca_file: Path | None = Field(None, description="certificates to trust; the system's if empty")
-    connect_timeout: float = Field(10.0, gt=0, description="seconds")
-    read_timeout: float = Field(60.0, gt=0, description="seconds without a byte")
+    connect_timeout: float = Field(10.0, gt=0, description="seconds to wait for a connection")
+    read_timeout: float = Field(60.0, gt=0, description="seconds to wait without a byte")
     page_size: int = Field(200, ge=1, description="series per QIDO-RS page")
     orthanc_url: str = Field("", description="the Orthanc behind the service, if it isn't its parent address")
     labels_dir: Path | None = Field(None, description="where a folder archive writes labels; `labels/` in it if empty")
@@ -77,7 +77,7 @@ class LabelSettings(_Part):
 class ModelSettings(_Part):
     """One model, served to every viewer under its key."""
 
-    type: ModelType
+    type: ModelType = Field(description="model type")
     source: str = Field("", description="nninteractive: demo, an official id or a folder; bundle: its folder")
     trainer: str = Field("", description="which trainer makes new versions; none if empty")
     options: dict[str, bool | int | float | str] = Field(default_factory=dict, description="for the trainer")
@@ -106,7 +106,7 @@ def _default_models() -> dict[str, ModelSettings]:
 
 
 class LearningSettings(_Part):
-    epochs: int = Field(50, ge=1)
+    epochs: int = Field(50, ge=1, description="epochs of a training run")
     train_after: int = Field(3, ge=0, description="train when this many new labels have come; 0: only by hand")
     train_fraction: float = Field(0.1, ge=0, description="... or this share of all labels, whichever is more")
     validation_fold: int = Field(5, ge=2, description="one patient in this many is for validation, for ever")
@@ -141,13 +141,13 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    name: str = "Segloop"
-    description: str = "One server behind every viewer"
+    name: str = Field("Segloop", description="name of the server, shown in viewers")
+    description: str = Field("One server behind every viewer", description="one line about it, shown in viewers")
     studies: str = Field("studies", description="address of a DICOMweb service, or a folder")
     workspace: Path = Field(Path("workspace"), description="where this server keeps what it knows")
     viewer_dir: Path | None = Field(None, description="where OHIF is installed; in the workspace if empty")
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
+    host: str = Field("127.0.0.1", description="address to listen on; any but loopback needs a token")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any that is free")
     also_ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(
         default_factory=list, description="more ports to answer on, such as 8911 (ITK-SNAP) and 1527 (nnInteractive)"
     )

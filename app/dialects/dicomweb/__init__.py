@@ -49,6 +49,7 @@ def _nothing_else(served: bool) -> APIRouter:
     @api.get(f"/{ROOT}/{{path:path}}", response_model=None, include_in_schema=False)
     @api.post(f"/{ROOT}/{{path:path}}", response_model=None, include_in_schema=False)
     def refuse(path: str) -> NoReturn:
+        """Anything else: 501."""
         if not path.strip("/"):
             raise NotSupported("WADO-URI is not served; use WADO-RS (in OHIF: imageRendering 'wadors')")
         if not served:

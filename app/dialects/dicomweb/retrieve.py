@@ -36,6 +36,7 @@ def router(face: FolderDicomweb) -> APIRouter:
     @get(api, f"{SERIES}/metadata")
     @get(api, f"{INSTANCE}/metadata")
     def metadata(request: Request, study: str, series: str = "", sop: str = "") -> Response:
+        """Headers of the instances, as DICOM JSON."""
         check_json(accepted(request))
         found = face.metadata(face.instances(*uids(study, series, sop)))
         return unchanged(request, found.stamp) or Response(
@@ -46,6 +47,7 @@ def router(face: FolderDicomweb) -> APIRouter:
     @get(api, SERIES)
     @get(api, STUDY)
     def instances(request: Request, study: str, series: str = "", sop: str = "") -> Response:
+        """Whole instances, as DICOM files."""
         found = face.instances(*uids(study, series, sop))
         forms = form_of_instances(accepted(request), [one.syntax for one in found], single=bool(sop))
         if forms[0].multipart:
@@ -54,6 +56,7 @@ def router(face: FolderDicomweb) -> APIRouter:
 
     @get(api, f"{INSTANCE}/bulkdata/{{path:path}}")
     def bulk(request: Request, study: str, series: str, sop: str, path: str) -> Response:
+        """One value that is too large for the metadata."""
         one = face.instance(*uids(study, series, sop))
         if face.pixels_are(one, path):
             return frames_answer(request, face, one, range(1, face.frame_count(one) + 1))

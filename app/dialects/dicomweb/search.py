@@ -34,26 +34,32 @@ def router(face: FolderDicomweb) -> APIRouter:
 
     @get(api, f"/{ROOT}/studies")
     def studies(request: Request) -> Response:
+        """Search for studies."""
         return answer(request, "studies")
 
     @get(api, f"{STUDY}/series")
     def series_of_study(request: Request, study: str) -> Response:
+        """Search for series of a study."""
         return answer(request, "series", study)
 
     @get(api, f"/{ROOT}/series")
     def series(request: Request) -> Response:
+        """Search for series."""
         return answer(request, "series")
 
     @get(api, f"{SERIES}/instances")
     def instances_of_series(request: Request, study: str, series: str) -> Response:
+        """Search for instances of a series."""
         return answer(request, "instances", study, series)
 
     @get(api, f"{STUDY}/instances")
     def instances_of_study(request: Request, study: str) -> Response:
+        """Search for instances of a study."""
         return answer(request, "instances", study)
 
     @get(api, f"/{ROOT}/instances")
     def instances(request: Request) -> Response:
+        """Search for instances."""
         return answer(request, "instances")
 
     return api

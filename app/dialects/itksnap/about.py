@@ -31,7 +31,10 @@ def router(services: Services) -> APIRouter:
 
     @api.get("/status")
     async def status() -> dict[str, str]:
-        """Polled every ten seconds. On the event loop, so that it waits for no thread however much is going on."""
+        """The server is there.
+
+        Polled every ten seconds. On the event loop, so that it waits for no thread however much is going on.
+        """
         return {"status": "ok", "version": PROTOCOL, "server": server}
 
     @api.get("/v2/models")

@@ -26,7 +26,7 @@ def router(services: Services, images: Images) -> APIRouter:
 def _add_start_and_end(api: APIRouter, services: Services, images: Images) -> None:
     @api.get("/start_session")
     def start() -> dict[str, str]:
-        """Generation 1 knows one model."""
+        """An id for the one model that generation 1 knows."""
         return start_with(NNINTERACTIVE)
 
     @api.get("/v2/start_session/{model_id}")

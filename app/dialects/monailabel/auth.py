@@ -20,7 +20,7 @@ def router(services: Services) -> APIRouter:
     @route(api, "POST", "/auth/token")
     @route(api, "GET", "/auth/token/valid")
     def nobody_has_to() -> NoReturn:
-        """404 is how clients learn that there is no login."""
+        """404, by which clients learn that there is no login."""
         raise HTTPException(404, detail="there is no login here")
 
     return api

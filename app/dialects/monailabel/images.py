@@ -58,6 +58,7 @@ def router(services: Services) -> APIRouter:
 
     @route(api, "GET", "/datastore/image/info")
     def info(image: str) -> dict[str, Any]:
+        """What is noted about the image."""
         return image_note(services.cases.get(image))
 
     @route(api, "PUT", "/datastore/image/info")

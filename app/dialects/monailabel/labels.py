@@ -43,6 +43,7 @@ def router(services: Services) -> APIRouter:
 
     @route(api, "HEAD", "/datastore/label")
     def exists(image: str, tag: str) -> Response:
+        """Whether there is a label under this tag."""
         services.labels.newest(image, tag)
         return Response()
 

@@ -19,7 +19,7 @@ def router() -> APIRouter:
     @api.head(f"{PREFIX}/{{path:path}}", include_in_schema=False)
     @api.post(f"{PREFIX}/{{path:path}}", include_in_schema=False)
     async def alias() -> Response:
-        """What MONAI Label calls wado, qido and stow is one service."""
+        """The DICOMweb service, which MONAI Label calls wado, qido and stow."""
         return _AnswerOfTheService()
 
     return api

@@ -59,6 +59,7 @@ def router(services: Services) -> APIRouter:
 
     @route(api, "DELETE", "/session/{session_id}")
     def remove(session_id: str) -> dict[str, Any]:
+        """Forget the session and its image."""
         row = _found(services, session_id)
         if row is None:
             raise HTTPException(404, detail="no such session, or it is over")

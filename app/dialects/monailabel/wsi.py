@@ -15,6 +15,7 @@ def router(services: Services) -> APIRouter:
     @route(api, "POST", "/infer/wsi/{model}")
     @route(api, "POST", "/infer/wsi_v2/{model}")
     def wsi(model: str) -> None:
+        """Not served: 501."""
         raise NotSupported("this server segments radiology volumes; it does not read whole-slide images")
 
     return api

@@ -70,11 +70,13 @@ def routes(services: Services, leases: LeaseTable[ClientSession]) -> APIRouter:
 def _lease_routes(api: APIRouter, services: Services, leases: LeaseTable[ClientSession]) -> None:
     @api.get("/capabilities")
     def capable() -> dict[str, Any]:
+        """Which prompts the model takes, and its other properties."""
         models = services.models
         return capabilities(models.interactive(models.default_interactive()))
 
     @api.post("/claim")
     def claim() -> dict[str, Any]:
+        """A new lease."""
         return {
             "lease_token": leases.claim(),
             "idle_timeout_seconds": leases.terms.idle,
@@ -84,16 +86,19 @@ def _lease_routes(api: APIRouter, services: Services, leases: LeaseTable[ClientS
 
     @api.post("/release")
     def release(token: Token = None) -> dict[str, Any]:
+        """End a lease; nothing happens if it has ended already."""
         leases.release(token)
         return {"released": True}
 
     @api.post("/heartbeat")
     def heartbeat(token: Token = None) -> dict[str, Any]:
+        """Say that the client is still there. Restarts the liveness clock only."""
         leases.check(token)
         return {"remaining_seconds": leases.remaining(token)}
 
     @api.get("/lease_status")
     def lease_status(token: Token = None) -> dict[str, Any]:
+        """Seconds until the lease ends without a prompt. Restarts no clock."""
         return {"remaining_seconds": leases.remaining(token), "idle_timeout_seconds": leases.terms.idle}
 
 
@@ -102,6 +107,8 @@ def _image_routes(api: APIRouter, services: Services, leases: LeaseTable[ClientS
 
     @api.post("/set_image")
     async def set_image(request: Request, token: Token = None) -> dict[str, Any]:
+        """The image to segment, in place of the one before."""
+
         def work(session: ClientSession, packed: bytearray) -> dict[str, Any]:
             header = read_header(packed)
             check(packed, header, limit)
@@ -117,12 +124,14 @@ def _image_routes(api: APIRouter, services: Services, leases: LeaseTable[ClientS
 
     @api.post("/set_target_buffer")
     def set_target_buffer(body: TargetBody, token: Token = None) -> dict[str, Any]:
+        """Announce the client's buffer, which is all zero."""
         with leases.acting(token) as session:
             session.set_target(body)
         return {}
 
     @api.post("/set_do_autozoom")
     def set_do_autozoom(body: ZoomBody, token: Token = None) -> dict[str, Any]:
+        """Whether the model may look at a larger region than its patch."""
         with leases.acting(token) as session:
             session.set_zoom(body.do_autozoom)
         return {}
@@ -131,26 +140,31 @@ def _image_routes(api: APIRouter, services: Services, leases: LeaseTable[ClientS
 def _prompt_routes(api: APIRouter, leases: LeaseTable[ClientSession]) -> None:
     @api.post("/add_point_interaction")
     def add_point(body: PointBody, token: Token = None) -> Response:
+        """A point."""
         with leases.acting(token) as session:
             return _answer(session.add_point(body))
 
     @api.post("/add_bbox_interaction")
     def add_bbox(body: BoxBody, token: Token = None) -> Response:
+        """A box."""
         with leases.acting(token) as session:
             return _answer(session.add_box(body))
 
     @api.post("/predict")
     def predict(body: PredictBody, token: Token = None) -> Response:
+        """Predict again from the prompts there are."""
         with leases.acting(token) as session:
             return _answer(session.predict(body.force_full_refine))
 
     @api.post("/undo")
     def undo(token: Token = None) -> Response:
+        """Take the last prompt back."""
         with leases.acting(token) as session:
             return _answer(session.undo())
 
     @api.post("/reset_interactions")
     def reset_interactions(token: Token = None) -> dict[str, Any]:
+        """Forget all prompts and the mask."""
         with leases.acting(token) as session:
             session.reset()
         return {}
@@ -171,14 +185,18 @@ def _drawing_routes(api: APIRouter, services: Services, leases: LeaseTable[Clien
 
     @api.post("/add_scribble_interaction")
     async def add_scribble(request: Request, token: Token = None) -> Response:
+        """A painted stroke."""
         return await drawn(request, token, Scribble)
 
     @api.post("/add_lasso_interaction")
     async def add_lasso(request: Request, token: Token = None) -> Response:
+        """A filled outline."""
         return await drawn(request, token, Lasso)
 
     @api.post("/add_initial_seg_interaction")
     async def add_initial_seg(request: Request, token: Token = None) -> Response:
+        """A mask to start from, in place of all prompts."""
+
         def work(session: ClientSession, packed: bytearray) -> Response:
             header = read_header(packed)
             if header.shape != session.shape():

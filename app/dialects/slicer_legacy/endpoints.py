@@ -50,6 +50,7 @@ def router(services: Services) -> APIRouter:
 
     @api.post("/upload_image")
     async def upload_image(request: Request) -> Response:
+        """The volume to segment, in place of the one before."""
         try:
             return await with_form(request, desk.upload_image)
         except SegloopError as error:
@@ -58,10 +59,12 @@ def router(services: Services) -> APIRouter:
 
     @api.post("/upload_segment")
     async def upload_segment(request: Request) -> Response:
+        """A mask to start from; an empty one forgets all prompts."""
         return await with_form(request, desk.upload_segment)
 
     @shared.post("/add_point_interaction")
     async def add_point(request: Request) -> Response:
+        """A point."""
         body = await _json(request)
         if "voxel_coord" not in body:
             return no_lease()
@@ -69,6 +72,7 @@ def router(services: Services) -> APIRouter:
 
     @shared.post("/add_bbox_interaction")
     async def add_bbox(request: Request) -> Response:
+        """A box."""
         body = await _json(request)
         if "outer_point_one" not in body:
             return no_lease()
@@ -76,10 +80,12 @@ def router(services: Services) -> APIRouter:
 
     @shared.post("/add_scribble_interaction")
     async def add_scribble(request: Request) -> Response:
+        """A painted stroke."""
         return await with_form(request, desk.add_scribble)
 
     @shared.post("/add_lasso_interaction")
     async def add_lasso(request: Request) -> Response:
+        """A filled outline."""
         return await with_form(request, desk.add_lasso)
 
     api.include_router(shared)

@@ -63,6 +63,7 @@ def router(services: Services) -> APIRouter:
 
     @api.get("/")
     def page(request: Request, strategy: Strategy = "", page: Page = 1, zone: Zone = "UTC") -> HTMLResponse:
+        """The dashboard."""
         # A kept address may name a strategy that is gone; that is no reason to show nothing at all.
         known = strategy if strategy in services.next_case.strategies() else ""
         asked = Asked(known, page, zone)
@@ -77,6 +78,7 @@ def router(services: Services) -> APIRouter:
 
     @api.get("/dashboard/panels/{name}")
     def panel(name: str, strategy: Strategy = "", page: Page = 1, zone: Zone = "UTC") -> HTMLResponse:
+        """One panel of it."""
         if name not in PANELS:
             raise NotFound(f"the page has no panel {name!r}")
         view = PANELS[name](services, Asked(strategy, page, zone))
@@ -84,6 +86,7 @@ def router(services: Services) -> APIRouter:
 
     @api.get("/dashboard/static/{name:path}")
     def static(request: Request, name: str) -> Response:
+        """Its scripts and styles."""
         file = files.get(name)
         if file is None:
             return JSONResponse({"detail": "the page has no such file"}, 404)

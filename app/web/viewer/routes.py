@@ -37,19 +37,23 @@ def router(services: Services) -> APIRouter:
 
     @api.get("/ohif")
     def without_slash(request: Request) -> Response:
+        """Redirects to the viewer."""
         return RedirectResponse(f"{_root(request)}/ohif/")
 
     @api.get("/ohif/app-config.js")
     def configuration(request: Request) -> Response:
+        """OHIF's configuration."""
         script = app_config(_root(request), settings.name)
         return Response(script, media_type=TYPES[".js"], headers={"Cache-Control": "no-store"})
 
     @api.get(f"/ohif/{PLUGIN}/{{name:path}}")
     def plugin(name: str, request: Request) -> Response:
+        """The modules of segloop's extension."""
         return _found(_PLUGIN.answer(name, request), name)
 
     @api.get("/ohif/{name:path}")
     def file_or_page(name: str, request: Request) -> Response:
+        """OHIF's files, and its page."""
         files = viewer()
         if files is None:
             return missing(settings.name, folder, _root(request))
