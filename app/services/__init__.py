@@ -29,12 +29,8 @@ from app.services.labels import LabelService
 from app.services.logs import LogService
 from app.services.models import ModelService
 from app.services.next_case import NextCaseService
-from app.services.prompting.images import SentImages
-from app.services.prompting.log import SessionLog
 from app.services.prompting.matching import Matcher
-from app.services.prompting.restore_plans import RestorePlans
 from app.services.prompting.service import PromptService
-from app.services.prompting.snapshots import Snapshots
 from app.services.prompting.submission import SessionService
 from app.services.schedule import JobsThatAreDue
 from app.services.sync import SyncService
@@ -53,8 +49,6 @@ class Services:
     cases: CaseService
     prompting: PromptService
     sessions: SessionService
-    sent: SentImages
-    snapshots: Snapshots
     automatic: AutomaticService
     labels: LabelService
     next_case: NextCaseService
@@ -75,11 +69,7 @@ class Services:
         runner = JobRunner(project.catalog.jobs, project.paths.jobs, _job_command(project))
         jobs = JobService(project, models, runner, lambda: plugins.trainers().found)
         sync = SyncService(project)
-        sent = SentImages(project, cases)
-        log = SessionLog(project.paths.sessions)
-        snapshots = Snapshots(log)
-        ways = RestorePlans(log, snapshots, models)
-        prompting = PromptService(cases, models, device, sent, log, snapshots, ways, settings.sessions)
+        prompting = PromptService(project, cases, models, device)
         labels = LabelService(project, cases, models)
         outbox_worker = OutboxWorker(project.catalog, project.labels, project.archive_of)
         due = JobsThatAreDue(project, jobs, models)
@@ -101,9 +91,7 @@ class Services:
             prompting=prompting,
             automatic=AutomaticService(cases, models, device),
             labels=labels,
-            sessions=SessionService(log, prompting, labels, Matcher(project, cases), sent),
-            sent=sent,
-            snapshots=snapshots,
+            sessions=SessionService(prompting, labels, Matcher(project, cases)),
             next_case=NextCaseService(project, cases, plugins.strategies().found, models.probabilistic()),
             models=models,
             loaded=ExternalModels(settings, models, device, project.paths),
@@ -138,9 +126,7 @@ class Services:
         self.clock.shutdown()
         self.sync.close()
         self.jobs.runner.shutdown()
-        self.prompting.close_all()
-        self.snapshots.drain()
-        self.sent.drain()
+        self.prompting.shutdown()
         self.loaded.close()
         self.device.shutdown()
         self.project.close()

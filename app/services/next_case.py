@@ -30,8 +30,8 @@ class NextCaseService:
     """`strategies` are the plugins by public name; those with a field `model` are offered once per scored model, under
     `<model>_<name>`, and under their own name for the first such model.
 
-    `_skipped` says until when (seconds since the epoch) a client is spared a case. It is replaced, never changed, and
-    so needs no lock.
+    `_skipped` says until when (seconds since the epoch) a client is spared a case, `_renewed` until when the end of its
+    lease needn't be moved again. They are replaced, never changed, and so need no lock.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class NextCaseService:
         self._cases = cases
         self._offered = dict(_named(strategies, scored_models))
         self._skipped: dict[tuple[str, str], float] = {}
+        self._renewed: dict[tuple[str, str], float] = {}
 
     def strategies(self) -> dict[str, str]:
         """Public name -> what it does, the default first."""
@@ -84,9 +85,14 @@ class NextCaseService:
         return self._project.catalog.leases.held(time.time())
 
     def renew(self, case_id: str, client: str) -> None:
-        """Someone works on their case: it stays theirs."""
-        seconds = self._project.settings.sessions.lease_seconds
-        self._project.catalog.leases.renew(case_id, client, time.time() + seconds)
+        """Someone works on their case: it stays theirs. Clicks come often and each write waits for the disk, so nothing
+        is written for a tenth of a lease's length after the last time."""
+        now, seconds = time.time(), self._project.settings.sessions.lease_seconds
+        if self._renewed.get((case_id, client), 0.0) > now:
+            return
+        kept = {key: until for key, until in self._renewed.items() if until > now}
+        self._renewed = {**kept, (case_id, client): now + seconds / 10}
+        self._project.catalog.leases.renew(case_id, client, now + seconds)
 
     def skip(self, case_id: str, client: str) -> None:
         """Give a client's case back without a label. For as long as a lease lasts that client gets it again only when

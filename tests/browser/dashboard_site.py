@@ -23,9 +23,10 @@ from app.core.prompt import Point
 from app.errors import UnusableSeries
 from app.main import create_app
 from app.services import Services
-from app.services.prompting.service import Viewer
+from app.services.prompting.log import Viewer
 from app.settings import ModelSettings, Settings
 from tests.dicom.synthetic import ct_series
+from tests.prompting import Steps
 
 SHAPE = (24, 96, 96)
 CASES = 14
@@ -139,5 +140,5 @@ def add_version(services: Services, number: int, dice: float, state: str) -> Non
 def open_session(services: Services, case_id: str, who: str = "cem") -> str:
     """A session with one click, whose cube is 5 voxels wide; returns its name."""
     session = services.prompting.open(f"test:{who}", case_id, "clicks", {}, Viewer("ITK-SNAP", who))
-    services.prompting.add(session, f"test:{who}", [Point((10, 40, 40))])
+    Steps(services).add(session, f"test:{who}", [Point((10, 40, 40))])
     return services.prompting.record(session).name

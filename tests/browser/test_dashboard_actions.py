@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.dashboard_site import Site, open_session, serving, submit
 from tests.browser.watching import Watched, watched
+from tests.prompting import Steps
 
 pytestmark = pytest.mark.browser
 
@@ -134,7 +135,7 @@ def test_a_session_that_can_not_be_submitted_says_why(actions: Watched, site: Si
     page = actions.page
     name = open_session(site.services, site.services.cases.all()[6].case.id, "dora")
     record = site.services.sessions.get(name).record
-    site.services.prompting.reset(record.id, record.owner)
+    Steps(site.services).reset(record.id, record.owner)
     row = page.locator("#sessions tbody tr").filter(has_text="dora")
     row.get_by_role("button", name="Submit").click(timeout=30_000)
     page.get_by_role("dialog").get_by_role("button", name="Submit").click()

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from app.core.prompt import Point
 from app.core.volume import Geometry, Volume
-from app.services.prompting.service import Viewer
+from app.services.prompting.images import SentImage
+from app.services.prompting.log import Viewer
 from tests.dialects.live import FAKE, Live, serving
 from tests.orthanc import free_port
+from tests.prompting import Steps
 
 SHAPE = (6, 9, 7)
 POINT = {"type": "point", "at": [3, 4, 3]}
@@ -76,8 +78,8 @@ def test_a_sent_image_that_the_archive_has_is_found(live: Live) -> None:
     """ITK-SNAP and others send voxels without a name."""
     prompting = live.services.prompting
     image = Volume(np.flip(voxels(), 0).copy(), Geometry(SHAPE, np.eye(4)))
-    session = prompting.open_image("itksnap:1", image, False, "clicks", {}, Viewer("ITK-SNAP", "bo"))
-    prompting.add(session, "itksnap:1", [Point((0, 0, 0))])
+    session = prompting.open("itksnap:1", SentImage(image, placed=False), "clicks", {}, Viewer("ITK-SNAP", "bo"))
+    Steps(live.services).add(session, "itksnap:1", [Point((0, 0, 0))])
     name = prompting.record(session).name
     assert "not known yet" in segloop("show", name, "--server", live.url).stdout
     assert "liver of head, version 1" in segloop("submit", name, "--server", live.url).stdout

@@ -18,6 +18,7 @@ from app.errors import BadPrompt, Conflict, NoRoom, UnknownSession, UnknownStrat
 from app.services import Services
 from app.settings import Settings
 from tests.dicom.synthetic import ct_series
+from tests.prompting import Steps
 
 COUNT = 4
 
@@ -135,18 +136,18 @@ class TestPrompting:
     def test_sessions_are_their_owners(self, services: Services) -> None:
         case_id = services.cases.all()[0].case.id
         session = services.prompting.open("anna", case_id, "fake", {})
-        services.prompting.add(session, "anna", [Point((4, 10, 8))])
-        assert services.prompting.mask(session, "anna").sum() == 125
+        Steps(services).add(session, "anna", [Point((4, 10, 8))])
+        assert Steps(services).mask(session, "anna").sum() == 125
         with pytest.raises(UnknownSession):
-            services.prompting.mask(session, "bo")
+            Steps(services).mask(session, "bo")
         services.prompting.close(session, "bo")
-        assert services.prompting.mask(session, "anna").sum() == 125
+        assert Steps(services).mask(session, "anna").sum() == 125
 
     def test_bad_prompt_changes_nothing(self, services: Services) -> None:
         session = services.prompting.open("anna", services.cases.all()[0].case.id, "fake", {})
         with pytest.raises(BadPrompt, match="outside"):
-            services.prompting.add(session, "anna", [Point((400, 1, 1))])
-        assert services.prompting.mask(session, "anna").sum() == 0
+            Steps(services).add(session, "anna", [Point((400, 1, 1))])
+        assert Steps(services).mask(session, "anna").sum() == 0
 
     def test_memory_is_limited_and_owners_make_room_for_themselves(self, tmp_path: Path) -> None:
         archive = MemoryArchive([ct_series((64, 512, 512))[0]])
@@ -161,7 +162,7 @@ class TestPrompting:
         case_id = services.cases.all()[0].case.id
         opened = [services.prompting.open("anna", case_id, "fake", {}) for _ in range(4)]
         with pytest.raises(UnknownSession):
-            services.prompting.mask(opened[0], "anna")
+            Steps(services).mask(opened[0], "anna")
         assert services.prompting.memory[1] <= 220 * 2**20
         with pytest.raises(NoRoom):
             services.prompting.open("bo", case_id, "fake", {})

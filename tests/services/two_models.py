@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from app.core.model import ModelVersion, Option
 from app.core.prompt import Point, Prompt, Region, Scribble
 from app.services import Services
-from app.services.prompting.service import Viewer
+from app.services.prompting.log import Viewer
 from tests.models.folders import tiny_version
+from tests.prompting import Steps
 
 SHAPE = (18, 24, 20)
 ANA = Viewer("a viewer", "ana")
@@ -46,12 +47,12 @@ STROKE = Scribble(Region((6, 4, 5), (7, 9, 11)), np.random.default_rng(3).random
 def opened(services: Services, model: str, prompts: list[Prompt], who: str = "ana") -> str:
     case_id = services.cases.all()[0].case.id
     session = services.prompting.open(who, case_id, model, OPTIONS[model], ANA)
-    services.prompting.add(session, who, prompts)
+    Steps(services).add(session, who, prompts)
     return session
 
 
 def mask(services: Services, session: str, who: str = "ana") -> NDArray[np.uint8]:
-    return services.prompting.mask(session, who)
+    return Steps(services).mask(session, who)
 
 
 def without_snapshots(services: Services) -> None:

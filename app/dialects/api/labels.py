@@ -23,7 +23,7 @@ from app.dialects.body import whole_body
 from app.dialects.forms import received
 from app.errors import BadInput, NotSupported
 from app.services import Services
-from app.services.prompting.service import Viewer
+from app.services.prompting.log import Viewer
 from app.workspace import Workspace
 
 _FILE = {"schema": {"type": "string", "format": "binary"}}

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from fastapi import Depends, Header, Request
 
-from app.services.prompting.service import Viewer
+from app.services.prompting.log import Viewer
 
 LONGEST = 200
 

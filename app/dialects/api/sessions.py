@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
@@ -27,7 +29,8 @@ from app.dialects.api.voxels import gzipped
 from app.errors import UnknownSession
 from app.services import Services
 from app.services.prompting.log import SessionRecord
-from app.services.prompting.service import Change
+from app.services.prompting.service import PromptService
+from app.services.prompting.session import Change, Session
 
 OWNER = "api:"
 """How owners of this dialect's sessions begin."""
@@ -37,15 +40,15 @@ Name = Annotated[str, Path(alias="session_id", description="a session's id, or i
 
 
 def add(api: APIRouter, services: Services) -> None:
-    desk = services.prompting
+    prompting = services.prompting
 
     @api.post("/sessions", summary="Open a session on a case", status_code=201)
     def opened(asked: OpenRequest, asking: Asking) -> SessionShape:
         """The id is told once; whoever has it may prompt. The caller's sessions take turns on the device as one."""
         model = asked.model or services.models.default_interactive()
-        session_id = desk.open(OWNER + asking.who, asked.case_id, model, asked.options, asking)
+        session_id = prompting.open(OWNER + asking.who, asked.case_id, model, asked.options, asking)
         services.next_case.renew(asked.case_id, asking.who)
-        record = desk.record(session_id)
+        record = prompting.record(session_id)
         return SessionShape(
             id=session_id, name=record.name, case_id=record.case_id, model=record.model, shape=record.shape
         )
@@ -64,9 +67,10 @@ def add(api: APIRouter, services: Services) -> None:
     def prompted(session_id: Id, asked: PromptsRequest) -> ChangeShape:
         """All prompts are looked at before the first is taken; the answer is what they changed together."""
         start = time.perf_counter()
-        record = _own(services, session_id)
-        prompts = [decoded(prompt, record.shape) for prompt in asked.prompts]
-        change = desk.add(session_id, record.owner, prompts, asked.predict)
+        with _session(prompting, session_id) as session:
+            record = session.record
+            prompts = [decoded(prompt, record.shape) for prompt in asked.prompts]
+            change = session.add(prompts, asked.predict)
         services.next_case.renew(record.case_id, record.viewer.who)
         return ChangeShape(**_told(change, start))
 
@@ -74,12 +78,14 @@ def add(api: APIRouter, services: Services) -> None:
     def undone(session_id: Id) -> UndoShape:
         """One level, as far as the model keeps it."""
         start = time.perf_counter()
-        change = desk.undo(session_id, _own(services, session_id).owner)
+        with _session(prompting, session_id) as session:
+            change = session.undo()
         return UndoShape(**_told(change or Change(None, None), start), undone=change is not None)
 
     @api.post("/sessions/{session_id}/reset", summary="Forget the prompts and empty the mask", status_code=204)
     def reset(session_id: Id) -> None:
-        desk.reset(session_id, _own(services, session_id).owner)
+        with _session(prompting, session_id) as session:
+            session.reset()
 
     @api.get(
         "/sessions/{session_id}/mask",
@@ -89,19 +95,19 @@ def add(api: APIRouter, services: Services) -> None:
     )
     def mask(session_id: Id) -> Response:
         """One byte (0 or 1) a voxel, C order; the header X-Shape is `k,j,i`. Always gzipped."""
-        record = _own(services, session_id)
+        with _session(prompting, session_id) as session:
+            shape, content = session.shape, session.gzip()
         headers = {
             "Content-Encoding": "gzip",
-            "X-Shape": ",".join(str(n) for n in record.shape),
+            "X-Shape": ",".join(str(n) for n in shape),
             "Cache-Control": "no-store, no-transform",
         }
-        content = desk.gzip(session_id, record.owner)
         return Response(content, media_type="application/octet-stream", headers=headers)
 
     @api.delete("/sessions/{session_id}", summary="Close a session", status_code=204)
     def closed(session_id: Id) -> None:
         """Its memory is given back. What was done stays on record, and can still be submitted by the session's name."""
-        desk.close(session_id, _own(services, session_id).owner)
+        prompting.close(session_id, _own(prompting, session_id).owner)
 
 
 def add_submission(api: APIRouter, services: Services) -> None:
@@ -119,9 +125,16 @@ def _label(services: Services, label: Label) -> LabelShape:
     return LabelShape.of(label, services.labels.whether_delivered([label.id]).get(label.id))
 
 
-def _own(services: Services, session_id: str) -> SessionRecord:
+@contextmanager
+def _session(prompting: PromptService, session_id: str) -> Iterator[Session]:
+    """A session of this dialect, for one request. Raises `UnknownSession`."""
+    with prompting.session(session_id, _own(prompting, session_id).owner) as session:
+        yield session
+
+
+def _own(prompting: PromptService, session_id: str) -> SessionRecord:
     """A session of this dialect; those of others are answered like none at all. Raises `UnknownSession`."""
-    record = services.prompting.record(session_id)
+    record = prompting.record(session_id)
     if not record.owner.startswith(OWNER):
         raise UnknownSession("this session is over; open the image again")
     return record

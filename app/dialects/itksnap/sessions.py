@@ -40,8 +40,8 @@ def _add_start_and_end(api: APIRouter, services: Services, images: Images) -> No
     @api.get("/v2/reset_interactions/{session_id}")
     def reset(session_id: str) -> dict[str, str]:
         """Forget all prompts: another label is being drawn."""
-        with images.of(session_id) as opened:
-            services.prompting.reset(opened.id, opened.owner)
+        with images.of(session_id) as session:
+            session.reset()
         return {"status": "success"}
 
     @api.get("/end_session/{session_id}")

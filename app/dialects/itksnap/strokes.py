@@ -6,6 +6,7 @@ Here x, y, z of the wire turn into `(k, j, i)`, and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
@@ -14,76 +15,75 @@ from fastapi.concurrency import run_in_threadpool
 from app.core.prompt import Lasso, Point, Prompt, Scribble
 from app.core.volume import Index
 from app.dialects.itksnap.buffers import read_drawing
-from app.dialects.itksnap.images import Images, Open
+from app.dialects.itksnap.images import Images
 from app.dialects.itksnap.metadata import read_metadata
 from app.dialects.itksnap.reply import segmentation
 from app.dialects.itksnap.routes import PlainRoute
 from app.dialects.itksnap.uploads import Voxels, received
 from app.errors import BadPrompt
 from app.services import Services
+from app.services.prompting.session import Session
 
 
 def router(services: Services, images: Images) -> APIRouter:
     api = APIRouter(route_class=PlainRoute)
-    hand = Hand(services, images)
     incoming = services.project.paths.incoming
     most = services.settings.labels.max_upload_bytes
+    strokes = Strokes(images, most)
 
     @api.get("/process_point_interaction/{session_id}")
     def point_xyz(session_id: str, x: int, y: int, z: int, foreground: bool = False) -> Response:
         """A click, as generation 1 sends it."""
-        return hand.click(session_id, (x, y, z), foreground)
+        return strokes.click(session_id, (x, y, z), foreground)
 
     @api.get("/v2/process_point_interaction/{session_id}")
     def point(session_id: str, point: Annotated[list[int], Query()], foreground: bool = False) -> Response:
         """A click: three coordinates, or two in an image of one slice."""
-        return hand.click(session_id, point, foreground)
+        return strokes.click(session_id, point, foreground)
 
     @api.post("/process_scribble_interaction/{session_id}")
     async def scribble(request: Request, session_id: str, foreground: bool = False) -> Response:
         """A painted stroke."""
         images.ids.model_of(session_id)  # before anything is taken in
         async with received(request, incoming, most) as voxels:
-            return await run_in_threadpool(hand.draw, session_id, Scribble, voxels, foreground)
+            return await run_in_threadpool(strokes.draw, session_id, Scribble, voxels, foreground)
 
     @api.post("/process_lasso_interaction/{session_id}")
     async def lasso(request: Request, session_id: str, foreground: bool = False) -> Response:
         """A closed contour, filled."""
         images.ids.model_of(session_id)
         async with received(request, incoming, most) as voxels:
-            return await run_in_threadpool(hand.draw, session_id, Lasso, voxels, foreground)
+            return await run_in_threadpool(strokes.draw, session_id, Lasso, voxels, foreground)
 
     return api
 
 
-class Hand:
-    """Gives the prompt desk what was clicked or drawn, and answers with the mask."""
+@dataclass(frozen=True)
+class Strokes:
+    """Gives the session what was clicked or drawn, and answers with the mask."""
 
-    def __init__(self, services: Services, images: Images) -> None:
-        self._desk = services.prompting
-        self._images = images
-        self._max_bytes = services.settings.labels.max_upload_bytes
+    images: Images
+    max_bytes: int
 
     def click(self, session_id: str, point: Sequence[int], foreground: bool) -> Response:
-        with self._images.of(session_id) as opened:
-            shape = self._desk.geometry(opened.id, opened.owner).shape
-            return self._answer(opened, Point(decode_point(point, shape), foreground))
+        with self.images.of(session_id) as session:
+            return _answer(session, Point(decode_point(point, session.shape), foreground))
 
     def draw(self, session_id: str, kind: type[Scribble] | type[Lasso], sent: Voxels, foreground: bool) -> Response:
-        with self._images.of(session_id) as opened:
-            shape = self._desk.geometry(opened.id, opened.owner).shape
-            grid = read_metadata(sent.metadata, self._max_bytes)
-            if grid.shape != shape:
+        with self.images.of(session_id) as session:
+            grid = read_metadata(sent.metadata, self.max_bytes)
+            if grid.shape != session.shape:
                 raise BadPrompt(
-                    f"the stroke lies on a grid of {_size(grid.shape)} voxels, the image has {_size(shape)}"
+                    f"the stroke lies on a grid of {_size(grid.shape)} voxels, the image has {_size(session.shape)}"
                 )
             with sent.file.open("rb") as packed:
                 region, voxels = read_drawing(packed, grid)
-            return self._answer(opened, kind(region, voxels, foreground))
+            return _answer(session, kind(region, voxels, foreground))
 
-    def _answer(self, opened: Open, prompt: Prompt) -> Response:
-        self._desk.add(opened.id, opened.owner, [prompt])
-        return segmentation(self._desk.gzip(opened.id, opened.owner))
+
+def _answer(session: Session, prompt: Prompt) -> Response:
+    session.add([prompt])
+    return segmentation(session.gzip())
 
 
 def decode_point(point: Sequence[int], shape: Index) -> Index:

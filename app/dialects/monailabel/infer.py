@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from app.core.case import CaseRow
 from app.core.label import ORIGINAL
 from app.core.model import ModelCard
 from app.dialects.forms import Form, Upload, received
@@ -21,7 +22,7 @@ from app.dialects.monailabel.clicks import decode_clicks, decode_points
 from app.dialects.monailabel.params import InferParams, options_of, points_by_label, read_params
 from app.dialects.monailabel.routes import route
 from app.dialects.monailabel.scribbles import decode_scribbles
-from app.dialects.monailabel.structures import Start, StructureKey, Structures
+from app.dialects.monailabel.structures import Start, StructureKey, clicked, drawn
 from app.durable import file_sha256
 from app.errors import BadInput, UnknownCase, UnknownSession
 from app.services import Services
@@ -48,20 +49,20 @@ def router(services: Services) -> APIRouter:
 
 
 class Inference:
-    """What `/infer/` does once its form is there. Keeps the table of structures that are being clicked."""
+    """What `/infer/` does once its form is there."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._structures = Structures(services.prompting)
 
     def answer(self, request: Request, form: Form, model: str, image: str, session_id: str, output: Output) -> Response:
         raw = form.json("params")
         params = read_params(raw)
         who = caller(request, params.client_id)
         card = self._services.models.card(model)
-        case_id = self._image(image, session_id, form.upload("file"), who)
+        row = self._image(image, session_id, form.upload("file"), who)
+        case_id = row.case.id
         self._services.next_case.renew(case_id, who)
-        with self._segmented(card, case_id, raw, params, form, who) as result:
+        with self._segmented(card, row, raw, params, form, who) as result:
             if params.save_label:
                 tag, info = params.label_tag or ORIGINAL, {"client_id": who, "model": model}
                 self._services.labels.submit_mask(case_id, tag, result.mask(), who, "monailabel", model, info)
@@ -69,15 +70,15 @@ class Inference:
 
     @contextmanager
     def _segmented(
-        self, card: ModelCard, case_id: str, raw: dict[str, Any], params: InferParams, form: Form, who: str
+        self, card: ModelCard, row: CaseRow, raw: dict[str, Any], params: InferParams, form: Form, who: str
     ) -> Iterator[Result]:
         """The result of a call; it can be read until the block ends. The kinds of models differ in what they take."""
         options = options_of(card, raw)
-        row = self._services.cases.get(case_id)
+        case_id = row.case.id
         if card.kind == "automatic":
             yield Result.of(self._services.automatic.segment(card.name, case_id, options, who))
             return
-        geometry = self._services.cases.volume(case_id).geometry
+        geometry = self._services.cases.open(row).geometry
         if card.kind == "deepedit":
             points = {
                 name: decode_points(some, geometry.shape)
@@ -94,20 +95,19 @@ class Inference:
         if card.kind == "scribbles":
             most = self._services.settings.labels.max_upload_bytes
             prompts = decode_scribbles(params, form.upload("label"), geometry, most)
-            held = self._structures.drawn(key, start, prompts)
+            held = drawn(self._services.prompting, key, start, prompts)
         else:
             clicks = decode_clicks(params, geometry.shape, card.dimension)
-            held = self._structures.clicked(key, start, clicks, params.reset_state)
-        desk = self._services.prompting
-        with held as opened:
+            held = clicked(self._services.prompting, key, start, clicks, params.reset_state)
+        with held as session:
             yield Result(
                 geometry=geometry,
                 names=(label or NAMELESS,),
-                labelmap=lambda: desk.mask(opened, who),
-                gzip=lambda: desk.gzip(opened, who),
+                labelmap=session.mask.copy,
+                gzip=session.gzip,
             )
 
-    def _image(self, image: str, session_id: str, file: Upload | None, who: str) -> str:
+    def _image(self, image: str, session_id: str, file: Upload | None, who: str) -> CaseRow:
         """The case that is meant: session over file over image, and nothing in `params`.
 
         Protocol: docs/protocols/monailabel.md, section 5.1.
@@ -121,17 +121,17 @@ class Inference:
                 row = None
             if row is None or row.expires is None:
                 raise UnknownSession("this session is over; send the image again")
-            cases.touch(session_id, seconds)
-            return session_id
+            cases.touch(row, seconds)
+            return row
         if file is not None:
             # Named by its content, so that the next click on the same upload finds the clicks before it.
             case_id = f"upload-{file_sha256(file.file)[:32]}"
             try:
-                cases.get(case_id)
-                cases.touch(case_id, seconds)
+                row = cases.get(case_id)
             except UnknownCase:
-                cases.add_upload([(file.file, file.name)], case_id, who, seconds)
-            return case_id
+                return cases.add_upload([(file.file, file.name)], case_id, who, seconds)
+            cases.touch(row, seconds)
+            return row
         if not image:
             raise BadInput("say which image: image, session_id or a file")
-        return image
+        return cases.get(image)

@@ -50,7 +50,7 @@ def router(services: Services) -> APIRouter:
         if row is None:
             return None
         if update_ts:
-            services.cases.touch(session_id, longest)
+            services.cases.touch(row, longest, slack=0)
             row = services.cases.get(session_id)
         if image:
             file = services.cases.image_file(session_id)

@@ -6,25 +6,31 @@ It is the session's mask, except after `/set_target_buffer` in the middle of thi
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.model import InteractiveModel, Option
+from app.core.model import Option
 from app.core.prompt import InitialMask, Lasso, Prompt, Region, Scribble
-from app.core.volume import Geometry, Index, Volume
+from app.core.volume import Geometry, Volume
 from app.dialects.nninteractive.capabilities import takes_thick_boxes
-from app.dialects.nninteractive.prompts import decode_box, decode_drawn, decode_point, is_thick, painted
+from app.dialects.nninteractive.prompts import check_drawn, decode_box, decode_drawn, decode_point, is_thick, painted
 from app.dialects.nninteractive.requests import BoxBody, DrawnMeta, InitialMeta, PointBody, Prompted, TargetBody
 from app.errors import BadInput, BadPrompt, Conflict
 from app.services import Services
-from app.services.prompting.images import Space
+from app.services.prompting.images import SentImage, Space
 from app.services.prompting.log import Viewer
-from app.services.prompting.service import Change
+from app.services.prompting.service import Slot
+from app.services.prompting.session import Change, Session
 
 NOTHING = Change(None, None)
+
+Unpack = Callable[[], NDArray[np.generic]]
+"""Makes an array of what the client sent, once it is known that it can be used."""
 
 
 @dataclass(frozen=True)
@@ -37,32 +43,26 @@ class Outcome:
 
 
 @dataclass(eq=False)
-class _Open:
-    """An image that was sent. The client's buffer is `targeted` once it was announced, and of type `dtype`; `fresh`
-    says that it is all zero whatever the mask is."""
+class _Buffer:
+    """The client's buffer, which is the session's note. It is `targeted` once it was announced, and of type `dtype`;
+    `fresh` says that it is all zero whatever the mask is."""
 
-    session_id: str
-    model: str
-    shape: Index
     dtype: np.dtype[np.generic] = field(default_factory=lambda: np.dtype(np.uint8))
     targeted: bool = False
     fresh: bool = False
 
 
 class ClientSession:
-    """One lease's state. `_lock` is held while a request works, which may wait for the desk; never the other way round.
+    """One lease's state. Each method is one step; the session is nobody else's meanwhile.
 
-    Methods raise what the desk raises, `BadInput` and `BadPrompt` for what can't be used, and `Conflict` for calls that
+    Methods raise what sessions raise, `BadInput` and `BadPrompt` for what can't be used, and `Conflict` for calls that
     come before the ones they need.
     """
 
     def __init__(self, services: Services, owner: str) -> None:
         self._services = services
-        self._desk = services.prompting
         self._owner = owner
         self._zoom: bool | None = None
-        self._open: _Open | None = None
-        self._lock = threading.Lock()
 
     def set_image(self, space: Space, spacing: tuple[float, float, float], who: str) -> None:
         """`space` has an image `(c, k, j, i)` with one channel, of any real type; `spacing` along `k, j, i`."""
@@ -74,139 +74,127 @@ class ClientSession:
         options: dict[str, Option] = {}
         if self._zoom is not None and "autozoom" in self._services.models.card(model).options:
             options["autozoom"] = self._zoom
-        geometry = Geometry((k := image.shape[1], j := image.shape[2], i := image.shape[3]), _affine(spacing))
-        volume = Volume(image[0], geometry)
-        with self._lock:
-            before, self._open = self._open, None
-            if before is not None:
-                self._desk.close(before.session_id, self._owner)
-            viewer = Viewer("nnInteractive", who)
-            session_id = self._desk.open_image(self._owner, volume, False, model, options, viewer, space)
-            self._open = _Open(session_id, model, (k, j, i))
+        geometry = Geometry((image.shape[1], image.shape[2], image.shape[3]), _affine(spacing))
+        sent = SentImage(Volume(image[0], geometry), placed=False, space=space)
+        with self._slot() as slot:
+            slot.open(sent, model, options, Viewer("nnInteractive", who)).note = _Buffer()
 
     def set_target(self, body: TargetBody) -> None:
         dtype = body.buffer_type
-        with self._lock:
-            opened = self._image()
-            if tuple(body.shape) != opened.shape:
-                raise BadInput(f"the target buffer has shape {tuple(body.shape)}, the image {opened.shape}")
-            opened.fresh = opened.targeted
-            opened.targeted, opened.dtype = True, dtype
+        with self._slot() as slot:
+            session = _with_image(slot)
+            if tuple(body.shape) != session.shape:
+                raise BadInput(f"the target buffer has shape {tuple(body.shape)}, the image {session.shape}")
+            buffer = _buffer(session)
+            buffer.fresh = buffer.targeted
+            buffer.targeted, buffer.dtype = True, dtype
 
     def set_zoom(self, zoom: bool) -> None:
-        with self._lock:
+        with self._slot() as slot:
             self._zoom = zoom
-            opened = self._open
-            if opened is not None and "autozoom" in self._services.models.card(opened.model).options:
-                self._desk.set_options(opened.session_id, self._owner, {"autozoom": zoom})
+            if not slot.empty and "autozoom" in self._services.models.card(slot.session.record.model).options:
+                slot.session.set_options({"autozoom": zoom})
 
     def add_point(self, body: PointBody) -> Outcome:
-        with self._lock:
-            return self._add(self._target(), decode_point(body), body)
+        with self._slot() as slot:
+            return _add(_with_target(slot), decode_point(body), body)
 
     def add_box(self, body: BoxBody) -> Outcome:
-        with self._lock:
-            opened = self._target()
-            if is_thick(body) and not body.override_capability_checks and not takes_thick_boxes(self._model(opened)):
+        with self._slot() as slot:
+            session = _with_target(slot)
+            if is_thick(body) and not body.override_capability_checks and not takes_thick_boxes(session.model):
                 raise BadPrompt("the box is thicker than a slice; this model takes boxes in one slice only")
-            return self._add(opened, decode_box(body, opened.shape), body)
+            return _add(session, decode_box(body, session.shape), body)
 
-    def add_drawn(self, kind: type[Scribble | Lasso], meta: DrawnMeta, drawn: NDArray[np.generic]) -> Outcome:
-        with self._lock:
-            opened = self._target()
-            return self._add(opened, decode_drawn(kind, meta, drawn, opened.shape), meta)
+    def add_drawn(
+        self, kind: type[Scribble | Lasso], meta: DrawnMeta, shape: tuple[int, ...], unpack: Unpack
+    ) -> Outcome:
+        """`shape` is that of the drawing, which is unpacked only if it fits the image."""
+        with self._slot() as slot:
+            image = _with_image(slot).shape
+            check_drawn(meta, shape, image)
+            drawn = unpack()
+            return _add(_with_target(slot), decode_drawn(kind, meta, drawn, image), meta)
 
-    def add_initial(self, meta: InitialMeta, voxels: NDArray[np.generic]) -> Outcome:
-        """The client has written `voxels` into its buffer already, whatever their values are."""
-        with self._lock:
-            opened = self._target()
-            if voxels.shape != opened.shape:
-                raise BadPrompt(f"the initial segmentation has shape {voxels.shape}, the image {opened.shape}")
+    def add_initial(self, meta: InitialMeta, shape: tuple[int, ...], unpack: Unpack) -> Outcome:
+        """The client has written these voxels into its buffer already, whatever their values are."""
+        with self._slot() as slot:
+            image = _with_image(slot).shape
+            if shape != image:
+                raise BadPrompt(f"the initial segmentation has shape {shape}, the image {image}")
+            voxels = unpack()
+            session = _with_target(slot)
             mask = painted(voxels)
             refine = meta.run_prediction
-            self._desk.add(
-                opened.session_id, self._owner, [InitialMask(mask, refine)], unchecked=meta.override_capability_checks
-            )
-            opened.fresh = False
+            session.add([InitialMask(mask, refine)], unchecked=meta.override_capability_checks)
+            _buffer(session).fresh = False
             if not refine and (mask == voxels).all():
-                return self._outcome(opened, False, NOTHING)
-            after = self._desk.mask(opened.session_id, self._owner)
+                return _outcome(session, False, NOTHING)
             # Against what the client wrote, not against the mask before: that is gone there.
-            region = Region.around(after != voxels.view(np.uint8 if voxels.dtype == np.bool_ else voxels.dtype))
-            return self._outcome(opened, True, _cut(after, region))
+            written = voxels.view(np.uint8 if voxels.dtype == np.bool_ else voxels.dtype)
+            return _outcome(session, True, session.cut(Region.around(session.mask != written)))
 
     def predict(self, full_refine: bool) -> Outcome:
-        with self._lock:
-            opened = self._target()
-            change = self._desk.predict(opened.session_id, self._owner, full_refine)
-            return self._outcome(opened, change.region is not None, change)
+        with self._slot() as slot:
+            session = _with_target(slot)
+            change = session.predict(full_refine)
+            return _outcome(session, change.region is not None, change)
 
     def undo(self) -> Outcome:
-        with self._lock:
-            if self._open is None:
+        with self._slot() as slot:
+            if slot.empty:
                 return Outcome(False, NOTHING, np.dtype(np.uint8))
-            change = self._desk.undo(self._open.session_id, self._owner)
-            return self._outcome(self._open, change is not None, change or NOTHING)
+            change = slot.session.undo()
+            return _outcome(slot.session, change is not None, change or NOTHING)
 
     def reset(self) -> None:
         """The client has emptied its buffer already."""
-        with self._lock:
-            if self._open is not None:
-                self._desk.reset(self._open.session_id, self._owner)
-                self._open.fresh = False
-
-    def shape(self) -> Index:
-        """Of the image, `(k, j, i)`."""
-        opened = self._open
-        if opened is None:
-            raise Conflict("there is no image yet; send it first")
-        return opened.shape
+        with self._slot() as slot:
+            if not slot.empty:
+                slot.session.reset()
+                _buffer(slot.session).fresh = False
 
     def close(self) -> None:
         """Give memory back; what was done stays on disk."""
-        with self._lock:
-            opened, self._open = self._open, None
-            if opened is not None:
-                self._desk.close(opened.session_id, self._owner)
+        with self._slot() as slot:
+            slot.close()
 
-    def _add(self, opened: _Open, prompt: Prompt, said: Prompted) -> Outcome:
-        change = self._desk.add(
-            opened.session_id,
-            self._owner,
-            [prompt],
-            predict=said.run_prediction,
-            unchecked=said.override_capability_checks,
-        )
-        return self._outcome(opened, said.run_prediction, change)
+    def _slot(self) -> AbstractContextManager[Slot]:
+        return self._services.prompting.slot(self._owner, "image")  # a lease ends with the server, and so does its slot
 
-    def _outcome(self, opened: _Open, ran: bool, change: Change) -> Outcome:
-        if opened.fresh and ran:
-            # Everything that is in the mask is new to a buffer of zeros.
-            mask = self._desk.mask(opened.session_id, self._owner)
-            change = _cut(mask, Region.around(mask))
-            opened.fresh = False
-        return Outcome(ran, change, opened.dtype)
 
-    def _image(self) -> _Open:
-        if self._open is None:
-            raise Conflict("there is no image yet; send it first")
-        return self._open
+def _add(session: Session, prompt: Prompt, said: Prompted) -> Outcome:
+    change = session.add([prompt], predict=said.run_prediction, unchecked=said.override_capability_checks)
+    return _outcome(session, said.run_prediction, change)
 
-    def _target(self) -> _Open:
-        opened = self._image()
-        if not opened.targeted:
-            raise Conflict("there is no target buffer yet; set it first")
-        return opened
 
-    def _model(self, opened: _Open) -> InteractiveModel:
-        return self._services.models.interactive(opened.model)
+def _outcome(session: Session, ran: bool, change: Change) -> Outcome:
+    buffer = _buffer(session)
+    if buffer.fresh and ran:
+        # Everything that is in the mask is new to a buffer of zeros.
+        change = session.cut(Region.around(session.mask))
+        buffer.fresh = False
+    return Outcome(ran, change, buffer.dtype)
+
+
+def _with_image(slot: Slot) -> Session:
+    if slot.empty:
+        raise Conflict("there is no image yet; send it first")
+    return slot.session
+
+
+def _with_target(slot: Slot) -> Session:
+    session = _with_image(slot)
+    if not _buffer(session).targeted:
+        raise Conflict("there is no target buffer yet; set it first")
+    return session
+
+
+def _buffer(session: Session) -> _Buffer:
+    return cast(_Buffer, session.note)
 
 
 def _affine(spacing: tuple[float, float, float]) -> NDArray[np.float64]:
     """Axis-parallel, from `k, j, i` millimetres; where the image lies isn't said."""
     k, j, i = spacing
     return np.diag([i, j, k, 1.0])
-
-
-def _cut(mask: NDArray[np.uint8], region: Region | None) -> Change:
-    return NOTHING if region is None else Change(region, mask[region.slices].copy())

@@ -16,7 +16,6 @@ from app.dialects.nninteractive.arrays import check, read_header, unpack, unpack
 from app.dialects.nninteractive.capabilities import capabilities
 from app.dialects.nninteractive.client_session import ClientSession, Outcome
 from app.dialects.nninteractive.leases import LeaseTable, Terms
-from app.dialects.nninteractive.prompts import check_drawn
 from app.dialects.nninteractive.replies import reply
 from app.dialects.nninteractive.requests import (
     BoxBody,
@@ -30,7 +29,6 @@ from app.dialects.nninteractive.requests import (
     meta_of,
 )
 from app.dialects.nninteractive.routes import Route
-from app.errors import BadPrompt
 from app.services import Services
 
 SWEEP_SECONDS = 15.0
@@ -112,7 +110,7 @@ def _image_routes(api: APIRouter, services: Services, leases: LeaseTable[ClientS
         def work(session: ClientSession, packed: bytearray) -> dict[str, Any]:
             header = read_header(packed)
             check(packed, header, limit)
-            with services.sent.space(header.shape, header.dtype) as space:
+            with services.prompting.images.space(header.shape, header.dtype) as space:
                 unpack_into(space.voxels, packed, header)
                 packed.clear()  # as large as the image may be, and not needed while it is prepared
                 session.set_image(space, meta.spacing, _person(request))
@@ -176,8 +174,7 @@ def _drawing_routes(api: APIRouter, services: Services, leases: LeaseTable[Clien
     async def drawn(request: Request, token: str | None, kind: type[Scribble | Lasso]) -> Response:
         def work(session: ClientSession, packed: bytearray) -> Response:
             header = read_header(packed)
-            check_drawn(meta, header.shape, session.shape())  # so that nothing larger than the image is unpacked
-            return _answer(session.add_drawn(kind, meta, unpack(packed, header, limit)))
+            return _answer(session.add_drawn(kind, meta, header.shape, lambda: unpack(packed, header, limit)))
 
         leases.check(token)
         meta = meta_of(request, DrawnMeta)
@@ -199,9 +196,7 @@ def _drawing_routes(api: APIRouter, services: Services, leases: LeaseTable[Clien
 
         def work(session: ClientSession, packed: bytearray) -> Response:
             header = read_header(packed)
-            if header.shape != session.shape():
-                raise BadPrompt(f"the initial segmentation has shape {header.shape}, the image {session.shape()}")
-            return _answer(session.add_initial(meta, unpack(packed, header, limit)))
+            return _answer(session.add_initial(meta, header.shape, lambda: unpack(packed, header, limit)))
 
         leases.check(token)
         meta = meta_of(request, InitialMeta)

@@ -13,7 +13,7 @@ from fastapi import Response
 
 from app.dialects.nninteractive.arrays import pack
 from app.dialects.nninteractive.requests import META_HEADER
-from app.services.prompting.service import Change
+from app.services.prompting.session import Change
 
 
 def reply(ran: bool, change: Change | None, dtype: np.dtype[np.generic]) -> Response:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +22,10 @@ from app.dialects.slicer_legacy.prompts import BoxBody, PointBody, decode_box, d
 from app.dialects.slicer_legacy.routes import Route, SharedRoute, no_lease, told
 from app.errors import BadInput, Conflict, SegloopError, UnknownSession
 from app.services import Services
+from app.services.prompting.images import SentImage
 from app.services.prompting.log import Viewer
+from app.services.prompting.service import Slot
+from app.services.prompting.session import Session
 from app.workspace import Workspace
 
 NO_IMAGE = "No image uploaded"
@@ -39,7 +42,7 @@ def router(services: Services) -> APIRouter:
     api = APIRouter(tags=["SlicerNNInteractive 0.3"], route_class=Route)
     # One path has one entry on the page of the interface; that is nnInteractive's.
     shared = APIRouter(route_class=SharedRoute, include_in_schema=False)
-    desk = LegacySessions(services)
+    sessions = LegacySessions(services)
     incoming = Workspace(services.settings.workspace.absolute()).incoming
     limit = services.settings.labels.max_upload_bytes
 
@@ -52,15 +55,15 @@ def router(services: Services) -> APIRouter:
     async def upload_image(request: Request) -> Response:
         """The volume to segment, in place of the one before."""
         try:
-            return await with_form(request, desk.upload_image)
+            return await with_form(request, sessions.upload_image)
         except SegloopError as error:
-            await run_in_threadpool(desk.refuse, request, str(error))
+            await run_in_threadpool(sessions.refuse, request, str(error))
             raise
 
     @api.post("/upload_segment")
     async def upload_segment(request: Request) -> Response:
         """A mask to start from; an empty one forgets all prompts."""
-        return await with_form(request, desk.upload_segment)
+        return await with_form(request, sessions.upload_segment)
 
     @shared.post("/add_point_interaction")
     async def add_point(request: Request) -> Response:
@@ -68,7 +71,7 @@ def router(services: Services) -> APIRouter:
         body = await _json(request)
         if "voxel_coord" not in body:
             return no_lease()
-        return await run_in_threadpool(desk.add_point, request, _checked(PointBody, body))
+        return await run_in_threadpool(sessions.add_point, request, _checked(PointBody, body))
 
     @shared.post("/add_bbox_interaction")
     async def add_bbox(request: Request) -> Response:
@@ -76,67 +79,59 @@ def router(services: Services) -> APIRouter:
         body = await _json(request)
         if "outer_point_one" not in body:
             return no_lease()
-        return await run_in_threadpool(desk.add_box, request, _checked(BoxBody, body))
+        return await run_in_threadpool(sessions.add_box, request, _checked(BoxBody, body))
 
     @shared.post("/add_scribble_interaction")
     async def add_scribble(request: Request) -> Response:
         """A painted stroke."""
-        return await with_form(request, desk.add_scribble)
+        return await with_form(request, sessions.add_scribble)
 
     @shared.post("/add_lasso_interaction")
     async def add_lasso(request: Request) -> Response:
         """A filled outline."""
-        return await with_form(request, desk.add_lasso)
+        return await with_form(request, sessions.add_lasso)
 
     api.include_router(shared)
     return api
 
 
 class LegacySessions:
-    """What the calls do. What a person has opened is the prompt desk's to know, so that it outlives a restart."""
+    """What the calls do. What a person has opened is in their slot, which outlives a restart."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._desk = services.prompting
         self._people = People(services.settings.sessions.idle_seconds)
 
     def upload_image(self, request: Request, form: Form) -> Response:
-        with self._turn(request) as person:
-            owner = _owner(person)
-            voxels = read_volume(form.needed("file").file)
-            model = self._services.models.default_interactive()
-            # Nothing is said about where the voxels lie: they are 1 mm apart until the image is matched to a case.
-            volume = Volume(voxels, Geometry(_index(voxels.shape), np.eye(4)))
-            before = self._desk.newest(owner)
-            self._desk.open_image(owner, volume, False, model, {}, Viewer("SlicerNNInteractive", person))
-            if before is not None:
-                self._desk.close(before, owner)
+        person = self._person(request)
+        voxels = read_volume(form.needed("file").file)
+        model = self._services.models.default_interactive()
+        # Nothing is said about where the voxels lie: they are 1 mm apart until the image is matched to a case.
+        volume = Volume(voxels, Geometry(_index(voxels.shape), np.eye(4)))
+        with self._slot(person) as slot:
+            slot.open(SentImage(volume, placed=False), model, {}, Viewer("SlicerNNInteractive", person))
             self._people.note(person, "")
         return _done()
 
     def refuse(self, request: Request, why: str) -> None:
         """An image was refused. Until another is taken, prompts are told so: "no image" would make the client send
         this one again, for ever, and the image before it isn't what is on the screen any more."""
-        with self._turn(request) as person:
-            owner = _owner(person)
-            before = self._desk.newest(owner)
-            if before is not None:
-                self._desk.close(before, owner)
+        person = self._person(request)
+        with self._slot(person) as slot:
+            slot.close()
             self._people.note(person, why)
 
     def upload_segment(self, request: Request, form: Form) -> Response:
         """The selected segment: all zero is a new start, anything else is what to go on from."""
-        with self._turn(request) as person:
-            owner = _owner(person)
-            try:
-                session, shape = self._session(person)
-                mask = read_mask(form.needed("file").file, shape)
+        try:
+            with self._session(request) as session:
+                mask = read_mask(form.needed("file").file, session.shape)
                 if mask.any():
-                    self._desk.add(session, owner, [InitialMask(mask)])
+                    session.add([InitialMask(mask)])
                 else:
-                    self._desk.reset(session, owner)
-            except UnknownSession:
-                return told(NO_IMAGE)
+                    session.reset()
+        except UnknownSession:
+            return told(NO_IMAGE)
         return _done()
 
     def add_point(self, request: Request, body: PointBody) -> Response:
@@ -152,30 +147,29 @@ class LegacySessions:
         return self._prompted(request, lambda shape: _drawn(Lasso, form, shape))
 
     def _prompted(self, request: Request, prompt: Callable[[Index], Prompt]) -> Response:
-        with self._turn(request) as person:
-            owner = _owner(person)
-            try:
-                session, shape = self._session(person)
-                self._desk.add(session, owner, [prompt(shape)])
-                packed = self._desk.packed_gzip(session, owner)
-            except UnknownSession:
-                return told(NO_IMAGE)
+        try:
+            with self._session(request) as session:
+                session.add([prompt(session.shape)])
+                packed = session.packed_gzip()
+        except UnknownSession:
+            return told(NO_IMAGE)
         return Response(packed, media_type="application/octet-stream", headers={"Content-Encoding": "gzip"})
 
-    def _turn(self, request: Request) -> AbstractContextManager[str]:
+    def _person(self, request: Request) -> str:
         address = request.client.host if request.client else "nowhere"
-        return self._people.turn(getattr(request.state, "user", ""), address)
+        return self._people.admitted(getattr(request.state, "user", ""), address)
 
-    def _session(self, person: str) -> tuple[str, Index]:
-        """A person's session and the shape of its image. Raises `UnknownSession`, and `Conflict` if the image was
-        refused."""
-        if refused := self._people.refused(person):
-            raise Conflict(f"The image was refused: {refused}")
-        owner = _owner(person)
-        session = self._desk.newest(owner)
-        if session is None:
-            raise UnknownSession(NO_IMAGE)
-        return session, self._desk.geometry(session, owner).shape
+    @contextmanager
+    def _session(self, request: Request) -> Iterator[Session]:
+        """The caller's session. Raises `UnknownSession` if there is none, and `Conflict` if the image was refused."""
+        person = self._person(request)
+        with self._slot(person) as slot:
+            if refused := self._people.refused(person):
+                raise Conflict(f"The image was refused: {refused}")
+            yield slot.session
+
+    def _slot(self, person: str) -> AbstractContextManager[Slot]:
+        return self._services.prompting.slot(f"slicer_legacy:{person}")
 
 
 def _drawn(kind: type[Scribble | Lasso], form: Form, shape: Index) -> Scribble | Lasso:
@@ -198,10 +192,6 @@ def _checked(kind: type[Body], body: dict[str, Any]) -> Body:
         return kind.model_validate(body)
     except ValidationError as error:
         raise BadInput("; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())) from error
-
-
-def _owner(person: str) -> str:
-    return f"slicer_legacy:{person}"
 
 
 def _index(shape: tuple[int, ...]) -> Index:

@@ -6,16 +6,14 @@ Protocol: docs/protocols/slicer-legacy.md, section 2.
 Two people behind one address would paint into one another's mask without knowing. The bare path therefore belongs to
 one address at a time, and whoever comes second is told about names.
 
-Locks: `_lock` guards the tables and is held for moments; each person's own lock is held while a request of theirs
-works.
+Lock: `_lock` guards the table and is held for moments.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from app.errors import Conflict
 
@@ -26,25 +24,18 @@ class People:
     def __init__(self, idle: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._idle = idle
         self._clock = clock
-        self._locks: dict[str, threading.Lock] = {}
         self._refused: dict[str, str] = {}
         self._bare = ""
         self._used = 0.0
         self._lock = threading.Lock()
 
-    @contextmanager
-    def turn(self, name: str, address: str) -> Iterator[str]:
-        """The person, for as long as a request of theirs works; one at a time. `name` is "" on the bare path.
-
-        Raises `Conflict` for a second address on the bare path.
-        """
-        person = f"user {name}" if name else f"address {address}"
+    def admitted(self, name: str, address: str) -> str:
+        """The person. `name` is "" on the bare path. Raises `Conflict` for a second address on the bare path."""
+        if name:
+            return f"user {name}"
         with self._lock:
-            if not name:
-                self._admit(address)
-            own = self._locks.setdefault(person, threading.Lock())
-        with own:
-            yield person
+            self._admit(address)
+        return f"address {address}"
 
     def refused(self, person: str) -> str:
         """Why the image that a person sent last was refused; "" if it wasn't."""

@@ -35,7 +35,7 @@ mmengine_worker.main()
 """
 """What the other Python runs: it finds this worker behind all of its own packages, and afterwards none of ours."""
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)

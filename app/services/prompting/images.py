@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.core.case import CaseRow
 from app.core.volume import Volume
 from app.durable import flush
 from app.errors import UnknownCase
@@ -71,6 +72,16 @@ class Space:
     taken: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class SentImage:
+    """An image from a viewer. `placed` says that its geometry came with it, `space` where the voxels lie if
+    `SentImages.space` gave it."""
+
+    volume: Volume
+    placed: bool
+    space: Space | None = None
+
+
 class SentImages:
     """Thread-safe. `_lock` guards the tables of what is being put in its place and what could not be, by the ids of
     cases; it is held for moments."""
@@ -104,21 +115,24 @@ class SentImages:
         the same image."""
         return self._threads.submit(_digest, volume)
 
-    def admit(self, volume: Volume, digest: str, space: Space | None = None) -> str:
+    def admit(self, image: SentImage, digest: str) -> str:
         """The id of the case that these voxels are; it is there as soon as `ready` returns.
 
         Raises `BadFile` for voxels that can't be kept.
         """
         case_id = PREFIX + digest[:24]
-        stored = Stored.of(volume)
+        stored, space = Stored.of(image.volume), image.space
         with self._lock:
             self._lost.pop(case_id, None)
             if case_id not in self._keeping:
-                if self._is_here(case_id, stored):
-                    self._cases.touch(case_id, self._project.settings.sessions.keep_seconds)
+                here = self._here(case_id, stored)
+                if here is not None:
+                    self._cases.touch(here, self._project.settings.sessions.keep_seconds)
                 else:
                     file = space.file if space is not None else None
-                    self._keeping[case_id] = self._threads.submit(self._keep, case_id, digest, volume, stored, file)
+                    self._keeping[case_id] = self._threads.submit(
+                        self._keep, case_id, digest, image.volume, stored, file
+                    )
                     if space is not None:
                         space.taken = True
         return case_id
@@ -142,14 +156,14 @@ class SentImages:
         self._threads.shutdown()
         self._flusher.shutdown()
 
-    def _is_here(self, case_id: str, stored: Stored) -> bool:
-        """Whether the image is here, and whole as far as its size tells."""
+    def _here(self, case_id: str, stored: Stored) -> CaseRow | None:
+        """The case, if the image is here and whole as far as its size tells."""
         try:
             row = self._cases.get(case_id)
             file = self._project.uploads.volume_file(row.case)
-            return row.origin == "upload" and file.stat().st_size == stored.file_size
+            return row if row.origin == "upload" and file.stat().st_size == stored.file_size else None
         except (UnknownCase, FileNotFoundError):
-            return False
+            return None
 
     def _keep(self, case_id: str, digest: str, volume: Volume, stored: Stored, mapped: Path | None) -> None:
         """Put an image in its place. `mapped` has its voxels already."""

@@ -12,10 +12,10 @@ from app.core.mask import Mask
 from app.core.orientation import Orientation
 from app.errors import BadInput, UnknownLabel, UnknownSession
 from app.services.labels import LabelService
-from app.services.prompting.images import PREFIX, SentImages
-from app.services.prompting.log import SessionLog, SessionRecord
+from app.services.prompting.images import PREFIX
+from app.services.prompting.log import SessionRecord
 from app.services.prompting.matching import Match, Matcher
-from app.services.prompting.replay import version_after
+from app.services.prompting.restore import version_after
 from app.services.prompting.service import PromptService
 
 
@@ -33,21 +33,19 @@ class SessionInfo:
 
 @dataclass(frozen=True)
 class SessionService:
-    log: SessionLog
     prompting: PromptService
     labels: LabelService
     matcher: Matcher
-    sent: SentImages
     _matches: dict[str, Match] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def listed(self, limit: int | None = None) -> list[SessionInfo]:
         """Every session with a log, opened last first; with `limit`, so many at most."""
-        return [self._info(record) for record in self.log.all()[:limit]]
+        return [self._info(record) for record in self.prompting.log.all()[:limit]]
 
     def get(self, name_or_id: str) -> SessionInfo:
         """By its id or by the name people call it. Raises `UnknownSession`."""
-        record = self.log.find(name_or_id) or self.log.named(name_or_id)
+        record = self.prompting.log.find(name_or_id) or self.prompting.log.named(name_or_id)
         if record is None:
             raise UnknownSession(f"there is no session {name_or_id!r}; `segloop sessions list` shows those there are")
         return self._info(record)
@@ -60,7 +58,7 @@ class SessionService:
             known = self._matches.get(record.case_id)
         if known is not None:
             return known
-        self.sent.ready(record.case_id)
+        self.prompting.images.ready(record.case_id)
         found = self.matcher.find(self.labels.cases.volume(record.case_id), record.placed)
         if found is not None:
             with self._lock:
@@ -95,7 +93,8 @@ class SessionService:
         Raises `UnknownSession`, and `BadInput` if nothing is segmented.
         """
         record = self.get(name_or_id).record
-        voxels = self.prompting.mask(record.id, record.owner)
+        with self.prompting.session(record.id, record.owner) as session:
+            voxels = session.mask.copy()
         if not voxels.any():
             raise BadInput("nothing is segmented in this session; there is no label to keep")
         match = self.match(record)
@@ -114,9 +113,9 @@ class SessionService:
             record.model,
             {"session": record.name},
             comment,
-            version_after(record, self.log.steps(record)),
+            version_after(record, self.prompting.log.steps(record)),
         )
-        self.log.mark_submitted(record.id, label.id)
+        self.prompting.log.mark_submitted(record.id, label.id)
         return label, match is not None
 
     def forget(self, name_or_id: str) -> None:
@@ -127,8 +126,8 @@ class SessionService:
     def _info(self, record: SessionRecord) -> SessionInfo:
         return SessionInfo(
             record=record,
-            steps=self.log.count(record.id),
-            used=self.log.last_used(record.id),
+            steps=self.prompting.log.count(record.id),
+            used=self.prompting.log.last_used(record.id),
             open=self.prompting.is_open(record.id),
-            label_id=self.log.submitted(record.id),
+            label_id=self.prompting.log.submitted(record.id),
         )

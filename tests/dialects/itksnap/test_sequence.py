@@ -187,8 +187,9 @@ def test_a_label_made_of_it_lies_where_the_image_said(site: Site) -> None:
     """ITK's terms, LPS. The real server throws them away (docs/protocols/itksnap.md, section 2.3)."""
     snap, sent = site.snap(), Image(image().voxels, (0.5, 0.75, 3.0), (11.0, -7.0, 400.0), (0, 1, 0, 1, 0, 0, 0, 0, -1))
     snap.click(sent, (2, 2, 2))
-    record = site.services.prompting.record(site.services.prompting.newest(f"itksnap:{snap.session}"))
-    geometry = site.services.prompting.geometry(record.id, record.owner)
+    record = site.services.prompting.record(site.services.prompting.log.newest(f"itksnap:{snap.session}").id)
+    with site.services.prompting.session(record.id, record.owner) as session:
+        geometry = session.geometry
     assert Geometry.from_itk(SHAPE, sent.spacing, sent.origin, sent.direction).difference(geometry) is None
     assert (record.placed, record.viewer.client, record.model) == (True, "ITK-SNAP", "cubes")
     assert record.viewer.who == "viewer@127.0.0.1"
@@ -200,8 +201,8 @@ def test_a_token_and_a_name_in_the_host_field(tmp_path) -> None:
         assert Wire(guarded.port).get("/status").status == 401
         snap = guarded.snap(login="anna:s3cret")
         assert snap.click(image(), (2, 2, 2)).any()
-        desk = guarded.services.prompting
-        assert desk.record(desk.newest(f"itksnap:{snap.session}")).viewer.who == "anna"
+        prompting = guarded.services.prompting
+        assert prompting.record(prompting.log.newest(f"itksnap:{snap.session}").id).viewer.who == "anna"
 
 
 sizes = st.integers(2, 12)

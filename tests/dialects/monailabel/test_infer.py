@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from app.core.mask import Mask
 from app.core.model import ModelCard
 from app.models.device import Priority
+from tests.catalog_counts import counted
 from tests.dialects.monailabel.site import SHAPE, Site, multipart, nifti
 
 
@@ -44,6 +45,12 @@ class TestAnswers:
         image = read(content, tmp_path)
         assert image.GetPixelID() == sitk.sitkUInt8
         np.testing.assert_array_equal(sitk.GetArrayFromImage(image), cube((3, 6, 5)))
+
+    def test_a_click_looks_its_case_up_once_and_waits_for_no_commit(self, site: Site):
+        site.infer("clicks", site.series, {"label": "liver", "foreground": [[5, 6, 3]]})
+        with counted() as counts:
+            site.infer("clicks", site.series, {"label": "liver", "foreground": [[5, 6, 3], [9, 8, 5]]})
+        assert counts == {"look-ups": 1, "writes": 0}
 
     def test_names_of_files_differ(self, site: Site):
         names = {multipart(site.infer("clicks", site.series, {}, output="all"))[1] for _ in range(3)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import settings
@@ -11,39 +12,58 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from app.core.prompt import Point
 from app.dialects.monailabel.clicks import Clicks
-from app.dialects.monailabel.structures import Start, StructureKey, Structures
-from app.errors import BadPrompt, UnknownSession
+from app.dialects.monailabel.structures import Start, StructureKey, clicked, drawn
+from app.errors import BadPrompt
 
 
-class Sessions:
-    """Keeps each session's prompts since it was opened or reset. A point at slice 9 is a bad prompt."""
+class FakeSession:
+    """Keeps its prompts since it was opened or reset. A point at slice 9 is a bad prompt."""
 
-    def __init__(self):
-        self.prompts = {}
-        self.opened = 0
-        self.predicted = 0
+    def __init__(self, sessions, name):
+        self.sessions, self.name = sessions, name
+        self.prompts = []
+        self.note = None
 
-    def open(self, owner, case_id, model, options):
-        self.opened += 1
-        self.prompts[f"s{self.opened}"] = []
-        return f"s{self.opened}"
-
-    def add(self, session_id, owner, prompts):
-        if session_id not in self.prompts:
-            raise UnknownSession("over")
+    def add(self, prompts):
         for prompt in prompts:
             if prompt.at[0] == 9:
                 raise BadPrompt("no")
-            self.prompts[session_id].append(prompt)
-            self.predicted += 1
+            self.prompts.append(prompt)
+            self.sessions.predicted += 1
 
-    def reset(self, session_id, owner):
-        if session_id not in self.prompts:
-            raise UnknownSession("over")
-        self.prompts[session_id].clear()
+    def reset(self):
+        self.prompts.clear()
 
-    def close(self, session_id, owner):
-        self.prompts.pop(session_id, None)
+
+class FakeSlot:
+    def __init__(self, sessions, key):
+        self.sessions, self.key = sessions, key
+
+    @property
+    def empty(self):
+        return self.key not in self.sessions.open
+
+    @property
+    def session(self):
+        return self.sessions.open[self.key]
+
+    def open(self, case_id, model, options):
+        self.sessions.opened += 1
+        self.sessions.open[self.key] = FakeSession(self.sessions, f"s{self.sessions.opened}")
+        return self.session
+
+
+class Sessions:
+    """Hands out slots as `PromptService` does; each has a session or none."""
+
+    def __init__(self):
+        self.open = {}
+        self.opened = 0
+        self.predicted = 0
+
+    @contextmanager
+    def slot(self, owner, key):
+        yield FakeSlot(self, (owner, key))
 
 
 KEY = StructureKey("anna", "ct", "clicks", "liver")
@@ -55,7 +75,6 @@ class Annotators(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.sessions = Sessions()
-        self.table = Structures(self.sessions, size=2)
 
     @rule(
         owner=st.sampled_from("abc"),
@@ -67,19 +86,19 @@ class Annotators(RuleBasedStateMachine):
     )
     def click(self, owner, label, include, exclude, fresh, radius):
         key, start = StructureKey(owner, "ct", "clicks", label), Start("stamp", {"radius": radius})
-        with self.table.clicked(key, start, Clicks(include, exclude), fresh) as session_id:
-            had = self.sessions.prompts[session_id]
+        with clicked(self.sessions, key, start, Clicks(include, exclude), fresh) as session:
+            had = list(session.prompts)
         assert Counter(had) == Counter([*map(Point, include), *(Point(p, include=False) for p in exclude)])
 
     @rule(owner=st.sampled_from("abc"))
     def fail(self, owner):
         key = StructureKey(owner, "ct", "clicks", "liver")
-        with pytest.raises(BadPrompt), self.table.clicked(key, START, Clicks(((1, 1, 1), (9, 0, 0))), False):
+        with pytest.raises(BadPrompt), clicked(self.sessions, key, START, Clicks(((1, 1, 1), (9, 0, 0))), False):
             pass
 
     @rule()
     def expire(self):
-        self.sessions.prompts.clear()
+        self.sessions.open.clear()
 
 
 TestAnnotators = Annotators.TestCase
@@ -91,49 +110,48 @@ def sessions():
     return Sessions()
 
 
-def click(table, *include, key=KEY, start=START, fresh=False):
-    with table.clicked(key, start, Clicks(include), fresh) as session_id:
-        return session_id
+def click(sessions, *include, key=KEY, start=START, fresh=False):
+    with clicked(sessions, key, start, Clicks(include), fresh) as session:
+        return session.name
 
 
 def test_only_new_clicks_are_predicted(sessions):
-    table = Structures(sessions)
-    first = click(table, (0, 0, 1))
-    assert click(table, (0, 0, 1), (0, 0, 2)) == first
-    assert click(table, (0, 0, 1), (0, 0, 2)) == first
+    first = click(sessions, (0, 0, 1))
+    assert click(sessions, (0, 0, 1), (0, 0, 2)) == first
+    assert click(sessions, (0, 0, 1), (0, 0, 2)) == first
     assert (sessions.opened, sessions.predicted) == (1, 2)
 
 
 def test_starting_over_keeps_the_session(sessions):
-    table = Structures(sessions)
-    first = click(table, (0, 0, 1))
-    assert click(table, (0, 0, 2)) == first
-    assert click(table, (0, 0, 2), fresh=True) == first
+    first = click(sessions, (0, 0, 1))
+    assert click(sessions, (0, 0, 2)) == first
+    assert click(sessions, (0, 0, 2), fresh=True) == first
     assert (sessions.opened, sessions.predicted) == (1, 3)
 
 
 def test_an_expired_session_is_replayed(sessions):
-    table = Structures(sessions)
-    sessions.close(click(table, (0, 0, 1)), "anna")
-    second = click(table, (0, 0, 1), (0, 0, 2))
-    assert sessions.prompts[second] == [Point((0, 0, 1)), Point((0, 0, 2))]
+    click(sessions, (0, 0, 1))
+    sessions.open.clear()
+    click(sessions, (0, 0, 1), (0, 0, 2))
+    (second,) = sessions.open.values()
+    assert second.prompts == [Point((0, 0, 1)), Point((0, 0, 2))]
 
 
 def test_another_image_under_the_same_name_gets_another_session(sessions):
-    table = Structures(sessions)
-    first = click(table, (0, 0, 1))
-    second = click(table, (0, 0, 1), start=Start("other", {}))
-    assert list(sessions.prompts) == [second] != [first]
+    first = click(sessions, (0, 0, 1))
+    second = click(sessions, (0, 0, 1), start=Start("other", {}))
+    assert [session.name for session in sessions.open.values()] == [second] != [first]
 
 
 def test_each_annotator_and_structure_has_its_own(sessions):
-    table = Structures(sessions)
     keys = [KEY, KEY._replace(owner="bo"), KEY._replace(label="spleen"), KEY._replace(case_id="mr")]
-    assert len({click(table, (0, 0, 1), key=key) for key in keys}) == 4
+    assert len({click(sessions, (0, 0, 1), key=key) for key in keys}) == 4
 
 
-def test_the_least_recently_used_is_closed(sessions):
-    table = Structures(sessions, size=1)
-    click(table, (0, 0, 1))
-    second = click(table, (0, 0, 1), key=KEY._replace(owner="bo"))
-    assert list(sessions.prompts) == [second]
+def test_scribbles_come_as_a_whole_each_time(sessions):
+    with drawn(sessions, KEY, START, [Point((0, 0, 1)), Point((0, 0, 2))]) as session:
+        first = session.name
+    with drawn(sessions, KEY, START, [Point((0, 0, 3))]) as session:
+        assert (session.name, session.prompts) == (first, [Point((0, 0, 3))])
+    assert click(sessions, (0, 0, 3)) == first
+    assert sessions.open[("anna", KEY)].prompts == [Point((0, 0, 3))]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from app.settings import ModelSettings
+from tests.catalog_counts import counted
 from tests.dialects.nninteractive.site import FLAGS, SHAPE, opened
 
 LEASED = {
@@ -58,15 +59,23 @@ def test_claim_says_the_terms(tmp_path):
 def test_a_lease_that_ends_gives_memory_back_and_keeps_what_was_done(site):
     seated = site.opened()
     seated.take(seated.point([1, 1, 1]))
-    desk = site.services.prompting
-    session_id = desk.newest(f"nninteractive:{seated.token}")
+    prompting = site.services.prompting
+    session_id = prompting.log.newest(f"nninteractive:{seated.token}").id
     assert session_id is not None
-    assert desk.is_open(session_id)
+    assert prompting.is_open(session_id)
     site.client.post("/release", headers=seated.headers)
-    assert not desk.is_open(session_id)
-    record = desk.record(session_id)
+    assert not prompting.is_open(session_id)
+    record = prompting.record(session_id)
     assert (record.viewer.client, record.viewer.who, record.shape) == ("nnInteractive", "testclient", SHAPE)
     assert seated.point([1, 1, 1]).status_code == 410
+
+
+def test_a_prompt_asks_the_catalog_for_nothing(site):
+    seated = site.opened()
+    seated.take(seated.point([1, 1, 1]))
+    with counted() as counts:
+        seated.take(seated.point([4, 6, 9]))
+    assert counts == {"look-ups": 0, "writes": 0}
 
 
 def test_a_session_is_its_users(site):
@@ -74,7 +83,7 @@ def test_a_session_is_its_users(site):
     site.client.post("/release", headers=seated.headers)
     named = site.claim()
     named.binary("/u/ana/set_image", np.arange(24, dtype=np.int16).reshape(1, 2, 3, 4))
-    session_id = site.services.prompting.newest(f"nninteractive:{named.token}")
+    session_id = site.services.prompting.log.newest(f"nninteractive:{named.token}").id
     assert site.services.prompting.record(session_id).viewer.who == "ana"
 
 

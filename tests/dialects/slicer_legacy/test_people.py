@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 from fastapi.testclient import TestClient
 
@@ -16,53 +14,21 @@ from tests.dialects.slicer_legacy.test_endpoints import SHAPE, Person, cube, ima
 def test_the_bare_path_belongs_to_one_address_at_a_time():
     now = [0.0]
     people = People(idle=60, clock=lambda: now[0])
-    with people.turn("", "10.0.0.1") as person:
-        assert person == "address 10.0.0.1"
+    assert people.admitted("", "10.0.0.1") == "address 10.0.0.1"
     now[0] = 60
-    with pytest.raises(Conflict, match="/u/"), people.turn("", "10.0.0.2"):
-        raise AssertionError("two people on the bare path")
-    with people.turn("ben", "10.0.0.2") as person:  # with a name there is no question
-        assert person == "user ben"
-    with people.turn("", "10.0.0.1"):
-        pass
+    with pytest.raises(Conflict, match="/u/"):
+        people.admitted("", "10.0.0.2")
+    assert people.admitted("ben", "10.0.0.2") == "user ben"  # with a name there is no question
+    people.admitted("", "10.0.0.1")
     now[0] = 120.5
-    with people.turn("", "10.0.0.2"):
-        pass
-    with pytest.raises(Conflict), people.turn("", "10.0.0.1"):
-        raise AssertionError("the bare path is the second's now")
+    people.admitted("", "10.0.0.2")
+    with pytest.raises(Conflict):
+        people.admitted("", "10.0.0.1")  # the bare path is the second's now
 
 
 def test_a_name_is_never_taken_for_an_address():
     people = People(idle=60)
-    with people.turn("10.0.0.1", "x") as named, people.turn("", "10.0.0.1") as bare:
-        assert named != bare
-
-
-def test_one_person_has_one_turn_at_a_time():
-    people = People(idle=60)
-    order: list[str] = []
-    inside, go = threading.Event(), threading.Event()
-
-    def first() -> None:
-        with people.turn("ana", "a"):
-            inside.set()
-            go.wait(5)
-            order.append("first")
-
-    def second() -> None:
-        with people.turn("ana", "b"):
-            order.append("second")
-
-    threads = [threading.Thread(target=work) for work in (first, second)]
-    threads[0].start()
-    inside.wait(5)
-    threads[1].start()
-    with people.turn("ben", "c"):  # somebody else doesn't wait
-        order.append("ben")
-    go.set()
-    for thread in threads:
-        thread.join()
-    assert order == ["ben", "first", "second"]
+    assert people.admitted("10.0.0.1", "x") != people.admitted("", "10.0.0.1")
 
 
 def test_a_second_address_is_told_to_use_a_name(tmp_path):

@@ -17,8 +17,10 @@ from app.core.volume import Geometry, Volume
 from app.errors import BadFile, BadInput, UnknownSession
 from app.formats.volume_files import read_volume
 from app.services import Services
-from app.services.prompting.service import Viewer
+from app.services.prompting.images import SentImage
+from app.services.prompting.log import Viewer
 from app.settings import ModelSettings, Settings
+from tests.prompting import Steps
 
 SHAPE = (40, 96, 80)
 ANA = Viewer("a viewer", "ana")
@@ -38,7 +40,7 @@ def image(seed: int = 0) -> Volume:
 
 
 def send(services: Services, volume: Volume) -> str:
-    return services.prompting.open_image("x", volume, True, "fake", {}, ANA)
+    return services.prompting.open("x", SentImage(volume, placed=True), "fake", {}, ANA)
 
 
 @pytest.fixture
@@ -62,21 +64,21 @@ def click_and_die(workspace: Path) -> None:
     import os
 
     services = opened(workspace)
-    services.prompting.add(send(services, image()), "x", [Point(AT)])
+    Steps(services).add(send(services, image()), "x", [Point(AT)])
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_click_that_was_answered_outlives_a_kill_with_its_image(start: Opener, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from tests.services.test_sent_images import click_and_die;"
+        "import sys; from pathlib import Path; from tests.services.prompting.test_images import click_and_die;"
         " click_and_die(Path(sys.argv[1]))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "workspace")], timeout=120, check=False)
     assert done.returncode == -signal.SIGKILL
     services = start()
-    session = services.prompting.newest("x")
+    session = services.prompting.log.newest("x").id
     assert session is not None
-    mask = services.prompting.mask(session, "x")
+    mask = Steps(services).mask(session, "x")
     assert mask.sum() == 125
     assert mask[AT] == 1
     sent = image()
@@ -87,7 +89,7 @@ def test_a_click_that_was_answered_outlives_a_kill_with_its_image(start: Opener,
 
 def test_the_file_is_in_its_place_when_a_click_is_answered(start: Opener, tmp_path: Path) -> None:
     services = start()
-    services.prompting.add(send(services, image()), "x", [Point(AT)])
+    Steps(services).add(send(services, image()), "x", [Point(AT)])
     (file,) = (tmp_path / "workspace" / "uploads").glob("*/*/*")
     assert np.array_equal(read_volume(file).voxels, image().voxels)
     assert not list((tmp_path / "workspace" / "incoming").iterdir())
@@ -99,7 +101,7 @@ def test_every_type_and_order_of_axes_is_kept(start: Opener, dtype: str) -> None
     shape = (SHAPE[2], SHAPE[0], SHAPE[1])
     services = start()
     case_id = services.prompting.record(send(services, Volume(voxels, Geometry(shape, np.eye(4))))).case_id
-    services.sent.ready(case_id)
+    services.prompting.images.ready(case_id)
     kept = services.cases.volume(case_id).voxels
     assert np.array_equal(kept, voxels.astype(np.float32))
 
@@ -107,23 +109,23 @@ def test_every_type_and_order_of_axes_is_kept(start: Opener, dtype: str) -> None
 def test_a_file_that_a_power_cut_left_too_short_is_asked_for_and_written_anew(start: Opener, tmp_path: Path) -> None:
     services = start()
     session = send(services, image())
-    services.sent.ready(services.prompting.record(session).case_id)
+    services.prompting.images.ready(services.prompting.record(session).case_id)
     (file,) = (tmp_path / "workspace" / "uploads").glob("*/*/*")
     file.write_bytes(file.read_bytes()[:1000])
     services = start()
     with pytest.raises(UnknownSession, match="open the image again"):
-        services.prompting.mask(session, "x")
+        Steps(services).mask(session, "x")
     again = send(services, image())
     assert services.prompting.record(again).case_id == services.prompting.record(session).case_id
-    services.sent.ready(services.prompting.record(again).case_id)
+    services.prompting.images.ready(services.prompting.record(again).case_id)
     assert np.array_equal(read_volume(file).voxels, image().voxels)
-    assert not services.prompting.mask(session, "x").any()
+    assert not Steps(services).mask(session, "x").any()
 
 
 def test_an_image_that_was_kept_as_a_case_stays_one_when_it_is_sent_again(start: Opener) -> None:
     services = start()
     session = send(services, image())
-    services.prompting.add(session, "x", [Point(AT)])
+    Steps(services).add(session, "x", [Point(AT)])
     label, matched = services.sessions.submit(session, "liver")
     assert not matched
     send(services, image())
@@ -134,7 +136,7 @@ def test_an_image_that_was_kept_as_a_case_stays_one_when_it_is_sent_again(start:
 def test_sent_again_it_stays_for_longer(start: Opener) -> None:
     services = start()
     case_id = services.prompting.record(send(services, image())).case_id
-    services.sent.ready(case_id)
+    services.prompting.images.ready(case_id)
     services.project.catalog.cases.set_expiry(case_id, 1e9)
     send(services, image())
     expires = services.cases.get(case_id).expires
@@ -158,14 +160,14 @@ def test_no_click_is_answered_whose_image_could_not_be_kept(start: Opener, tmp_p
     first, second = send(services, image()), send(services, image())
     for session in (first, second):
         with pytest.raises(OSError, match="open it again"):
-            services.prompting.add(session, "x", [Point(AT)])
+            Steps(services).add(session, "x", [Point(AT)])
         assert services.sessions.get(session).steps == 0
     assert services.prompting.memory == (0, 0)  # what the log doesn't have is not in memory either
     assert not list((tmp_path / "workspace" / "incoming").iterdir())
     uploads.unlink()
     uploads.mkdir()
-    assert services.prompting.add(send(services, image()), "x", [Point(AT)]).region is not None
-    assert services.prompting.add(first, "x", [Point(AT)]).region is not None
+    assert Steps(services).add(send(services, image()), "x", [Point(AT)]).region is not None
+    assert Steps(services).add(first, "x", [Point(AT)]).region is not None
 
 
 def test_voxels_that_no_file_can_have_are_refused(start: Opener, tmp_path: Path) -> None:

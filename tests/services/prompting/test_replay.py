@@ -13,8 +13,8 @@ from app.models.device import Device
 from app.models.fake import FakeInteractive
 from app.models.nninteractive.model import NnInteractive
 from app.services.prompting.log import SessionRecord, Step, Viewer
-from app.services.prompting.memory import perform
-from app.services.prompting.replay import version_after, worth_replaying
+from app.services.prompting.restore import version_after, worth_replaying
+from app.services.prompting.session import perform
 from tests.models.folders import tiny_nninteractive
 from tests.models.volumes import ball_mask, ball_volume
 
@@ -42,7 +42,7 @@ def opened(model: InteractiveModel) -> InteractiveSession:
 
 
 def played(session: InteractiveSession, steps: list[Step]) -> list[Step]:
-    """Do what the desk would; returns the steps that its log would have, without an undo of nothing."""
+    """Do what a session would; returns the steps that its log would have, without an undo of nothing."""
     done = []
     for step in steps:
         if step.kind != "undo" or session.undoable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.prompting import Steps
 from tests.services.two_models import STROKE, Opener, clicks, mask, opened, publish, without_snapshots
 
 BOTH = pytest.mark.parametrize("model", ["grower", "tiny"])
@@ -26,11 +27,11 @@ def test_forty_prompts_come_back(start_two: Opener, predictions: list[str], mode
     assert len(predictions) == (0 if snapshot else 40)
 
     still = opened(services, model, prompts, "bo")
-    assert services.prompting.undo(session, "ana").region == services.prompting.undo(still, "bo").region  # type: ignore[union-attr]
-    assert services.prompting.undo(session, "ana") is None
+    assert Steps(services).undo(session, "ana").region == Steps(services).undo(still, "bo").region  # type: ignore[union-attr]
+    assert Steps(services).undo(session, "ana") is None
     seen = []
     for prompt in after:
-        changes = [services.prompting.add(one, who, [prompt]) for one, who in ((session, "ana"), (still, "bo"))]
+        changes = [Steps(services).add(one, who, [prompt]) for one, who in ((session, "ana"), (still, "bo"))]
         assert changes[0].region == changes[1].region
         seen.append(mask(services, session))
         np.testing.assert_array_equal(seen[-1], mask(services, still, "bo"))
@@ -44,14 +45,14 @@ def test_after_a_kill_only_what_came_after_the_last_rest_is_predicted(
     services = start_two()
     session = opened(services, model, clicks(10))
     services.prompting.keep_resting()  # somebody is at work: nothing yet
-    services.snapshots.ready(session)
+    services.prompting.snapshots.ready(session)
     assert not list(services.project.paths.sessions.glob("*/snapshot.bin"))
     monkeypatch.setattr("app.services.prompting.service.REST_SECONDS", 0.0)
     services.prompting.keep_resting()
-    services.snapshots.ready(session)
+    services.prompting.snapshots.ready(session)
     (file,) = services.project.paths.sessions.glob("*/snapshot.bin")
     resting = file.read_bytes()
-    services.prompting.add(session, "ana", clicks(2, seed=5))
+    Steps(services).add(session, "ana", clicks(2, seed=5))
     expected = mask(services, session)
     services = start_two()
     file.write_bytes(resting)  # as if the end had not been an orderly one
@@ -64,7 +65,7 @@ def test_after_a_kill_only_what_came_after_the_last_rest_is_predicted(
 def test_a_session_keeps_its_weights_when_others_are_published(start_two: Opener, snapshot: bool) -> None:
     services = start_two()
     session, still = (opened(services, "grower", clicks(4), who) for who in ("ana", "bo"))
-    services.prompting.add(still, "bo", clicks(1, seed=7))
+    Steps(services).add(still, "bo", clicks(1, seed=7))
     before, after = mask(services, session), mask(services, still, "bo")
     publish(services, 2)
     services = start_two()
@@ -72,7 +73,7 @@ def test_a_session_keeps_its_weights_when_others_are_published(start_two: Opener
     if not snapshot:
         without_snapshots(services)
     np.testing.assert_array_equal(mask(services, session), before)
-    services.prompting.add(session, "ana", clicks(1, seed=7))
+    Steps(services).add(session, "ana", clicks(1, seed=7))
     np.testing.assert_array_equal(mask(services, session), after)
     new = opened(services, "grower", clicks(4), "cy")
     assert services.prompting.record(new).model_version == "2"
@@ -98,5 +99,5 @@ def test_of_a_forgotten_session_nothing_is_left(start_two: Opener) -> None:
     services = start_two()
     session = opened(services, "tiny", clicks(2))
     services.sessions.forget(session)
-    services.snapshots.drain()
+    services.prompting.snapshots.drain()
     assert not list(services.project.paths.sessions.iterdir())

@@ -11,6 +11,7 @@ from nnInteractive.inference.inference_session import nnInteractiveInferenceSess
 
 from app.errors import UnknownSession
 from tests.models.folders import tiny_nninteractive
+from tests.prompting import Steps
 from tests.services.two_models import Opener, clicks, mask, opened, publish, without_snapshots
 
 
@@ -41,17 +42,17 @@ class TestWeightsThatAreGone:
         np.testing.assert_array_equal(mask(services, session), self.before)
         assert predictions == []
         assert "goes on with version" in caplog.text
-        assert services.prompting.undo(session, "ana") is None
-        services.prompting.add(session, "ana", clicks(1, seed=7))
+        assert Steps(services).undo(session, "ana") is None
+        Steps(services).add(session, "ana", clicks(1, seed=7))
         after = mask(services, session)
         assert (after != self.before).any()
-        services.prompting.undo(session, "ana")
+        Steps(services).undo(session, "ana")
         np.testing.assert_array_equal(mask(services, session), self.before)
-        services.prompting.add(session, "ana", clicks(1, seed=7))
+        Steps(services).add(session, "ana", clicks(1, seed=7))
         services = start_two()
         without_snapshots(services)  # its log alone knows the new weights and the mask it went on from
         np.testing.assert_array_equal(mask(services, session), after)
-        services.prompting.undo(session, "ana")
+        Steps(services).undo(session, "ana")
         np.testing.assert_array_equal(mask(services, session), self.before)
 
     def test_without_a_snapshot_it_stays_away_until_the_weights_are_back(
@@ -60,7 +61,7 @@ class TestWeightsThatAreGone:
         services = start_two()
         without_snapshots(services)
         with pytest.raises(UnknownSession, match="weights that made this session's mask"):
-            services.prompting.mask(session, "ana")
+            Steps(services).mask(session, "ana")
         services.stop()
         shutil.rmtree(weights)
         replaced.rename(weights)
@@ -72,25 +73,25 @@ class TestWeightsThatAreGone:
         (file,) = (tmp_path / "workspace" / "sessions").glob("*/snapshot.bin")
         earlier = file.read_bytes()
         services = start_two()
-        services.prompting.add(session, "ana", clicks(1, seed=7))
+        Steps(services).add(session, "ana", clicks(1, seed=7))
         services.stop()
         file.write_bytes(earlier)
         shutil.rmtree(weights)
         tiny_nninteractive(weights, seed=5)
         with pytest.raises(UnknownSession):
-            start_two().prompting.mask(session, "ana")
+            Steps(start_two()).mask(session, "ana")
 
     def test_where_nothing_is_drawn_there_is_nothing_to_lose(self, start_two: Opener, weights: Path) -> None:
         services = start_two()
         session = opened(services, "tiny", clicks(2))
-        services.prompting.reset(session, "ana")
+        Steps(services).reset(session, "ana")
         services.stop()
         shutil.rmtree(weights)
         tiny_nninteractive(weights, seed=5)
         services = start_two()
         without_snapshots(services)
         assert not mask(services, session).any()
-        services.prompting.add(session, "ana", clicks(3))
+        Steps(services).add(session, "ana", clicks(3))
         expected = mask(services, session)
         np.testing.assert_array_equal(mask(start_two(), session), expected)
 
@@ -119,6 +120,6 @@ def test_weights_that_are_damaged_are_gone(start_two: Opener) -> None:
     file.write_bytes(file.read_bytes()[:-1] + b"?")
     services = start_two()
     np.testing.assert_array_equal(mask(services, session), before)
-    assert services.prompting.undo(session, "ana") is None
+    assert Steps(services).undo(session, "ana") is None
     without_snapshots(services)
     np.testing.assert_array_equal(mask(start_two(), session), before)

@@ -15,9 +15,10 @@ from fastapi.testclient import TestClient
 import app.web.dashboard
 from app.core.mask import Mask
 from app.core.prompt import Point
-from app.services.prompting.service import Viewer
+from app.services.prompting.log import Viewer
 from app.web.dashboard.routes import PANELS
 from tests.dialects.monailabel.site import SHAPE, Site, opened
+from tests.prompting import Steps
 
 FOLDER = Path(app.web.dashboard.__file__).parent
 
@@ -122,7 +123,7 @@ def test_session_of_a_viewer(site: Site) -> None:
     session = site.services.prompting.open("o", site.series, "clicks", {}, Viewer("ITK-SNAP", "ana"))
     panel = site.client.get("/dashboard/panels/sessions").text
     assert "data-submit" not in panel  # nothing was done in it
-    site.services.prompting.add(session, "o", [Point((4, 10, 8))])
+    Steps(site.services).add(session, "o", [Point((4, 10, 8))])
     panel = site.client.get("/dashboard/panels/sessions").text
     name = site.services.prompting.record(session).name
     assert f'data-url="api/v1/sessions/{name}/label"' in panel
