@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-_CASE = re.compile(r'FROM "?case\b')
+_CASE = re.compile(r"\bFROM case_\b")
 
 
 @contextmanager
