@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-fast test-browser test-slow serve bench lint format clean demo-model packages docs
+.PHONY: demo test test-fast test-browser test-slow serve bench replay lint format clean demo-model packages docs
 
 # Without OHIF (no npm, no internet) the demo plays all the same, and /ohif/ says how to get it.
 demo: $(VENV)/.installed
@@ -44,6 +44,11 @@ bench: $(VENV)/.installed packages
 # The reference pages that are made from the code.
 docs: $(VENV)/.installed
 	$(BIN)/python -m scripts.reference
+
+# Records what every protocol answered at an earlier commit, and replays it against this tree.
+AGAINST ?= 75f18de
+replay: $(VENV)/.installed packages
+	$(BIN)/python -m tests.recording --against $(AGAINST) $(REPLAY)
 
 demo-model: $(VENV)/.installed
 	$(BIN)/python -m bench.demo_model.train $(TRAIN)
