@@ -112,7 +112,9 @@ def _dicom(content: bytes) -> dict[str, Any]:
         return str(_digest(element.value if isinstance(element.value, bytes) else str(element.value).encode()))
 
     elements = dataset.to_json_dict(bulk_data_threshold=64, bulk_data_element_handler=bulk)
-    return {"dicom": elements, "meta": dataset.file_meta.to_json_dict(256, bulk)}
+    meta = dataset.file_meta.to_json_dict(256, bulk)
+    meta.pop("00020000", None)  # its length, which depends on that of a random UID
+    return {"dicom": elements, "meta": meta}
 
 
 def _packed_array(content: bytes) -> dict[str, Any]:

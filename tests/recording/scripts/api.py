@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.recording.client import Exchange, Form, Json, Site, part, q
+from tests.recording.masking import UNDESCRIBED
 
 API = "/api/v1"
 ANNA = {"X_Segloop_User": "Anna%20M%C3%BCller", "X_Segloop_Client": "OHIF"}
@@ -34,7 +35,7 @@ def play(site: Site) -> None:
 
 
 def _page_of_the_interface(site: Site) -> None:
-    """Paths, parameters and shapes. Names of Python functions and classes are left out: they aren't in the wire."""
+    """Paths, parameters and shapes, with each shape in its place, whatever it is called."""
     answer = site.ask("GET", "/openapi.json")
     page = answer.get()
     schemas = page["components"]["schemas"]
@@ -57,10 +58,9 @@ def _resolved(value: Any, schemas: dict[str, Any], within: tuple[str, ...]) -> A
     if "$ref" in value:
         name = str(value["$ref"]).rpartition("/")[2]
         return "(itself)" if name in within else _resolved(schemas[name], schemas, (*within, name))
-    kept = {key: one for key, one in value.items() if key not in ("operationId", "tags")}
-    if isinstance(kept.get("title"), str):
-        del kept["title"]
-    return {key: _resolved(one, schemas, within) for key, one in kept.items() if key != "mapping"}
+    # A property may be called like what is left out; its shape is an object.
+    kept = {key: one for key, one in value.items() if key not in UNDESCRIBED or isinstance(one, dict)}
+    return {key: _resolved(one, schemas, within) for key, one in kept.items()}
 
 
 def _cases(site: Site) -> None:
@@ -191,7 +191,7 @@ def _bad_prompts(site: Site) -> None:
     for body in ({"prompts": []}, {"prompts": [{}]}, {"prompts": 1}, []):
         site.post(path, Json(body))
     site.post(path, b"{", Content_Type="application/json")
-    for other in ("nobody", f"{session}x"):
+    for other in ("nobody", f"{session}-x"):
         site.get(f"{API}/sessions/{other}")
         site.get(f"{API}/sessions/{other}/mask")
         site.post(f"{API}/sessions/{other}/label", Json({}))

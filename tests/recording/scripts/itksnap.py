@@ -106,7 +106,7 @@ def _bad_input(site: Site, version: str, session: str) -> None:
         _draw(site, kind, session, good, foreground="perhaps")
         _draw(site, kind, "nobody", good)
         site.post(f"/process_{kind}_interaction/{session}", Form())
-    for other in ("nobody", f"{session}x", "a.b.c"):
+    for other in ("nobody", f"{session}-x", "a.b.c"):
         _click(site, version, other, (1, 2, 3))
         _upload(site, version, other, good, GRID)
         site.get(f"{version}/reset_interactions/{other}")
