@@ -38,8 +38,7 @@ LEARNT_KEYS: Mapping[str, str] = {
 }
 
 UNDESCRIBED = frozenset({"operationId", "tags", "title", "description", "summary", "discriminator"})
-"""What the page of the interface (`/openapi.json`) says beyond paths, parameters and shapes: names of Python's functions
-and classes, and documentation."""
+"""What `/openapi.json` says beyond paths, parameters and shapes: documentation, and names of functions and classes."""
 
 _MADE_UP = 16
 """Values shorter than this are not learnt: numbers of labels, and names that a script gave."""
