@@ -14,7 +14,7 @@ from app.catalog.audit import Audit
 from app.catalog.cases import refresh_completed
 from app.catalog.database import Database
 from app.catalog.schema import label, outbox
-from app.core.label import FINAL, Contribution, Label
+from app.core.label import FINAL, Contribution, Label, Submission
 from app.core.mask import Code, Segment
 from app.errors import Conflict, UnknownLabel
 
@@ -27,15 +27,13 @@ class NewLabel:
     """A label about to become a version; the fields are those of `Label`."""
 
     case_id: str
-    tag: str
-    submitted_sha256: str
+    submission: Submission
     segments: tuple[Segment, ...]
-    author: str
-    client: str
-    model: str
-    model_version: str
-    comment: str
-    info: Mapping[str, Any]
+    submitted_sha256: str
+
+    @property
+    def tag(self) -> str:
+        return self.submission.tag
 
 
 @dataclass(frozen=True)
@@ -76,14 +74,15 @@ class Labels:
             if _next_number(connection, new.case_id, new.tag) != number:
                 raise Conflict(f"version {number} of this label was just taken by someone else")
             created = time.time()
-            values: dict[str, Any] = {**vars(new), **vars(stored), "number": number, "created": created}
-            values |= {"segments": [asdict(s) for s in new.segments], "info": dict(new.info)}
+            values: dict[str, Any] = {**vars(new.submission), **vars(stored), "number": number, "created": created}
+            values |= {"case_id": new.case_id, "submitted_sha256": new.submitted_sha256}
+            values |= {"segments": [asdict(s) for s in new.segments], "info": dict(new.submission.info)}
             inserted = connection.execute(sa.insert(label).values(**values).returning(label)).one()
             if deliver:
                 connection.execute(sa.insert(outbox).values(label_id=inserted.id, state="waiting", next_try=created))
             refresh_completed(connection, new.case_id, FINAL)
-            detail = {"tag": new.tag, "number": number, "sha256": stored.sha256, "model": new.model}
-            self._audit.record(connection, new.author, "label.submit", new.case_id, detail)
+            detail = {"tag": new.tag, "number": number, "sha256": stored.sha256, "model": new.submission.model}
+            self._audit.record(connection, new.submission.author, "label.submit", new.case_id, detail)
             return _label(inserted)
 
     def by_id(self, label_id: int) -> Label:
@@ -207,7 +206,7 @@ def _retried(connection: sa.Connection, new: NewLabel) -> Label | None:
     )
     row = connection.execute(query).one_or_none()
     # Only the newest version can be what a retry meant: after someone else's version the same bytes are a new opinion.
-    if row is None or row.author != new.author or row.submitted_sha256 != new.submitted_sha256:
+    if row is None or row.author != new.submission.author or row.submitted_sha256 != new.submitted_sha256:
         return None
     same_names = [s["name"] for s in row.segments] == [s.name for s in new.segments]
     return _label(row) if same_names and time.time() - row.created < RETRY_WINDOW else None

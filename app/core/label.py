@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from app.core.mask import Segment
 
@@ -13,6 +14,20 @@ FINAL = "final"
 
 ORIGINAL = "original"
 """The tag of labels that a model made."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What comes with a mask that becomes a label: who submits it, through which program, under which tag, what it was
+    made with (`model_version` "" means the weights served now), and what the client notes about it."""
+
+    author: str
+    client: str
+    tag: str = FINAL
+    model: str = ""
+    model_version: str = ""
+    comment: str = ""
+    info: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

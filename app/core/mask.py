@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Literal
 
 import numpy as np
@@ -70,6 +71,14 @@ class Mask:
         """The voxels of one segment, bool `(k, j, i)`."""
         segment = self.segments[number - 1]
         return np.asarray(self.layers[segment.layer] == number)
+
+    @property
+    def sha256(self) -> str:
+        """The hex digest of the voxels."""
+        digest = sha256()
+        for layer in self.layers:
+            digest.update(np.ascontiguousarray(layer).data)
+        return digest.hexdigest()
 
     @property
     def overlapping(self) -> bool:

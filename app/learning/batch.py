@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Any, cast
 from app.catalog.labels import NewLabel
 from app.core.case import CaseRow
 from app.core.job import Job
-from app.core.label import FINAL, ORIGINAL
+from app.core.label import FINAL, ORIGINAL, Submission
 from app.core.mask import Mask
 from app.core.model import AutomaticModel
 from app.errors import BadOption, Cancelled, ModelNotTrained, NotSupported, SegloopError, UnknownLabel
@@ -54,7 +53,8 @@ def segment_cases(project: Project, job: Job, control: Control) -> Mapping[str, 
             mask = model.segment(volume, lambda done, text="": control.pause(), {})
             segments = tuple(replace(s, algorithm="AUTOMATIC", algorithm_name=job.name) for s in mask.segments)
             mask = Mask(mask.layers, segments, mask.geometry)
-            commit_label(project, row, mask, _new(row, tag, mask, job, version))
+            submission = Submission(job.name, "segloop", tag, job.name, version)
+            commit_label(project, row, mask, NewLabel(row.case.id, submission, mask.segments, mask.sha256))
         except Cancelled:
             raise
         except SegloopError as error:
@@ -76,21 +76,3 @@ def _has(project: Project, row: CaseRow, tag: str, model: str, version: str) -> 
     except UnknownLabel:
         return False
     return (newest.model, newest.model_version) == (model, version)
-
-
-def _new(row: CaseRow, tag: str, mask: Mask, job: Job, version: str) -> NewLabel:
-    digest = hashlib.sha256()
-    for layer in mask.layers:
-        digest.update(layer.tobytes())
-    return NewLabel(
-        case_id=row.case.id,
-        tag=tag,
-        submitted_sha256=digest.hexdigest(),
-        segments=mask.segments,
-        author=job.name,
-        client="segloop",
-        model=job.name,
-        model_version=version,
-        comment="",
-        info={},
-    )

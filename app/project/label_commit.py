@@ -24,7 +24,7 @@ def commit_label(project: Project, row: CaseRow, mask: Mask, new: NewLabel) -> L
     headers = project.volumes(row.origin).headers(row.case, unheard) if row.case.kind == "series" else ()
     while True:
         number = labels.next_number(new.case_id, new.tag)
-        stored = project.labels.write(row.case, new.tag, number, mask, headers, new.author)
+        stored = project.labels.write(row.case, new.tag, number, mask, headers, new.submission.author)
         try:
             return labels.append(new, number, stored, deliver=new.tag == FINAL)
         except Conflict:

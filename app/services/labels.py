@@ -11,7 +11,8 @@ from typing import Any
 
 from app.archives.label_store import derived_uid
 from app.catalog.labels import NewLabel
-from app.core.label import FINAL, Label, OutboxState, Waiting
+from app.core.case import CaseRow
+from app.core.label import Label, OutboxState, Submission, Waiting
 from app.core.mask import Mask
 from app.core.progress import unheard
 from app.dicom.parsing import parse
@@ -35,65 +36,43 @@ class LabelService:
     models: ModelService
 
     def submit(
-        self,
-        case_id: str,
-        tag: str,
-        file: Path,
-        file_name: str,
-        names: Sequence[str] | None,
-        who: str,
-        client: str,
-        model: str,
-        comment: str,
-        info: Mapping[str, Any],
+        self, case_id: str, file: Path, file_name: str, names: Sequence[str] | None, submission: Submission
     ) -> Label:
         """Keep a label file that a client sent as the next version. When this returns, it is safe.
 
         `names` are the structures by value, 1-based; None takes them from the file, else from the settings. Raises
         `UnknownCase`, `BadFile`, `GeometryMismatch`; then nothing has changed.
         """
-        geometry = self.cases.volume(case_id).geometry
+        row = self.cases.get(case_id)
+        geometry = self.cases.open(row).geometry
         if file_name.lower().endswith(".bin"):
             file = file.rename(file.with_suffix(".bin"))  # raw voxels can be told by the ending only
         mask = read_label(file, geometry, names, max_bytes=self.project.settings.labels.max_upload_bytes)
         if names is None and not file_name.lower().endswith(".seg.nrrd"):
             mask = self._with_project_names(mask)
-        return self._keep(case_id, tag, mask, file_sha256(file), who, client, model, comment, info)
+        return self._commit(row, mask, file_sha256(file), submission)
 
-    def submit_mask(
-        self,
-        case_id: str,
-        tag: str,
-        mask: Mask,
-        who: str,
-        client: str,
-        model: str,
-        info: Mapping[str, Any],
-        comment: str = "",
-        version: str = "",
-    ) -> Label:
-        """Keep a mask that was made here, with the weights of `version` of the model ("": those served now).
-
-        Raises `UnknownCase`, `GeometryMismatch`.
-        """
-        difference = self.cases.volume(case_id).geometry.difference(mask.geometry)
+    def submit_mask(self, case_id: str, mask: Mask, submission: Submission) -> Label:
+        """Keep a mask that was made here. Raises `UnknownCase`, `GeometryMismatch`."""
+        row = self.cases.get(case_id)
+        difference = self.cases.open(row).geometry.difference(mask.geometry)
         if difference is not None:
             raise BadInput(f"the mask doesn't lie on the image's voxels: {difference}")
-        digest = _digest(mask)
-        return self._keep(case_id, tag, mask, digest, who, client, model, comment, info, version)
+        return self._commit(row, mask, mask.sha256, submission)
 
-    def submit_seg(self, case_id: str, file: bytes, who: str, client: str) -> Label:
+    def submit_seg(self, case_id: str, file: bytes, author: str, client: str) -> Label:
         """Keep a DICOM SEG that a viewer stored as the next final version. When this returns, it is safe.
 
         Raises `UnknownCase`, `BadFile`, `UnusableSeries`, `GeometryMismatch`, `NoRoom`; then nothing has changed.
         """
-        geometry = self.cases.volume(case_id).geometry
+        row = self.cases.get(case_id)
+        geometry = self.cases.open(row).geometry
         limit = self.project.settings.labels.max_upload_bytes
         dataset = parse(file)
         describe_all(dataset, limit)
         mask = read_seg(dataset, geometry, max_bytes=limit)
         info = {"SOPInstanceUID": str(dataset.get("SOPInstanceUID", ""))}
-        return self._keep(case_id, FINAL, mask, sha256(file).hexdigest(), who, client, "", "", info)
+        return self._commit(row, mask, sha256(file).hexdigest(), Submission(author, client, info=info))
 
     def newest(self, case_id: str, tag: str) -> Label:
         """Raises `UnknownLabel`."""
@@ -235,41 +214,12 @@ class LabelService:
         count = len(mask.segments)
         return mask.renamed(names[:count]) if count <= len(names) else mask
 
-    def _keep(
-        self,
-        case_id: str,
-        tag: str,
-        mask: Mask,
-        submitted_sha256: str,
-        who: str,
-        client: str,
-        model: str,
-        comment: str,
-        info: Mapping[str, Any],
-        version: str = "",
-    ) -> Label:
-        row = self.cases.get(case_id)
+    def _commit(self, row: CaseRow, mask: Mask, submitted_sha256: str, submission: Submission) -> Label:
+        model = submission.model
         algorithm = self.models.provenance(model)
         segments = tuple(replace(s, algorithm=algorithm, algorithm_name=model) for s in mask.segments)
-        new = NewLabel(
-            case_id=case_id,
-            tag=tag,
-            submitted_sha256=submitted_sha256,
-            segments=segments,
-            author=who,
-            client=client,
-            model=model,
-            model_version=version or self.models.version(model),
-            comment=comment,
-            info=info,
-        )
+        submission = replace(submission, model_version=submission.model_version or self.models.version(model))
+        new = NewLabel(row.case.id, submission, segments, submitted_sha256)
         label = commit_label(self.project, row, Mask(mask.layers, segments, mask.geometry), new)
-        self.project.catalog.leases.release(case_id)
+        self.project.catalog.leases.release(row.case.id)
         return label
-
-
-def _digest(mask: Mask) -> str:
-    digest = sha256()
-    for layer in mask.layers:
-        digest.update(layer.tobytes())
-    return digest.hexdigest()

@@ -15,6 +15,7 @@ from app.catalog import Catalog
 from app.catalog.labels import NewLabel, StoredFile
 from app.core.archive import Delivery, Fetched, Listing, Receipt
 from app.core.case import Case
+from app.core.label import Submission
 from app.core.mask import Segment
 from app.core.progress import Progress
 from app.errors import (
@@ -66,7 +67,7 @@ class Post:
     outbox_worker: OutboxWorker
 
     def submit(self, number: int) -> int:
-        new = NewLabel("1.2.1", "final", f"sent {number}", (Segment(1, "liver"),), "ana", "", "", "", "", {})
+        new = NewLabel("1.2.1", Submission("ana", ""), (Segment(1, "liver"),), f"sent {number}")
         return self.catalog.labels.append(new, number, StoredFile(f"{number}.dcm", "", f"2.25.{number}"), True).id
 
     def again(self) -> int:

@@ -16,7 +16,7 @@ import uvicorn
 
 from app.archives.memory import MemoryArchive
 from app.catalog.schema import label
-from app.core.label import FINAL
+from app.core.label import Submission
 from app.core.mask import Mask
 from app.core.model import ModelVersion
 from app.core.prompt import Point
@@ -108,7 +108,7 @@ def submit(services: Services, case_id: str, who: str, comment: str = "", name: 
     voxels = np.zeros(geometry.shape, np.uint8)
     voxels[3, 10:30, 10:30] = 1
     mask = Mask.single(voxels, [name], geometry)
-    return services.labels.submit_mask(case_id, FINAL, mask, who, "3D Slicer", "bands", {}, comment).id
+    return services.labels.submit_mask(case_id, mask, Submission(who, "3D Slicer", model="bands", comment=comment)).id
 
 
 def add_version(services: Services, number: int, dice: float, state: str) -> None:

@@ -14,20 +14,16 @@ from app.catalog.labels import NewLabel, StoredFile
 from app.catalog.schema import audit
 from app.core.archive import Listing
 from app.core.case import Case
+from app.core.label import Submission
 from app.core.mask import Code, Segment
 from app.errors import Conflict, UnknownLabel
 
+ANNAS = Submission("anna", "slicer", "final", "nninteractive", "1", info={"level": "easy"})
 NEW = NewLabel(
     case_id="1.2.1",
-    tag="final",
-    submitted_sha256="aa",
+    submission=ANNAS,
     segments=(Segment(1, "liver", type=Code("10200004", "SCT", "Liver"), color=(1, 2, 3)), Segment(2, "spleen")),
-    author="anna",
-    client="slicer",
-    model="nninteractive",
-    model_version="1",
-    comment="",
-    info={"level": "easy"},
+    submitted_sha256="aa",
 )
 
 
@@ -69,7 +65,7 @@ def test_retry_of_the_same_bytes_is_the_same_version(catalog: Catalog) -> None:
 
 def test_same_bytes_from_another_author_or_after_another_version_are_news(catalog: Catalog) -> None:
     append(catalog)
-    assert append(catalog, replace(NEW, author="bo")).number == 2
+    assert append(catalog, replace(NEW, submission=replace(ANNAS, author="bo"))).number == 2
     assert append(catalog).number == 3
 
 
@@ -81,7 +77,7 @@ def test_taken_number_is_a_conflict_that_changes_nothing(catalog: Catalog) -> No
 
 
 def test_final_label_completes_the_case_and_a_tombstone_takes_that_back(catalog: Catalog) -> None:
-    append(catalog, replace(NEW, tag="original"), deliver=False)
+    append(catalog, replace(NEW, submission=replace(ANNAS, tag="original")), deliver=False)
     assert catalog.cases.counts() == (2, 0)
     append(catalog)
     assert catalog.cases.counts() == (2, 1)
@@ -100,7 +96,7 @@ def test_numbers_go_on_after_a_tombstone(catalog: Catalog) -> None:
 
 
 def test_only_what_is_to_be_delivered_waits_in_the_outbox(catalog: Catalog) -> None:
-    append(catalog, replace(NEW, tag="original"), deliver=False)
+    append(catalog, replace(NEW, submission=replace(ANNAS, tag="original")), deliver=False)
     assert catalog.outbox.state().waiting == 0
     label = append(catalog)
     assert catalog.outbox.due(now=label.created.timestamp() + 1) == [(label.id, 0)]
@@ -114,7 +110,7 @@ def test_only_what_is_to_be_delivered_waits_in_the_outbox(catalog: Catalog) -> N
 
 def test_fifty_writers_get_fifty_numbers(catalog: Catalog) -> None:
     def submit(who: int) -> None:
-        new = replace(NEW, author=f"a{who}", submitted_sha256=f"{who}")
+        new = replace(NEW, submission=replace(ANNAS, author=f"a{who}"), submitted_sha256=f"{who}")
         while True:
             try:
                 append(catalog, new)

@@ -11,6 +11,7 @@ from app.catalog import Catalog
 from app.catalog.labels import NewLabel, StoredFile
 from app.core.archive import Listing
 from app.core.case import Case
+from app.core.label import Submission
 from app.core.mask import Segment
 from app.errors import Conflict, UnknownLabel
 
@@ -23,7 +24,7 @@ def catalog(tmp_path: Path) -> Catalog:
 
 
 def append(catalog: Catalog, number: int, author: str = "anna", deliver: bool = True) -> int:
-    new = NewLabel("1.2.1", "final", f"sent {number}", (Segment(1, "liver"),), author, "", "", "", "", {})
+    new = NewLabel("1.2.1", Submission(author, ""), (Segment(1, "liver"),), f"sent {number}")
     return catalog.labels.append(new, number, StoredFile(f"{number}.dcm", f"{number}", f"2.25.{number}"), deliver).id
 
 

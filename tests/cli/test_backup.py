@@ -9,7 +9,7 @@ import pytest
 
 from app.archives.memory import MemoryArchive
 from app.cli.backup import back_up, bring_back
-from app.core.label import FINAL
+from app.core.label import Submission
 from app.core.mask import Mask
 from app.errors import ConfigurationError, IntegrityError
 from app.services import Services
@@ -29,7 +29,7 @@ def workspace(tmp_path: Path) -> Path:
         voxels = np.zeros(truth.geometry.shape, np.uint8)
         voxels[value] = 1
         mask = Mask.single(voxels, ["liver"], truth.geometry)
-        services.labels.submit_mask(case_id, FINAL, mask, "anna", "test", "", {})
+        services.labels.submit_mask(case_id, mask, Submission("anna", "test"))
     services.stop()
     return tmp_path / "workspace"
 

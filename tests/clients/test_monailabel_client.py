@@ -25,6 +25,7 @@ import requests
 import SimpleITK as sitk
 import uvicorn
 
+from app.core.label import Submission
 from app.core.mask import Mask
 from app.core.volume import Geometry
 from app.main import create_app
@@ -248,7 +249,7 @@ def test_training(client: Any, live: Live):
             labelmap = np.zeros(SHAPE, np.uint8)
             labelmap[2:6, 5:12, 4:10], labelmap[6:8, 1:4, 1:4] = 1, 2
             mask = Mask.single(labelmap, STRUCTURES, geometry)
-            live.services.labels.submit_mask(case_id, "final", mask, "anna", "test", "", {})
+            live.services.labels.submit_mask(case_id, mask, Submission("anna", "test"))
     task = client.train_start("untrained", {"max_epochs": 500, "steps_per_epoch": 2})
     assert task["status"] in ("SUBMITTED", "RUNNING")
     assert task["id"]

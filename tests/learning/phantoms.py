@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from app.archives.memory import MemoryArchive
 from app.catalog.labels import NewLabel
-from app.core.label import FINAL, Label
+from app.core.label import Label, Submission
 from app.core.mask import Mask
 from app.core.training import Sample
 from app.core.volume import Geometry, Volume
@@ -91,16 +91,5 @@ def submit(
     truth = np.where(truth <= len(names), truth, 0).astype(np.uint8)
     mask = Mask.single(truth, list(names), geometry())
     row = opened.catalog.cases.get(f"case-{seed}")
-    new = NewLabel(
-        case_id=row.case.id,
-        tag=FINAL,
-        submitted_sha256=str(hash(truth.tobytes())),
-        segments=mask.segments,
-        author="ann",
-        client="test",
-        model="",
-        model_version="",
-        comment="",
-        info={},
-    )
+    new = NewLabel(row.case.id, Submission("ann", "test"), mask.segments, str(hash(truth.tobytes())))
     return commit_label(opened, row, mask, new)

@@ -10,7 +10,7 @@ import pytest
 
 from app.archives.memory import MemoryArchive
 from app.archives.outbox import OutboxWorker
-from app.core.label import FINAL, ORIGINAL
+from app.core.label import FINAL, ORIGINAL, Submission
 from app.core.mask import Mask
 from app.core.prompt import Point
 from app.dicom.seg_read import read_seg
@@ -49,7 +49,9 @@ def a_mask(services: Services, case_id: str, slice_index: int = 1) -> Mask:
 
 
 def submit(services: Services, case_id: str, who: str = "anna", tag: str = FINAL, slice_index: int = 1):
-    return services.labels.submit_mask(case_id, tag, a_mask(services, case_id, slice_index), who, "test", "fake", {})
+    return services.labels.submit_mask(
+        case_id, a_mask(services, case_id, slice_index), Submission(who, "test", tag, "fake")
+    )
 
 
 class TestNextCase:

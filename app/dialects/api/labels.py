@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from pydantic import ValidationError
 
-from app.core.label import FINAL, Label
+from app.core.label import FINAL, Label, Submission
 from app.core.mask import Mask
 from app.dialects.api.people import Asking
 from app.dialects.api.responses import binary
@@ -118,9 +118,8 @@ def _submit(services: Services, case_id: str, packed: bytes | bytearray, meta: L
     geometry = services.cases.volume(case_id).geometry
     voxels = inflate(packed, geometry.shape)
     mask = Mask.single(voxels, _names(services, meta, int(voxels.max())), geometry)
-    label = services.labels.submit_mask(
-        case_id, meta.tag, mask, asking.who, asking.client, meta.model, {}, meta.comment
-    )
+    submission = Submission(asking.who, asking.client, meta.tag, meta.model, comment=meta.comment)
+    label = services.labels.submit_mask(case_id, mask, submission)
     return shapes_of(services, [label])[0]
 
 

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from app.core.case import CaseRow
-from app.core.label import ORIGINAL
+from app.core.label import ORIGINAL, Submission
 from app.core.model import ModelCard
 from app.dialects.forms import Form, Upload, received
 from app.dialects.monailabel.answers import Output, Result, answer
@@ -64,8 +64,9 @@ class Inference:
         self._services.next_case.renew(case_id, who)
         with self._segmented(card, row, raw, params, form, who) as result:
             if params.save_label:
-                tag, info = params.label_tag or ORIGINAL, {"client_id": who, "model": model}
-                self._services.labels.submit_mask(case_id, tag, result.mask(), who, "monailabel", model, info)
+                info = {"client_id": who, "model": model}
+                submission = Submission(who, "monailabel", params.label_tag or ORIGINAL, model, info=info)
+                self._services.labels.submit_mask(case_id, result.mask(), submission)
             return answer(self._services, result, output, params, case_id, who)
 
     @contextmanager

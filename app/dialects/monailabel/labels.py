@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
-from app.core.label import FINAL
+from app.core.label import FINAL, Submission
 from app.dialects.forms import Upload, received
 from app.dialects.monailabel.caller import caller
 from app.dialects.monailabel.notes import label_note
@@ -82,18 +82,9 @@ def _submit(
 ) -> dict[str, Any]:
     review = params.get("segmentationMeta")
     comment = params.get("comment") or (review.get("comment") if isinstance(review, dict) else "")
-    label = services.labels.submit(
-        case_id=case_id,
-        tag=tag,
-        file=sent.file,
-        file_name=sent.name,
-        names=_names(params.get("label_info"), sent),
-        who=who,
-        client="monailabel",
-        model=_text(params.get("model")),
-        comment=_text(comment),
-        info=params,
-    )
+    submission = Submission(who, "monailabel", tag, _text(params.get("model")), comment=_text(comment), info=params)
+    names = _names(params.get("label_info"), sent)
+    label = services.labels.submit(case_id, sent.file, sent.name, names, submission)
     return {"image": case_id, "label": case_id, "tag": label.tag, "version": label.number}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from app.core.label import FINAL, Label
+from app.core.label import FINAL, Label, Submission
 from app.core.mask import Mask
 from app.core.orientation import Orientation
 from app.errors import BadInput, UnknownLabel, UnknownSession
@@ -104,17 +104,16 @@ class SessionService:
         else:
             self.labels.cases.keep(record.case_id)
         geometry = self.labels.cases.volume(case_id).geometry
-        label = self.labels.submit_mask(
-            case_id,
-            tag,
-            Mask.single(voxels, [structure], geometry),
-            author or record.viewer.who,
-            record.viewer.client,
-            record.model,
-            {"session": record.name},
-            comment,
-            version_after(record, self.prompting.log.steps(record)),
+        submission = Submission(
+            author=author or record.viewer.who,
+            client=record.viewer.client,
+            tag=tag,
+            model=record.model,
+            model_version=version_after(record, self.prompting.log.steps(record)),
+            comment=comment,
+            info={"session": record.name},
         )
+        label = self.labels.submit_mask(case_id, Mask.single(voxels, [structure], geometry), submission)
         self.prompting.log.mark_submitted(record.id, label.id)
         return label, match is not None
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from fastapi import Request
 
+from app.core.label import Submission
 from app.core.mask import Mask
 from app.core.volume import Geometry, Volume
 from app.dialects.api.events import Pace, stream
@@ -68,7 +69,7 @@ def events(lines: Iterator[str]) -> Iterator[Event]:
 
 def label(live: Live, fill: int) -> int:
     mask = Mask.single(np.full(SHAPE, fill, np.uint8), ["liver"], Geometry(SHAPE, np.eye(4)))
-    return live.services.labels.submit_mask("head", "final", mask, "ana", "test", "", {}).id
+    return live.services.labels.submit_mask("head", mask, Submission("ana", "test")).id
 
 
 def test_labels_and_progress_as_they_come(live: Live) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from app.archives.outbox import OutboxWorker
+from app.core.label import Submission
 from app.core.mask import Mask
 from tests.dialects.api.calls import API, get, post
 from tests.dialects.monailabel.site import SHAPE, Site
@@ -16,7 +17,7 @@ PLACE = "final/case 07/v0001"
 def labelled(site: Site, tag: str = "final") -> int:
     geometry = site.truth["case 07"].geometry
     mask = Mask.single(np.ones(SHAPE, np.uint8), ["liver"], geometry)
-    return site.services.labels.submit_mask("case 07", tag, mask, "ana", "test", "", {}).id
+    return site.services.labels.submit_mask("case 07", mask, Submission("ana", "test", tag)).id
 
 
 def rounds(site: Site, count: int = 1) -> None:

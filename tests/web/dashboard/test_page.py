@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 import app.web.dashboard
+from app.core.label import Submission
 from app.core.mask import Mask
 from app.core.prompt import Point
 from app.services.prompting.log import Viewer
@@ -147,7 +148,7 @@ def test_label_that_the_archive_refused_can_be_sent_again(site: Site) -> None:
     labels = []
     for case_id in list(site.truth)[:2]:
         mask = Mask.single(np.ones(SHAPE, np.uint8), ["liver"], site.services.cases.volume(case_id).geometry)
-        labels.append(site.services.labels.submit_mask(case_id, "final", mask, "ana", "test", "", {}).id)
+        labels.append(site.services.labels.submit_mask(case_id, mask, Submission("ana", "test")).id)
     outbox.refused(labels[0], "it holds <another> object", "Move it away.")
     panel = site.client.get("/dashboard/panels/archive").text
     assert "it holds &lt;another&gt; object" in panel
