@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-import uvicorn
 
 from app.archives.memory import MemoryArchive
 from app.catalog.schema import label
@@ -26,6 +24,7 @@ from app.services import Services
 from app.services.prompting.log import Viewer
 from app.settings import ModelSettings, Settings
 from tests.dicom.synthetic import ct_series
+from tests.live import listening
 from tests.prompting import Steps
 
 SHAPE = (24, 96, 96)
@@ -59,24 +58,14 @@ def serving(workspace: Path, token: str = "", full: bool = True) -> Iterator[Sit
     values: dict[str, Any] = {"models": MODELS, "labels": {"structures": ["liver", "spleen"]}, "device": "cpu"}
     settings = Settings(workspace=workspace, learning={"train_after": 0}, **values)  # type: ignore[arg-type]
     app = create_app(settings, archive, token)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
-    app.state.leaving = lambda: server.should_exit  # streams of events end with the server
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
     services: Services = app.state.services
-    services.jobs.runner.shutdown()
-    port = server.servers[0].sockets[0].getsockname()[1]
     prefix = f"/t/{token}" if token else ""
-    try:
+    with listening(app) as port:
+        services.jobs.runner.shutdown()
         services.sync.run()
         if full:
             fill(services, archive)
         yield Site(f"http://127.0.0.1:{port}{prefix}/", services, archive)
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def fill(services: Services, archive: MemoryArchive) -> None:

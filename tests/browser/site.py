@@ -4,8 +4,6 @@ anyone can work out."""
 from __future__ import annotations
 
 import io
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +13,13 @@ from typing import Any
 import numpy as np
 import pydicom
 import requests
-import uvicorn
 from numpy.typing import NDArray
 
 from app.main import create_app
 from app.services import Services
 from app.settings import ModelSettings, Settings
 from tests.dicom.synthetic import Truth, ct_series, enhanced_series, write_series
+from tests.live import listening
 from tests.orthanc import Orthanc
 
 SHAPE = (40, 64, 48)
@@ -127,20 +125,11 @@ def _serving(folder: Path, studies: str, viewer_dir: Path, **settings: Any) -> I
         **settings,
     }
     app = create_app(Settings(studies=studies, workspace=folder / "workspace", **values))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
-    app.state.leaving = lambda: server.should_exit  # streams of events end with the server
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
     services: Services = app.state.services
-    services.sync.run()
-    try:
-        prefix = f"/t/{settings['token']}/u/Ada%20L" if "token" in settings else ""
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}{prefix}", services
-    finally:
-        server.should_exit = True
-        thread.join()
+    prefix = f"/t/{settings['token']}/u/Ada%20L" if "token" in settings else ""
+    with listening(app) as port:
+        services.sync.run()
+        yield f"http://127.0.0.1:{port}{prefix}", services
 
 
 def _session() -> requests.Session:

@@ -18,7 +18,7 @@ from app.core.prompt import Point
 from app.core.volume import Geometry, Volume
 from app.services.prompting.images import SentImage
 from app.services.prompting.log import Viewer
-from tests.dialects.live import FAKE, Live, serving
+from tests.live import FAKE, Live, serving
 from tests.orthanc import free_port
 from tests.prompting import Steps
 

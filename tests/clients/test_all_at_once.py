@@ -26,7 +26,7 @@ from app.core.volume import Geometry, Volume
 from app.settings import ModelSettings
 from tests.clients.test_slicer_legacy import Extension
 from tests.dialects.itksnap.replica import Image, ItkSnap, Wire
-from tests.dialects.live import Live, serving
+from tests.live import Live, serving
 from tests.models.onnx_files import saved, threshold
 
 ROUNDS = 6

@@ -19,7 +19,7 @@ import SimpleITK as sitk
 from app.settings import ModelSettings
 from tests.clients.itkit_peer import PeerMissing, Slicer, VolumeNode, fetched, peer_server, plugin_logic
 from tests.dialects.itkit.site import above, image, packed, slanted, unpacked
-from tests.dialects.live import serving
+from tests.live import serving
 from tests.models import fake_mmengine
 from tests.models.onnx_files import blurry, saved, threshold
 

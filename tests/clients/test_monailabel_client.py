@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ import numpy as np
 import pytest
 import requests
 import SimpleITK as sitk
-import uvicorn
 
 from app.core.label import Submission
 from app.core.mask import Mask
@@ -31,9 +29,9 @@ from app.core.volume import Geometry
 from app.main import create_app
 from app.services import Services
 from app.settings import Settings
-from app.web.zero_copy import protocol
 from tests.dialects.monailabel.site import MODELS, SHAPE, STRUCTURES
 from tests.dicom.synthetic import ct_series, write_series
+from tests.live import listening
 
 if importlib.util.find_spec("monailabel") is None:
     pytest.skip("the package monailabel (0.8.5, without its dependencies) isn't installed", allow_module_level=True)
@@ -77,17 +75,10 @@ def live(tmp_path_factory) -> Iterator[Live]:
     sitk.WriteImage(volume, str(folder / "studies" / "case 07.nii.gz"))
     values: dict[str, Any] = {"models": MODELS, "labels": {"structures": STRUCTURES}, "learning": {"train_after": 0}}
     app = create_app(Settings(studies=str(folder / "studies"), workspace=folder / "workspace", device="cpu", **values))
-    server = uvicorn.Server(uvicorn.Config(app, http=protocol(), host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    app.state.services.sync.run()
     series = next(iter(truths))
-    yield Live(f"http://127.0.0.1:{port}", app.state.services, truths[series].geometry, series)
-    server.should_exit = True
-    thread.join()
+    with listening(app) as port:
+        app.state.services.sync.run()
+        yield Live(f"http://127.0.0.1:{port}", app.state.services, truths[series].geometry, series)
 
 
 @pytest.fixture(params=["python", "slicer"])

@@ -27,7 +27,7 @@ from nnInteractive.inference.remote import (
 
 from app.settings import ModelSettings
 from tests.clients.nninteractive_script import SHAPE, STEPS, image, walk
-from tests.dialects.live import Live, serving
+from tests.live import Live, serving
 from tests.models.folders import tiny_nninteractive
 from tests.orthanc import free_port
 

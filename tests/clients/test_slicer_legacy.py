@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from app.models.nninteractive.model import NnInteractive
 from app.settings import ModelSettings
 from tests.clients.nninteractive_script import SHAPE, drawn, image
-from tests.dialects.live import Live, serving
+from tests.live import Live, serving
 from tests.models.folders import tiny_nninteractive
 
 VOXELS = image()[0].clip(-2000, 2000).astype(np.int16)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +13,11 @@ from typing import Any
 
 import pytest
 import requests
-import uvicorn
 from starlette.responses import FileResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from app.web.zero_copy import PATH, STRETCH, ZeroCopyProtocol, protocol
+from tests.live import listening
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sendfile"), reason="this system has no sendfile")
 
@@ -68,15 +67,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def port(folder: Path) -> Iterator[int]:
-    config = uvicorn.Config(Files(folder), http=protocol(), host="127.0.0.1", port=0, log_level="critical")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join()
+    with listening(Files(folder), log_level="critical") as port:
+        yield port
 
 
 def test_this_system_uses_it() -> None:

@@ -21,7 +21,7 @@ from app.core.label import Submission
 from app.core.mask import Mask
 from app.core.volume import Geometry, Volume
 from app.dialects.api.events import Pace, stream
-from tests.dialects.live import FAKE, Live, serving
+from tests.live import FAKE, Live, serving
 from tests.orthanc import free_port
 
 SHAPE = (4, 5, 6)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import requests
-import uvicorn
 from fastapi import FastAPI
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGLSLossless, RLELossless
@@ -20,9 +17,9 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGLSLossl
 from app.main import create_app
 from app.services import Services
 from app.settings import Settings
-from app.web.zero_copy import protocol
 from tests.dialects.monailabel.site import MODELS, STRUCTURES
 from tests.dicom.synthetic import ct_series, encode, enhanced_series, mr_series, write_series
+from tests.live import listening
 
 SHAPE = (6, 20, 16)
 
@@ -56,16 +53,10 @@ def serving(folder: Path, studies: str | Path, token: str = "", **settings: Any)
     values: dict[str, Any] = {"models": MODELS, "labels": {"structures": STRUCTURES}, "learning": {"train_after": 0}}
     values |= {"workspace": folder / "workspace", "studies": str(studies), "device": "cpu", **settings}
     app = create_app(Settings(**values), token=token)
-    server = uvicorn.Server(uvicorn.Config(app, http=protocol(), host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    app.state.services.sync.run()
-    yield Site(f"{address}/dicom-web", address, app.state.services, Path(studies), app)
-    server.should_exit = True
-    thread.join()
+    with listening(app) as port:
+        app.state.services.sync.run()
+        address = f"http://127.0.0.1:{port}"
+        yield Site(f"{address}/dicom-web", address, app.state.services, Path(studies), app)
 
 
 def series() -> dict[str, list[Dataset]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,15 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import uvicorn
 from numpy.typing import NDArray
 
 from app.archives.memory import MemoryArchive
 from app.main import create_app
 from app.services import Services
 from app.settings import ModelSettings, Settings
-from app.web.zero_copy import protocol
 from tests.dialects.itksnap.replica import Image, ItkSnap, Wire
+from tests.live import listening
 
 SHAPE = (5, 9, 13)
 MODELS = {
@@ -47,16 +44,8 @@ class Site:
 def opened(folder: Path, token: str | None = None, **settings: Any) -> Iterator[Site]:
     values: dict[str, Any] = {"models": MODELS, "learning": {"train_after": 0}, **settings}
     app = create_app(Settings(workspace=folder, device="cpu", **values), MemoryArchive(), token)
-    server = uvicorn.Server(uvicorn.Config(app, http=protocol(), host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    try:
-        yield Site(server.servers[0].sockets[0].getsockname()[1], app.state.services, folder)
-    finally:
-        server.should_exit = True
-        thread.join()
+    with listening(app) as port:
+        yield Site(port, app.state.services, folder)
 
 
 def image(shape: tuple[int, ...] = SHAPE, seed: int = 0) -> Image:

@@ -15,7 +15,7 @@ from nnInteractive.inference.remote.serialization import pack_array, unpack_arra
 from numpy.typing import NDArray
 
 from app.services import Services
-from tests.dialects.live import FAKE, application
+from tests.live import FAKE, application
 
 SHAPE = (6, 9, 13)
 FLAGS = {"include_interaction": True, "run_prediction": True, "override_capability_checks": False}

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 from nnInteractive.inference.remote.serialization import pack_array
 
 from app.services import Services
-from tests.dialects.live import FAKE, application
+from tests.live import FAKE, application
 
 SHAPE = (4, 5, 6)
 

@@ -7,8 +7,8 @@ from fastapi.testclient import TestClient
 
 from app.dialects.slicer_legacy.people import People
 from app.errors import Conflict
-from tests.dialects.live import FAKE, application
 from tests.dialects.slicer_legacy.test_endpoints import SHAPE, Person, cube, image, told
+from tests.live import FAKE, application
 
 
 def test_the_bare_path_belongs_to_one_address_at_a_time():
