@@ -21,7 +21,7 @@ from tests.dicom.synthetic import encode
 @dataclass
 class Answer:
     """An HTTP answer. `drip` sends the body in pieces of that many bytes, `pause` seconds apart; `cut` sends so many
-    bytes of it and hangs up."""
+    bytes of it and hangs up. `sent` is how many pieces have been."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -29,6 +29,7 @@ class Answer:
     drip: int = 0
     pause: float = 0.0
     cut: int | None = None
+    sent: int = 0
     chunked: bool = False
 
 
@@ -160,6 +161,7 @@ def serving(fake: FakeDicomweb) -> Iterator[FakeDicomweb]:
             for at in range(0, len(body), step):
                 piece = body[at : at + step]
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if answer.chunked else piece)
+                answer.sent += 1
                 time.sleep(answer.pause)
             if answer.cut is not None:
                 self.close_connection = True

@@ -209,41 +209,65 @@ def test_stops_when_asked_to(connect: Connect, series: tuple[Case, Truth]) -> No
 
 
 def test_silence_is_an_error_in_time(fake: FakeDicomweb, connect: Connect, series: tuple[Case, Truth]) -> None:
+    given: list[Answer] = []
+
     def answer(files: list[bytes]) -> Answer:
-        made = multipart(files)
-        made.drip, made.pause = 3000, 30.0
-        return made
+        given.append(multipart(files))
+        given[0].drip, given[0].pause = 3000, 30.0
+        return given[0]
 
     fake.multipart = answer
-    start = time.monotonic()
     with pytest.raises(ArchiveUnavailable, match="in time"):
         connect(read_timeout=0.3).fetch(series[0], unheard)
-    assert time.monotonic() - start < 3
+    assert [one.sent for one in given] == [1]  # the error came while the archive was silent
 
 
 def test_a_drip_is_an_error_in_time(fake: FakeDicomweb, connect: Connect, series: tuple[Case, Truth]) -> None:
+    given: list[Answer] = []
+
     def answer(files: list[bytes]) -> Answer:
-        made = multipart(files)
-        made.drip, made.pause = 20, 0.05
-        return made
+        given.append(multipart(files))
+        given[0].drip, given[0].pause = 20, 0.05
+        return given[0]
 
     fake.multipart = answer
-    start = time.monotonic()
     with pytest.raises(ArchiveUnavailable, match="bytes a second"):
         connect(read_timeout=0.5).fetch(series[0], unheard)
-    assert time.monotonic() - start < 3
+    assert len(given) == 1
+    assert given[0].sent < 60  # of hundreds: it took the time limit, and not the time of the whole body
+    assert given[0].sent * 20 < len(given[0].body) / 4
 
 
 @pytest.mark.parametrize("status", [429, 503])
-@pytest.mark.parametrize("when", [lambda: "1", lambda: formatdate(time.time() + 2, usegmt=True)])
+@pytest.mark.parametrize(
+    ("when", "seconds"),
+    [(lambda: "7", (7.0, 7.0)), (lambda: formatdate(time.time() + 20, usegmt=True), (10.0, 20.0))],
+)
 def test_waits_as_long_as_it_is_asked_to(
-    fake: FakeDicomweb, connect: Connect, series: tuple[Case, Truth], status: int, when: Callable[[], str]
+    fake: FakeDicomweb,
+    connect: Connect,
+    series: tuple[Case, Truth],
+    status: int,
+    when: Callable[[], str],
+    seconds: tuple[float, float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     archive = connect()
     fake.intercept = once(Answer(status, {"Retry-After": when()}))
-    start = time.monotonic()
+    waits: list[float] = []
+    real = threading.Event.wait
+
+    def wait(event: threading.Event, timeout: float | None = None) -> bool:
+        if timeout is None or timeout < 5:  # somebody else's
+            return real(event, timeout)
+        waits.append(timeout)
+        return False
+
+    monkeypatch.setattr(threading.Event, "wait", wait)
     archive.fetch(series[0], unheard)
-    assert 0.8 < time.monotonic() - start < 3
+    least, most = seconds
+    assert len(waits) == 1
+    assert least <= waits[0] <= most
     assert len(fake.requests) == 2
 
 
@@ -271,10 +295,9 @@ def test_closing_ends_a_wait(fake: FakeDicomweb, connect: Connect) -> None:
     archive = connect()
     fake.intercept = lambda request: Answer(503, {"Retry-After": "20"})
     threading.Timer(0.2, archive.close).start()
-    start = time.monotonic()
-    with pytest.raises(ArchiveUnavailable):
+    with pytest.raises(ArchiveUnavailable, match="shutting down"):
         archive.list(None)
-    assert time.monotonic() - start < 5
+    assert len(fake.requests) == 1  # after the wait there would have been another
 
 
 # Where it goes, and with what

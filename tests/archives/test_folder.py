@@ -6,14 +6,13 @@ import hashlib
 import os
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from app.archives.folder import FolderArchive, FolderOptions
+from app.archives.folder import FolderArchive, FolderOptions, index
 from app.archives.folder.durable import put
 from app.archives.folder.index import FolderIndex
 from app.core.archive import Delivery
@@ -22,6 +21,7 @@ from app.core.progress import unheard
 from app.core.volume import Volume
 from app.errors import ArchiveUnavailable, BadFile, BadOption, Conflict, IntegrityError, NotFound, UnknownCase
 from app.formats.volume_files import write_nifti
+from tests.counting import calls
 from tests.dicom.synthetic import ct_series, encode, grid, mr_series, phantom, uid, write_series
 
 SHAPE = (4, 6, 5)
@@ -248,18 +248,37 @@ def test_an_unreadable_subfolder_is_believed_to_be_as_it_was(
     assert archive.list(cursor).gone == ()
 
 
-def test_many_unchanged_files_cost_little(folder: Path, archive: FolderArchive) -> None:
+def test_many_unchanged_files_cost_little(
+    folder: Path, archive: FolderArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each folder is listed once, no file is opened again, and what remains is a few calls a file."""
     for number in range(20):
         (folder / f"{number}").mkdir()
         for file in range(100):
             (folder / f"{number}" / f"{file}").touch()
     cursor = archive.list(None).cursor
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        archive.list(cursor)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.4  # 2,000 files; 10,000 take well under a second on an idle machine
+    looked_into: list[str] = []
+    examined: list[Path] = []
+    real_scandir, real_examine = os.scandir, index.examine
+
+    def scandir(path: str) -> object:
+        looked_into.append(path)
+        return real_scandir(path)
+
+    def examine(path: Path, max_bytes: int) -> object:
+        examined.append(path)
+        return real_examine(path, max_bytes)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    monkeypatch.setattr(index, "examine", examine)
+    count = calls(lambda: archive.list(cursor))
+    assert len(looked_into) == len(set(looked_into)) == 21
+    assert examined == []
+    assert count < 25 * 2000
+    # What counts would count, if there were something.
+    (folder / "3" / "new").touch()
+    archive.list(cursor)
+    assert [path.name for path in examined] == ["new"]
 
 
 def test_several_threads_list_read_and_search_at_once(folder: Path, archive: FolderArchive) -> None:

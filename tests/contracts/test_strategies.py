@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import ast
+import inspect
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from app.core.pool import Strategy
 from app.project import plugins
+from tests.counting import calls
 from tests.strategies.pools import large, pool
 
 FOUND = plugins.strategies().found
@@ -40,15 +42,17 @@ def test_the_same_pool_gives_the_same_answer(strategy: Strategy) -> None:
         assert list(strategy.rank(pool("abcdef", seed=seed))) == list(strategy.rank(pool("abcdef", seed=seed)))
 
 
-def test_ten_thousand_cases_in_ten_milliseconds(strategy: Strategy) -> None:
-    given = large()
-    best = float("inf")
-    for _ in range(20):
-        start = time.perf_counter()
-        picks = strategy.rank(given)
-        best = min(best, time.perf_counter() - start)
+def test_ten_thousand_cases_take_a_few_calls_each(strategy: Strategy) -> None:
+    """Somebody waits for the next case. These are a few milliseconds."""
+    given = large(10_000)
+    picks = strategy.rank(given)
     assert len(picks) >= 1
-    assert best < 0.010
+    assert calls(lambda: strategy.rank(given)) < 3 * len(given.candidates)
+
+
+def test_twice_the_cases_are_twice_the_work(strategy: Strategy) -> None:
+    few, many = large(5_000), large(10_000)
+    assert calls(lambda: strategy.rank(many)) < 2.5 * calls(lambda: strategy.rank(few))
 
 
 def test_is_frozen(strategy: Strategy) -> None:
@@ -58,7 +62,18 @@ def test_is_frozen(strategy: Strategy) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FOUND))
-def test_is_one_small_file(name: str) -> None:
+def test_is_one_file_with_one_class(name: str) -> None:
+    """What ranks is one class; everything else in the file is that class's own, and what strategies share is core's."""
     file = Path(__file__).parents[2] / "strategies" / f"{name}.py"
-    assert len(file.read_text().splitlines()) < 50
+    made = type(FOUND[name].create({"model": "m"}))
+    assert Path(inspect.getsourcefile(made) or "") == file
+    tree = ast.parse(file.read_text())
+    public = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
+    ]
+    assert public == [made.__name__]
+    imported = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert not any(module.startswith("strategies") for module in imported)
     assert FOUND[name].description.endswith(".")

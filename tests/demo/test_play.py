@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from pathlib import Path
 
 import pydicom
@@ -101,11 +100,9 @@ def test_the_annotator_refuses_a_case_whose_truth_nobody_knows(tmp_path, config)
 
 
 def test_a_server_that_ends_at_once_is_not_waited_for(tmp_path):
-    began = time.monotonic()
     launch = Launch(tmp_path / "missing.yaml", str(tmp_path), tmp_path / "workspace", tmp_path / "server.txt")
-    with pytest.raises(ServerFailed, match=r"missing\.yaml"), running(launch):
+    with pytest.raises(ServerFailed, match=r"ended with [1-9](.|\n)*missing\.yaml"), running(launch):
         pass
-    assert time.monotonic() - began < 60
 
 
 def test_the_shipped_configuration_suits_the_demo():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import threading
-import time
 
 import numpy as np
 import pydicom
@@ -300,13 +299,12 @@ def test_info_answers_while_something_is_computed(site: Site):
     busy.start()
     waiting.start()
     try:
-        seconds = []
         for path in ("/info/", "/auth/", "/train/?check_if_running=true") * 3:
-            start = time.perf_counter()
             site.client.get(path)
-            seconds.append(time.perf_counter() - start)
-        assert waiting.is_alive()
-        assert sorted(seconds)[len(seconds) // 2] < 0.1
+            # Both are still at it, so the answer waited for neither of them.
+            assert busy.is_alive()
+            assert waiting.is_alive()
+        assert site.services.device.waiting <= 1  # the click, and nothing of what was asked
     finally:
         enough.set()
         busy.join()

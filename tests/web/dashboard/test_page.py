@@ -40,9 +40,20 @@ class Links(HTMLParser):
             self.inline.append(tag)
 
 
+NAMES = {"name": "Liver <study>", "description": "Some & all."}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """For tests that only look."""
+    with opened(tmp_path_factory.mktemp("site") / "workspace", **NAMES) as one:
+        yield one
+
+
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with opened(tmp_path / "workspace", name="Liver <study>", description="Some & all.") as one:
+def fresh(tmp_path: Path) -> Iterator[Site]:
+    """For tests that change what there is to see."""
+    with opened(tmp_path / "workspace", **NAMES) as one:
         yield one
 
 
@@ -107,11 +118,11 @@ def test_a_random_order_stays_while_one_turns_its_pages(site: Site) -> None:
     assert len(orders) == 1
 
 
-def test_case_in_someones_hands_leaves_the_queue(site: Site) -> None:
-    offer = site.services.next_case.next("first", "anna", {})
+def test_case_in_someones_hands_leaves_the_queue(fresh: Site) -> None:
+    offer = fresh.services.next_case.next("first", "anna", {})
     assert offer is not None
-    panel = site.client.get("/dashboard/panels/queue?strategy=first").text
-    assert re.findall(r'<strong title="([^"]*)"', panel) == list(site.truth)[1:]
+    panel = fresh.client.get("/dashboard/panels/queue?strategy=first").text
+    assert re.findall(r'<strong title="([^"]*)"', panel) == list(fresh.truth)[1:]
     assert "anna, until" in panel
 
 
@@ -120,60 +131,60 @@ def test_thumbnail_of_a_case_whose_id_is_no_path(site: Site) -> None:
     assert 'src="api/v1/cases/case%2007/thumbnail?size=224"' in panel
 
 
-def test_session_of_a_viewer(site: Site) -> None:
-    session = site.services.prompting.open("o", site.series, "clicks", {}, Viewer("ITK-SNAP", "ana"))
-    panel = site.client.get("/dashboard/panels/sessions").text
+def test_session_of_a_viewer(fresh: Site) -> None:
+    session = fresh.services.prompting.open("o", fresh.series, "clicks", {}, Viewer("ITK-SNAP", "ana"))
+    panel = fresh.client.get("/dashboard/panels/sessions").text
     assert "data-submit" not in panel  # nothing was done in it
-    Steps(site.services).add(session, "o", [Point((4, 10, 8))])
-    panel = site.client.get("/dashboard/panels/sessions").text
-    name = site.services.prompting.record(session).name
+    Steps(fresh.services).add(session, "o", [Point((4, 10, 8))])
+    panel = fresh.client.get("/dashboard/panels/sessions").text
+    name = fresh.services.prompting.record(session).name
     assert f'data-url="api/v1/sessions/{name}/label"' in panel
     assert session not in panel
-    site.services.sessions.submit(name, "liver", "good <b>")
-    assert "data-submit" not in site.client.get("/dashboard/panels/sessions").text
-    labels = site.client.get("/dashboard/panels/labels").text
+    fresh.services.sessions.submit(name, "liver", "good <b>")
+    assert "data-submit" not in fresh.client.get("/dashboard/panels/sessions").text
+    labels = fresh.client.get("/dashboard/panels/labels").text
     assert "good &lt;b&gt;" in labels
-    assert "<strong>1</strong> of 3 cases labelled" in site.client.get("/dashboard/panels/progress").text
+    assert "<strong>1</strong> of 3 cases labelled" in fresh.client.get("/dashboard/panels/progress").text
 
 
-def test_image_that_can_not_be_used_is_named(site: Site) -> None:
-    site.services.project.catalog.cases.mark_problem("case 07", "slices are missing")
-    assert "slices are missing" in site.client.get("/dashboard/panels/archive").text
-    assert "An image can&#39;t be used" in site.client.get("/dashboard/panels/attention").text
+def test_image_that_can_not_be_used_is_named(fresh: Site) -> None:
+    fresh.services.project.catalog.cases.mark_problem("case 07", "slices are missing")
+    assert "slices are missing" in fresh.client.get("/dashboard/panels/archive").text
+    assert "An image can&#39;t be used" in fresh.client.get("/dashboard/panels/attention").text
 
 
-def test_label_that_the_archive_refused_can_be_sent_again(site: Site) -> None:
-    site.services.clock.shutdown()
-    outbox = site.services.project.catalog.outbox
+def test_label_that_the_archive_refused_can_be_sent_again(fresh: Site) -> None:
+    fresh.services.clock.shutdown()
+    outbox = fresh.services.project.catalog.outbox
     labels = []
-    for case_id in list(site.truth)[:2]:
-        mask = Mask.single(np.ones(SHAPE, np.uint8), ["liver"], site.services.cases.volume(case_id).geometry)
-        labels.append(site.services.labels.submit_mask(case_id, mask, Submission("ana", "test")).id)
+    for case_id in list(fresh.truth)[:2]:
+        mask = Mask.single(np.ones(SHAPE, np.uint8), ["liver"], fresh.services.cases.volume(case_id).geometry)
+        labels.append(fresh.services.labels.submit_mask(case_id, mask, Submission("ana", "test")).id)
     outbox.refused(labels[0], "it holds <another> object", "Move it away.")
-    panel = site.client.get("/dashboard/panels/archive").text
+    panel = fresh.client.get("/dashboard/panels/archive").text
     assert "it holds &lt;another&gt; object" in panel
     assert "Move it away." in panel
     assert f'data-url="api/v1/outbox/{labels[0]}/retry"' in panel
     assert f"outbox/{labels[1]}/retry" not in panel  # that one only waits
     assert "outbox/retry" not in panel
-    attention = site.client.get("/dashboard/panels/attention").text
+    attention = fresh.client.get("/dashboard/panels/attention").text
     assert "A label was refused by the archive: it holds &lt;another&gt; object" in attention
-    recent = site.client.get("/dashboard/panels/labels").text
+    recent = fresh.client.get("/dashboard/panels/labels").text
     assert re.findall("<td>(waits|refused it|has it)</td>", recent) == ["waits", "refused it"]
     outbox.refused(labels[1], "no", "")
-    panel = site.client.get("/dashboard/panels/archive").text
+    panel = fresh.client.get("/dashboard/panels/archive").text
     assert 'data-url="api/v1/outbox/retry"' in panel
     assert "Try all 2 again" in panel
     assert "No label waits for the archive." in panel
 
 
-def test_archive_that_is_away(site: Site) -> None:
-    read = site.services.sync.read
+def test_archive_that_is_away(fresh: Site) -> None:
+    read = fresh.services.sync.read
     assert read > 0
-    site.archive.available = False
-    site.services.sync.run()
-    assert site.services.sync.read == read
-    assert "switched off" in site.client.get("/dashboard/panels/archive").text
+    fresh.archive.available = False
+    fresh.services.sync.run()
+    assert fresh.services.sync.read == read
+    assert "switched off" in fresh.client.get("/dashboard/panels/archive").text
 
 
 def test_behind_a_token_and_a_name(tmp_path: Path) -> None:
