@@ -18,6 +18,7 @@ class Workspace:
     | folder | holds |
     | --- | --- |
     | `catalog.sqlite` | cases, labels, jobs, versions, leases, audit |
+    | `backups/` | the catalog as it was before each upgrade of its schema |
     | `labels/` | every label version, never overwritten |
     | `models/` | model versions, never overwritten |
     | `uploads/` | images that clients sent |
@@ -48,6 +49,10 @@ class Workspace:
     @property
     def catalog(self) -> Path:
         return self.root / "catalog.sqlite"
+
+    @property
+    def backups(self) -> Path:
+        return self.root / "backups"
 
     @property
     def labels(self) -> Path:

@@ -2,47 +2,53 @@
 
 SQLite runs in WAL mode with `synchronous=FULL`: a transaction that has committed survives a kill and a power cut.
 Writers take the write lock at the start (`BEGIN IMMEDIATE`), so that what they read is still true when they write;
-readers never wait. Nothing but this file knows that the database is SQLite.
+readers never wait. Nothing above this package knows that the database is SQLite.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from app.catalog.schema import metadata
+from app.catalog import backups
+from app.catalog.upgrade import HEAD, REVISIONS, corruption, missing_columns, revision, upgrade
+from app.errors import ConfigurationError, Unavailable
+from app.workspace import Workspace
+
+_ENVIRONMENT_ERRORS = frozenset(
+    {sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN}
+)
+"""Errors of the file system or of permissions, not of the file."""
 
 
 class Database:
     """An engine with two kinds of transaction: `read()` and `write()`. Thread-safe."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, file: Path) -> None:
         self._engine = engine
+        self._file = file
 
     @classmethod
     def sqlite(cls, file: Path) -> Database:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": 60, "check_same_thread": False})
+        """Open a catalog. It is created if there is none, and upgraded, after a backup, if its revision is older.
 
-        @sa.event.listens_for(engine, "connect")
-        def configure(connection: Any, _record: object) -> None:
-            connection.isolation_level = None  # we say BEGIN ourselves; sqlite3's own rule would begin too late
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=60000"):
-                connection.execute(f"PRAGMA {pragma}")
-
-        @sa.event.listens_for(engine, "begin")
-        def begin(connection: sa.Connection) -> None:
-            writing = connection.get_execution_options().get("writing", False)
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-        with engine.execution_options(writing=True).begin() as connection:
-            metadata.create_all(connection)
-        return cls(engine)
+        Raises `ConfigurationError` if it is damaged, was made by a newer segloop, is missing although there are label
+        files, or can't be written to, and `Unavailable` if another process keeps it locked.
+        """
+        engine = _engine(file)
+        try:
+            with _operator_errors(file):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                _prepare(engine, file)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, file)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -56,16 +62,88 @@ class Database:
         with self._engine.execution_options(writing=True).begin() as connection:
             yield connection
 
-    def backup(self, into: Path) -> None:
-        """A consistent copy of the whole database while it is in use."""
-        copy = sqlite3.connect(into)
-        source = self._engine.raw_connection()
-        try:
-            driver: Any = source.driver_connection
-            driver.backup(copy)
-        finally:
-            source.close()
-            copy.close()
+    def check(self) -> None:
+        """Read the whole file. Raises `ConfigurationError` if it is damaged or can't be written to."""
+        with _operator_errors(self._file), self.write() as connection:
+            _require_no_corruption(connection, self._file)
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _engine(file: Path) -> sa.Engine:
+    engine = sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": 60, "check_same_thread": False})
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves; sqlite3's own rule would begin too late
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=60000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        writing = connection.get_execution_options().get("writing", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _prepare(engine: sa.Engine, file: Path) -> None:
+    """Create, upgrade or check the schema."""
+    with engine.begin() as connection:
+        if revision(connection) == HEAD:
+            _require_schema(connection, file)
+            return
+        _require_no_corruption(connection, file)
+
+    # The stack is outermost: the backup is removed after the transaction was rolled back, not before.
+    with ExitStack() as backup, engine.execution_options(writing=True).begin() as connection:
+
+        def before(found: str | None) -> None:
+            if found is None:
+                _require_no_label_files(file)
+            elif found not in REVISIONS:
+                raise ConfigurationError(
+                    f"the catalog {file} was made by a newer segloop (revision {found}; this one knows up to {HEAD})."
+                    f" Start the newer segloop again. {backups.recovery_advice(file)}"
+                )
+            else:
+                backup.enter_context(backups.backup_before_upgrade(file, found))
+
+        upgrade(connection, before)
+        _require_schema(connection, file)
+
+
+def _require_no_corruption(connection: sa.Connection, file: Path) -> None:
+    if problem := corruption(connection):
+        raise ConfigurationError(f"the catalog {file} is damaged: {problem}. {backups.recovery_advice(file)}")
+
+
+def _require_schema(connection: sa.Connection, file: Path) -> None:
+    if absent := missing_columns(connection):
+        raise ConfigurationError(
+            f"the catalog {file} is damaged: it lacks {', '.join(absent)}. {backups.recovery_advice(file)}"
+        )
+
+
+def _require_no_label_files(file: Path) -> None:
+    if there := backups.label_files(file):
+        raise ConfigurationError(
+            f"{Workspace(file.parent).labels} holds {len(there)} label files, but the catalog {file} is missing or"
+            f" empty. To start without them, use another workspace. {backups.recovery_advice(file)}"
+        )
+
+
+@contextmanager
+def _operator_errors(file: Path) -> Iterator[None]:
+    """Translate errors of SQLite and the file system into messages for the operator."""
+    try:
+        yield
+    except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
+        reason = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        code = reason.sqlite_errorcode & 0xFF if isinstance(reason, sqlite3.Error) else None
+        if code == sqlite3.SQLITE_BUSY:
+            raise Unavailable(f"another process keeps the catalog {file} locked") from error
+        if code is None or code in _ENVIRONMENT_ERRORS:
+            raise ConfigurationError(f"the catalog {file} can't be used: {reason}") from error
+        raise ConfigurationError(f"the catalog {file} is damaged: {reason}. {backups.recovery_advice(file)}") from error

@@ -56,8 +56,8 @@ class Outbox:
     def refused(self, label_id: int, reason: str, advice: str) -> None:
         """The archive will not take it; it is tried again when somebody asks for that, and `advice` is what to do
         before."""
-        told = f"{_one_line(reason)[:1000]}\n{_one_line(advice)}"
-        self._set(label_id, state="refused", attempts=outbox.c.attempts + 1, error=told)
+        attempts, error = outbox.c.attempts + 1, _one_line(reason)[:1000]
+        self._set(label_id, state="refused", attempts=attempts, error=error, advice=_one_line(advice))
 
     def try_again(self, label_id: int) -> Waiting:
         """Somebody wants another try now. Raises `UnknownLabel`, also for labels that stay here, and `Conflict` if the
@@ -69,7 +69,7 @@ class Outbox:
             if state == "delivered":
                 raise Conflict(f"the archive has label number {label_id} already")
             mine = sa.update(outbox).where(outbox.c.label_id == label_id)
-            connection.execute(mine.values(state="waiting", next_try=time.time()))
+            connection.execute(mine.values(state="waiting", next_try=time.time(), advice=""))
             row = connection.execute(_LISTED.where(outbox.c.label_id == label_id)).one()
         return _waiting(row)
 
@@ -77,7 +77,7 @@ class Outbox:
         """The same for everything that was refused; returns how many that are."""
         with self._database.write() as connection:
             refused = sa.update(outbox).where(outbox.c.state == "refused")
-            return connection.execute(refused.values(state="waiting", next_try=time.time())).rowcount
+            return connection.execute(refused.values(state="waiting", next_try=time.time(), advice="")).rowcount
 
     def retry_now(self) -> None:
         """Try everything that waits at once (the archive is back)."""
@@ -101,7 +101,7 @@ class Outbox:
             delivered=counts.get("delivered", 0),
             refused=counts.get("refused", 0),
             oldest=oldest,
-            error=_parts(last.error)[0] if last else "",
+            error=last.error if last else "",
         )
 
     def states(self, label_ids: Collection[int]) -> dict[int, DeliveryState]:
@@ -125,20 +125,18 @@ class Outbox:
 
 
 _LISTED = sa.select(
-    outbox.c.label_id, outbox.c.state, outbox.c.attempts, outbox.c.error, outbox.c.next_try, label.c.created
+    outbox.c.label_id,
+    outbox.c.state,
+    outbox.c.attempts,
+    outbox.c.error,
+    outbox.c.advice,
+    outbox.c.next_try,
+    label.c.created,
 ).join(label, label.c.id == outbox.c.label_id)
 
 
 def _waiting(row: sa.Row[*tuple[Any, ...]]) -> Waiting:
-    error, advice = _parts(row.error)
-    advice = advice if row.state == "refused" else ""  # one that is sent again keeps its error until the next try
-    return Waiting(row.label_id, row.state, row.attempts, error, advice, row.next_try, row.created)
-
-
-def _parts(error: str) -> tuple[str, str]:
-    """`(why, what to do)` of the column `error`, which has one line for each."""
-    reason, _, advice = error.partition("\n")
-    return reason, advice
+    return Waiting(**row._mapping)
 
 
 def _one_line(text: str) -> str:

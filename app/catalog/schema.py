@@ -1,4 +1,7 @@
-"""The tables. Times are seconds since the epoch (UTC); order comes from integer keys, never from clocks."""
+"""The tables. Times are seconds since the epoch (UTC); order comes from integer keys, never from clocks.
+
+Every change here needs a migration (`app.catalog.migrations`).
+"""
 
 from __future__ import annotations
 
@@ -89,6 +92,7 @@ outbox = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("next_try", sa.Float, nullable=False),
     _text("error"),
+    _text("advice"),  # what a person can do about it; "" while waiting may help
     _text("location"),
     sa.Column("delivered", sa.Float),
 )

@@ -21,6 +21,8 @@ viewer = typer.Typer(no_args_is_help=True, help="OHIF, which this server shows a
 cli.add_typer(viewer, name="viewer")
 sessions = typer.Typer(no_args_is_help=True, help="What people do in their viewers, and turning it into labels.")
 cli.add_typer(sessions, name="sessions")
+catalog = typer.Typer(no_args_is_help=True, help="The database in the workspace.")
+cli.add_typer(catalog, name="catalog")
 
 Config = Annotated[Path | None, typer.Option("--config", help="a YAML file; see configs/")]
 Studies = Annotated[str | None, typer.Option("--studies", help="address of a DICOMweb service, or a folder")]
@@ -102,6 +104,18 @@ def restore(source: Path, config: Config = None, workspace: WorkspaceDir = None)
     from app.cli.backup import bring_back
 
     bring_back(source, load(config, _given(workspace=workspace))[0].workspace)
+
+
+@catalog.command("restore")
+def catalog_restore(
+    backup: Annotated[Path | None, typer.Argument(help="by default the newest in backups/ of the workspace")] = None,
+    config: Config = None,
+    workspace: WorkspaceDir = None,
+) -> None:
+    """Restore the catalog from before an upgrade, to run an older segloop again. Label files made since then stay."""
+    from app.cli.backup import restore_catalog
+
+    restore_catalog(backup, load(config, _given(workspace=workspace))[0].workspace)
 
 
 @cli.command(hidden=True)

@@ -1,13 +1,14 @@
-"""`segloop backup` and `segloop restore`."""
+"""`segloop backup` and `segloop restore`, and `segloop catalog restore`."""
 
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import typer
 
-from app.catalog import Catalog
+from app.catalog import Catalog, backups
 from app.durable import file_sha256
 from app.errors import ConfigurationError, IntegrityError
 from app.workspace import Workspace
@@ -27,11 +28,7 @@ def back_up(into: Path, workspace: Path) -> None:
     if not paths.catalog.exists():
         raise ConfigurationError(f"{paths.root} is no workspace")
     into.mkdir(parents=True)
-    catalog = Catalog.open(paths.catalog)
-    try:
-        catalog.database.backup(into / paths.catalog.name)
-    finally:
-        catalog.close()
+    backups.copy(paths.catalog, into / paths.catalog.name)
     for name in FOLDERS:
         shutil.copytree(paths.root / name, into / name)
     typer.echo(f"backed up to {into}; {verify(into)} label versions are whole")
@@ -50,11 +47,37 @@ def bring_back(source: Path, workspace: Path) -> None:
     typer.echo(f"restored {paths.root}; {count} label versions are whole")
 
 
+def restore_catalog(backup: Path | None, workspace: Path) -> None:
+    """Replace the catalog by a backup that was made before an upgrade, by default the newest that this program can
+    open. Raises `ConfigurationError` if there is none, and `Conflict` if a server is running."""
+    paths = Workspace(workspace.absolute())
+    done = backups.restore(paths.catalog, backup)
+    typer.echo(f"restored {paths.catalog} from {done.backup}")
+    if done.replaced is not None:
+        typer.echo(f"the previous catalog is kept as {done.replaced}")
+    if done.unknown:
+        typer.echo(
+            f"label files made since then stay in {paths.labels}, unknown to this catalog ({len(done.unknown)}):"
+        )
+        for name in done.unknown:
+            typer.echo(f"  {name}")
+
+
 def verify(folder: Path) -> int:
-    """Read every label version, and the audit chain; returns how many. Raises `IntegrityError` at the first damage."""
+    """Read every label version, and the audit chain; returns how many. Raises `IntegrityError` at the first damage, and
+    `ConfigurationError` if the folder is not a backup, or was made by a newer segloop."""
     file = folder / "catalog.sqlite"
     if not file.exists():
         raise ConfigurationError(f"{folder} is no backup: there is no {file.name} in it")
+    backups.label_paths(file)  # raises if this segloop can't open it
+    # Opening a catalog may upgrade it, so a copy is opened: a backup stays as it was made.
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / file.name
+        shutil.copy2(file, copy)
+        return _verify_labels(copy, folder / "labels")
+
+
+def _verify_labels(file: Path, folder: Path) -> int:
     catalog = Catalog.open(file)
     try:
         broken = catalog.audit.first_broken_row()
@@ -62,7 +85,7 @@ def verify(folder: Path) -> int:
             raise IntegrityError(f"the audit trail was changed at row {broken}")
         labels = catalog.labels.everything()
         for label in labels:
-            stored = folder / "labels" / label.path
+            stored = folder / label.path
             if not stored.is_file() or file_sha256(stored) != label.sha256:
                 raise IntegrityError(f"label {label.tag} v{label.number} of {label.case_id} is damaged or lost")
     finally:

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from app.catalog import Catalog
 from app.errors import SegloopError
 from app.models.device import Device
 from app.project import plugins
@@ -25,10 +26,7 @@ def run(config: Path | None, given: Mapping[str, Any]) -> None:
     checks: list[tuple[str, Callable[[], str]]] = [
         ("python", platform.python_version),
         ("archive", project.archive.check),
-        (
-            "catalog",
-            lambda: f"{project.catalog.cases.counts()[0]} images, {project.catalog.outbox.state().waiting} waiting",
-        ),
+        ("catalog", lambda: _catalog(project.catalog)),
         ("device", lambda: _device(settings)),
         ("models", lambda: ", ".join(open_models(project, Device("cpu")))),
         ("strategies", lambda: _plugins(plugins.strategies())),
@@ -56,6 +54,11 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     for key, value in tree.items():
         rows += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [(prefix + key, value)]
     return rows
+
+
+def _catalog(catalog: Catalog) -> str:
+    catalog.database.check()
+    return f"{catalog.cases.counts()[0]} images, {catalog.outbox.state().waiting} waiting"
 
 
 def _device(settings: Settings) -> str:

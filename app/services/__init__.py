@@ -61,8 +61,9 @@ class Services:
 
     @classmethod
     def open(cls, settings: Settings, archive: Archive | None = None) -> Services:
-        """Build everything; nothing runs in the background before `start`."""
+        """Build everything; nothing runs in the background before `start`. Raises `ConfigurationError`."""
         project = Project.open(settings, archive)
+        project.catalog.database.check()
         device = Device(settings.device, threads=settings.threads or None, touched=project.paths.interaction)
         models = ModelService(project, open_models(project, device), device)
         cases = CaseService(project)
