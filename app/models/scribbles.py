@@ -145,7 +145,8 @@ def _mixture_density(image: NDArray[np.float64], samples: NDArray[np.float64]) -
     from sklearn.mixture import GaussianMixture
 
     components = min(_COMPONENTS, np.unique(samples).size)
-    mixture = GaussianMixture(components, reg_covar=1e-4, random_state=0).fit(samples.reshape(-1, 1))
+    fitted = np.resize(samples, max(2, samples.size)).reshape(-1, 1)  # a fit takes two at least, a stroke may be one
+    mixture = GaussianMixture(components, reg_covar=1e-4, random_state=0).fit(fitted)
     return np.asarray(np.exp(mixture.score_samples(image.reshape(-1, 1))).reshape(image.shape) + 1e-6)
 
 

@@ -58,7 +58,7 @@ class Pair:
         for session in (self.still, self.moving):
             try:
                 answers.append(getattr(session, name)(*arguments, **options))
-            except (BadPrompt, TypeError) as error:  # TypeError: the library, refining with a patch as small as here
+            except BadPrompt as error:
                 answers.append(str(error))
         assert answers[0] == answers[1]
         assert self.still.undoable == self.moving.undoable

@@ -7,7 +7,8 @@ choke on before it gets there, and says which voxels changed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from app.errors import BadFile, BadOption, BadPrompt, SegloopError
 from app.models.checks import check_prompt, check_volume
 from app.models.device import Device
 from app.models.nninteractive.folder import ModelFolder, read_folder
-from app.models.nninteractive.guard import Click, apply_guard
+from app.models.nninteractive.guard import Click, apply_guard, guarded_box
 from app.models.nninteractive.library import (
     Capabilities,
     LoadedModel,
@@ -109,6 +110,28 @@ class NnInteractive:
             return self._loaded
 
 
+@dataclass(frozen=True)
+class _Clicks:
+    """What the guard knows: all clicks, and how many of them, the last ones, no prediction has seen yet."""
+
+    all: tuple[Click, ...] = ()
+    fresh: int = 0
+
+    def noted(self, click: Click) -> _Clicks:
+        return _Clicks((*self.all, click), self.fresh + 1)
+
+    def predicted(self) -> _Clicks:
+        return _Clicks(self.all)
+
+    def listed(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"all": [[*click.index, int(click.positive)] for click in self.all], "fresh": self.fresh}
+
+    @classmethod
+    def unlisted(cls, values: Mapping[str, Any]) -> _Clicks:
+        return cls(tuple(Click((k, j, i), bool(p)) for k, j, i, p in values["all"]), int(values["fresh"]))
+
+
 class NnInteractiveSession:
     """A library session and the mask people see. Keeps `app.core.model.InteractiveSession`.
 
@@ -123,8 +146,8 @@ class NnInteractiveSession:
         self._target = np.zeros(shape, np.uint8)
         self._mask = np.zeros(shape, np.uint8)
         self._undoable = False
-        self._clicks: tuple[Click, ...] = ()
-        self._clicks_before: tuple[Click, ...] = ()
+        self._clicks = _Clicks()
+        self._clicks_before = _Clicks()
         library.set_target_buffer(self._target)
 
     @property
@@ -154,20 +177,18 @@ class NnInteractiveSession:
         self._undoable = True
         self._clicks_before = self._clicks
         if isinstance(prompt, InitialMask):
-            self._clicks = ()
+            self._clicks = _Clicks()
             return self._copy(Region.whole(self._shape))
         click = _click(prompt)
         if click is not None:
-            self._clicks = (*self._clicks, click)
-            if self._folder.guard and predict:
-                apply_guard(library, self._mask, box, self._clicks)
-        return self._copy(_region(box))
+            self._clicks = self._clicks.noted(click)
+        return self._copy(self._guarded(box, judge=click is not None) if predict else None)
 
     def predict(self, *, full_refine: bool = False) -> Region | None:
         """See `InteractiveSession.predict`. To the library it is part of the last prompt: undo takes back both."""
         with repeatable():
             box = self._open_library()._predict(force_full_refine=full_refine)
-        return self._copy(_region(box))
+        return self._copy(self._guarded(box, judge=False))
 
     def set_options(self, options: Mapping[str, Option]) -> None:
         """See `InteractiveSession.set_options`."""
@@ -191,7 +212,7 @@ class NnInteractiveSession:
         library = self._open_library()
         library.reset_interactions()
         self._undoable = False
-        self._clicks = ()
+        self._clicks = _Clicks()
         return self._copy(Region.whole(self._shape))
 
     def capture(self) -> SessionState | None:
@@ -203,8 +224,8 @@ class NnInteractiveSession:
         values, parts = take(library)
         ours = {
             "undoable": self._undoable,
-            "clicks": _listed(self._clicks),
-            "clicks_before": _listed(self._clicks_before),
+            "clicks": self._clicks.listed(),
+            "clicks_before": self._clicks_before.listed(),
         }
         return SessionState(form, {"library": values, **ours}, parts)
 
@@ -216,8 +237,8 @@ class NnInteractiveSession:
         try:
             put_back(library, state.values["library"], state.parts)
             self._undoable = bool(state.values["undoable"])
-            self._clicks = _unlisted(state.values["clicks"])
-            self._clicks_before = _unlisted(state.values["clicks_before"])
+            self._clicks = _Clicks.unlisted(state.values["clicks"])
+            self._clicks_before = _Clicks.unlisted(state.values["clicks_before"])
         except (ValueError, KeyError, TypeError) as error:
             raise BadFile(f"a session's state can't be read: {error!r}") from error
         self._target[...] = mask
@@ -228,7 +249,7 @@ class NnInteractiveSession:
         self.add(InitialMask(mask != 0), unchecked=True)
         self._open_library()._undo_log = None
         self._undoable = False
-        self._clicks_before = ()
+        self._clicks_before = _Clicks()
 
     def close(self) -> None:
         if self._library is not None:
@@ -245,6 +266,15 @@ class NnInteractiveSession:
         if self._library is None:
             raise SegloopError("the session is closed")
         return self._library
+
+    def _guarded(self, box: Any, *, judge: bool) -> Region | None:
+        """Let the guard, where the folder asks for it, see what a prediction wrote into `box`; returns what may have
+        changed."""
+        clicks, self._clicks = self._clicks, self._clicks.predicted()
+        if not self._folder.guard or not clicks.fresh:
+            return _region(box)
+        apply_guard(self._open_library(), self._mask, box, clicks.all, clicks.fresh, judge=judge)
+        return _region(guarded_box(box, clicks.all[-clicks.fresh :], self._shape))
 
     def _copy(self, written: Region | None) -> Region | None:
         """Copy what the library wrote inside `written` into the mask; returns the box of voxels that changed."""
@@ -284,14 +314,6 @@ def _click(prompt: Prompt) -> Click | None:
         painted = np.argwhere(prompt.voxels)
         return Click(_index(painted[len(painted) // 2] + np.array(prompt.region.low)), prompt.include)
     return None
-
-
-def _listed(clicks: Sequence[Click]) -> list[list[int]]:
-    return [[*click.index, int(click.positive)] for click in clicks]
-
-
-def _unlisted(clicks: Sequence[Sequence[int]]) -> tuple[Click, ...]:
-    return tuple(Click((k, j, i), bool(positive)) for k, j, i, positive in clicks)
 
 
 def _flat(region: Region) -> Region:

@@ -141,17 +141,18 @@ class FakeSession:
     def __init__(self, after: BoolArray) -> None:
         self.target_buffer = after.astype(np.uint8)
         self.previous = after.copy()
+        self.recorded: bool | None = None
 
     def _get_prev_seg_channel(self) -> int:
         return 0
 
     def _paste_interactions(self, channel: int, source: Any, box: list[list[int]], record_undo: bool) -> None:
         assert channel == 0
-        assert not record_undo
+        self.recorded = record_undo
         self.previous[tuple(slice(a, b) for a, b in box)] = source.numpy() > 0
 
     def _paste_prediction_to_target_buffer(self, source: Any, box: list[list[int]], record_undo: bool) -> None:
-        assert not record_undo
+        assert record_undo is self.recorded
         self.target_buffer[tuple(slice(a, b) for a, b in box)] = source.numpy()
 
 
@@ -171,3 +172,28 @@ def test_settle_sets_the_session_right(flood: bool) -> None:
     assert verdict is (Verdict.TOUCHED if flood else Verdict.RESTRICTED)
     assert ((session.target_buffer > 0)[inside] == expected[inside]).all()
     assert (session.previous[inside] == expected[inside]).all()
+    assert session.recorded is False  # the session has recorded that box itself
+
+
+def test_the_guard_keeps_a_click_that_lies_outside_of_what_changed() -> None:
+    pytest.importorskip("torch")
+    before = block(15, 20)
+    after = before.copy()
+    after[15:20, 15:20, 20] = True
+    session = FakeSession(after)
+    clicks = [Click((17, 17, 17), True), Click((30, 31, 32), True)]
+    apply_guard(session, before.astype(np.uint8), [[14, 22], [14, 22], [14, 22]], clicks)
+    expected = before | around((30, 31, 32))  # what is added elsewhere is a stray change
+    np.testing.assert_array_equal(session.target_buffer > 0, expected)
+    np.testing.assert_array_equal(session.previous, expected)
+    assert session.recorded is True  # it lies outside of what the session itself takes back
+
+
+def test_the_first_click_ends_on_its_side() -> None:
+    verdict, mask = judge(np.zeros((40, 40, 40), bool), block(20, 25), Click((10, 10, 10), True))
+    assert verdict is Verdict.RESTRICTED
+    np.testing.assert_array_equal(mask, block(20, 25) | around((10, 10, 10)))
+
+    verdict, mask = judge(np.zeros((40, 40, 40), bool), block(0, 40), Click((10, 10, 10), False))
+    assert verdict is Verdict.RESTRICTED
+    np.testing.assert_array_equal(mask, block(0, 40) & ~around((10, 10, 10)))

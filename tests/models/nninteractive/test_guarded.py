@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import app.models.nninteractive as adapter
+import app.models.nninteractive.model as adapter
 from app.core.prompt import Box, InitialMask, Point, Prompt, Region, Scribble
 from app.models.device import Device
 from app.models.nninteractive.folder import find_folder, read_folder
@@ -66,7 +66,9 @@ def test_a_runaway_click_changes_what_lies_under_it_and_can_be_undone(folder: Pa
 def test_the_guard_sees_the_clicks_that_count(folder: Path, device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[Click]] = []
 
-    def apply_guard(session: object, before: object, changed: object, clicks: tuple[Click, ...]) -> Verdict:
+    def apply_guard(
+        session: object, before: object, changed: object, clicks: tuple[Click, ...], *_: int, judge: bool
+    ) -> Verdict:
         seen.append(list(clicks))
         return Verdict.ACCEPTED
 
