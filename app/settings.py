@@ -154,6 +154,7 @@ class Settings(BaseSettings):
     token: SecretStr = Field(SecretStr(""), description="what clients must show; needed for any host but loopback")
     token_file: Path | None = Field(None, description="read the token from this file")
     pod: bool = Field(False, description="running on a rented pod: a missing token is made and printed once")
+    zero_copy: bool = Field(True, description="send files without reading them into this process, where that works")
     origins: list[str] = Field(default_factory=list, description="web origins whose pages may use this server")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="CPU threads for models; 0: as many as there are cores")

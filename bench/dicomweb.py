@@ -1,6 +1,7 @@
 """Frames of a series over DICOMweb, as a viewer asks for them: one GET each, the stored syntax, connections kept open.
 
 - ours: `segloop serve` over the folder.
+- without zero-copy: the same with `zero_copy: false`, so that files pass through Python.
 - Orthanc: Debian's, with the same files.
 
 The client is the same: one thread per connection, every byte read and counted. Metadata of the whole series, asked for
@@ -36,19 +37,27 @@ def run(plan: Plan) -> list[Row]:
     with ExitStack() as opened:
         orthanc = opened.enter_context(orthanc_with(plan, series))
         server = opened.enter_context(serving(series.folder, plan.new_folder("dicomweb") / "workspace", {}))
+        plain = opened.enter_context(
+            serving(series.folder, plan.new_folder("dicomweb-plain") / "workspace", {}, zero_copy=False)
+        )
         server.wait_for_cases(1)
+        plain.wait_for_cases(1)
+        through_python = plain.address.removesuffix("/dicom-web")
         ours, theirs = (address.removesuffix("/dicom-web") for address in (server.address, orthanc.url))
         check_equal(ours, theirs, paths[:3], series)
         for connections in (1, 6):
             times = interleave(
                 {
                     "ours": Contender(lambda n=connections: download(ours, paths, n)),
+                    "without zero-copy": Contender(lambda n=connections: download(through_python, paths, n)),
                     "Orthanc": Contender(lambda n=connections: download(theirs, paths, n)),
                 },
                 plan.repeats(7),
             )
             what = f"{len(paths)} frames over {connections} connection{'s' if connections > 1 else ''}"
             rows.append(ratio("dicomweb", what, times["ours"], "Orthanc", times["Orthanc"], MOST))
+            plainly = f"{what}, without zero-copy"
+            rows.append(ratio("dicomweb", plainly, times["without zero-copy"], "Orthanc", times["Orthanc"], None))
         times = interleave(
             {
                 "ours": Contender(lambda: download(ours, [metadata], 1)),

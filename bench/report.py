@@ -51,10 +51,12 @@ class Row:
         return (self.bench, self.what, self.median, self.spread, count, self.against, self.result, self.target, met)
 
 
-def ratio(bench: str, what: str, ours: Timing, peer: str, theirs: Timing, most: float) -> Row:
-    """How many times as long as `peer` it takes; `most` is the target."""
+def ratio(bench: str, what: str, ours: Timing, peer: str, theirs: Timing, most: float | None) -> Row:
+    """How many times as long as `peer` it takes; `most` is the target, if there is one."""
     value = ours.median / theirs.median
-    return _row(bench, what, ours, _against(peer, theirs), f"{value:.2f} x", f"at most {most:g} x", value <= most)
+    target = "" if most is None else f"at most {most:g} x"
+    met = None if most is None else value <= most
+    return _row(bench, what, ours, _against(peer, theirs), f"{value:.2f} x", target, met)
 
 
 def speedup(bench: str, what: str, ours: Timing, peer: str, theirs: Timing, least: float) -> Row:

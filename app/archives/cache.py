@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cachetools import LRUCache
+
 from app.archives.cache_entry import (
     ENDINGS,
     Entry,
@@ -91,7 +93,7 @@ class VolumeCache:
         self._lock = threading.Lock()
         self._case_locks: dict[str, tuple[threading.Lock, int]] = {}
         self._trusted: dict[str, _Trusted] = {}
-        self._headers: OrderedDict[str, Sequence[Dataset]] = OrderedDict()
+        self._headers: LRUCache[str, Sequence[Dataset]] = LRUCache(HEADERS_KEPT)
         self._counts = CacheCounts()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="cache")
         self._writing: dict[str, tuple[Fetched, Future[Entry | Fetched]]] = {}
@@ -134,9 +136,8 @@ class VolumeCache:
         for _ in range(ATTEMPTS):
             with self._lock:
                 kept = self._headers.get(key)
-                if kept is not None:
-                    self._headers.move_to_end(key)
-                    return kept
+            if kept is not None:
+                return kept
             found = self._obtain(case, progress)
             if isinstance(found, Fetched):
                 return found.headers
@@ -243,9 +244,6 @@ class VolumeCache:
     def _keep_headers(self, key: str, headers: Sequence[Dataset]) -> None:
         with self._lock:
             self._headers[key] = headers
-            self._headers.move_to_end(key)
-            while len(self._headers) > HEADERS_KEPT:
-                self._headers.popitem(last=False)
 
     def _use(self, key: str | None, *, hits: int = 0, fetches: int = 0, uncached: int = 0) -> None:
         with self._lock:

@@ -39,7 +39,7 @@ def run(config: Path | None, given: Mapping[str, Any]) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http=protocol(),
+            http=protocol(settings.zero_copy),
             access_log=False,  # it would show tokens that travel in paths
             log_config=None,
             timeout_graceful_shutdown=20,

@@ -14,6 +14,12 @@ from app.core.volume import Geometry
 Algorithm = Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"]
 
 
+def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float | None:
+    """Twice the common part of two masks over the sum of both sizes (Dice 1945); None if both are empty."""
+    size = int(np.count_nonzero(one)) + int(np.count_nonzero(other))
+    return 2 * int(np.count_nonzero(one & other)) / size if size else None
+
+
 @dataclass(frozen=True)
 class Code:
     """A coded concept (DICOM PS3.3 8.8): value, coding scheme, meaning."""

@@ -9,8 +9,9 @@ from statistics import mean
 import numpy as np
 from numpy.typing import NDArray
 
+from app.core.mask import dice
 from app.core.volume import Volume
-from app.demo.clicks import Click, dice, next_click
+from app.demo.clicks import Click, next_click
 from app.demo.client import Client, Refused, Sample, Segmented
 from app.demo.phantoms import Truth
 
@@ -100,7 +101,7 @@ class Annotator:
                 break
             clicks.append(click)
             mask = self.client.click(self.click_model, sample, name, clicks)
-            reached = dice(truth, mask)
+            reached = _dice(truth, mask)
             if reached < best_dice:
                 break  # a person would press undo here, and go on by hand
             best, best_dice = mask, reached
@@ -109,4 +110,9 @@ class Annotator:
 
 def mean_dice(segmented: Segmented, truth: Truth, names: tuple[str, ...]) -> float:
     """Over structures."""
-    return mean(dice(segmented.voxels_of(name), truth.voxels_of(name)) for name in names)
+    return mean(_dice(segmented.voxels_of(name), truth.voxels_of(name)) for name in names)
+
+
+def _dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    value = dice(one, other)
+    return 1.0 if value is None else value  # what isn't there and isn't found is right

@@ -26,12 +26,6 @@ class Click:
     include: bool
 
 
-def dice(one: Bools, other: Bools) -> float:
-    """Dice coefficient; 1 for two empty masks."""
-    total = int(one.sum()) + int(other.sum())
-    return 2 * int((one & other).sum()) / total if total else 1.0
-
-
 def next_click(truth: Bools, mask: Bools, spacing: Spacing) -> Click | None:
     """A click into the largest connected error, `spacing` in mm along `(k, j, i)`; None if there is no error."""
     missed, wrong = largest_piece(truth & ~mask), largest_piece(mask & ~truth)

@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.mask import Mask
+from app.core.mask import Mask, dice
 from app.core.model import AutomaticModel, InteractiveModel
 from app.core.prompt import Point
 from app.core.volume import Index, Volume
@@ -44,12 +44,6 @@ def evaluate(
         except SegloopError as error:
             logger.warning("case %s can't be measured: %s", one.row.case.id, error)
     return Measured({name: float(np.mean(found[name])) for name in names if name in found}, count)
-
-
-def dice(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float | None:
-    """Twice the common part over the sum of both sizes (Dice 1945); None if both are empty."""
-    size = int(predicted.sum()) + int(truth.sum())
-    return 2 * int((predicted & truth).sum()) / size if size else None
 
 
 def middle(area: NDArray[np.bool_]) -> Index:

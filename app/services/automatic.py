@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from cachetools import LRUCache
 
 from app.core.mask import Mask
 from app.core.model import Option
@@ -26,7 +27,7 @@ class AutomaticService:
         self._cases = cases
         self._models = models
         self._device = device
-        self._kept: OrderedDict[tuple[Any, ...], Mask] = OrderedDict()
+        self._kept: LRUCache[tuple[Any, ...], Mask] = LRUCache(KEPT)
         self._lock = threading.Lock()
 
     def segment(self, model: str, case_id: str, options: Mapping[str, Option], who: str) -> Mask:
@@ -53,11 +54,8 @@ class AutomaticService:
     def _remembered(self, key: tuple[Any, ...], work: Callable[[], Mask]) -> Mask:
         with self._lock:
             if key in self._kept:
-                self._kept.move_to_end(key)
                 return self._kept[key]
         mask = work()
         with self._lock:
             self._kept[key] = mask
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
         return mask

@@ -12,6 +12,8 @@ connection that is closed meanwhile leaves its number to the next one, and its b
 from __future__ import annotations
 
 import asyncio
+import inspect
+import logging
 import os
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +22,8 @@ from typing import Literal, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+logger = logging.getLogger(__name__)
 
 STRETCH = "http.response.zerocopysend"
 PATH = "http.response.pathsend"
@@ -30,15 +34,33 @@ Result = TypeVar("Result")
 
 
 class ZeroCopyProtocol(HttpToolsProtocol):
-    """Uvicorn's HTTP/1.1 with both extensions. For systems with `os.sendfile`, without TLS."""
+    """Uvicorn's HTTP/1.1 with both extensions. It relies on what is private to Uvicorn, which `protocol` looks at
+    first."""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         super()._start_asgi_task(cycle, _offering(cycle, app))  # type: ignore[arg-type]
 
 
-def protocol() -> type[asyncio.Protocol] | Literal["auto"]:
-    """What Uvicorn is to speak HTTP with on this system."""
-    return ZeroCopyProtocol if hasattr(os, "sendfile") else "auto"
+def protocol(wanted: bool = True) -> type[asyncio.Protocol] | Literal["auto"]:
+    """What Uvicorn is to speak HTTP with: with both extensions if they are wanted and work here. Without them files
+    are sent all the same, through Python."""
+    if not wanted:
+        return "auto"
+    missing = "this system has no sendfile" if not hasattr(os, "sendfile") else _changed()
+    if missing:
+        logger.warning("files are sent through Python: %s", missing)
+        return "auto"
+    return ZeroCopyProtocol
+
+
+def _changed() -> str:
+    """What of Uvicorn isn't as this module needs it; "" if everything is."""
+    start = inspect.signature(HttpToolsProtocol._start_asgi_task)
+    if list(start.parameters) != ["self", "cycle", "app"]:
+        return f"this Uvicorn starts requests another way: {start}"
+    needed = {"scope", "transport", "disconnected", "chunked_encoding", "expected_content_length"}
+    lacking = needed - set(RequestResponseCycle.__init__.__code__.co_names)
+    return f"this Uvicorn's requests have no {', '.join(sorted(lacking))}" if lacking else ""
 
 
 def _offering(cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:

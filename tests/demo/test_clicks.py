@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.demo.clicks import Click, dice, middle, next_click
+from app.demo.clicks import Click, middle, next_click
 
 MM = (1.0, 1.0, 1.0)
 
@@ -48,10 +48,3 @@ def test_the_middle_is_measured_in_millimetres_and_at_the_border_too():
     assert middle(slab, (5.0, 1.0, 1.0))[2] == 4
     whole = np.ones((3, 3, 3), bool)
     assert middle(whole, MM) == (1, 1, 1)
-
-
-def test_dice():
-    one, other = _box((0, 2), (0, 2), (0, 2)), _box((0, 2), (0, 2), (1, 3))
-    assert dice(one, other) == 0.5
-    assert dice(one, one) == 1.0
-    assert dice(np.zeros_like(one), np.zeros_like(one)) == 1.0

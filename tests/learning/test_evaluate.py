@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.core.mask import dice
 from app.learning.dataset import labelled_cases
-from app.learning.evaluate import dice, evaluate, middle
+from app.learning.evaluate import evaluate, middle
 from app.models.fake import FakeAutomatic, FakeInteractive
 from app.project.project import Project
 from tests.learning import phantoms

@@ -15,6 +15,7 @@ import pytest
 import requests
 from starlette.responses import FileResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.web.zero_copy import PATH, STRETCH, ZeroCopyProtocol, protocol
 from tests.live import listening
@@ -167,3 +168,14 @@ def _answer(client: socket.socket) -> bytes:
 
 def _descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_uvicorn_that_changed_sends_through_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert protocol() is ZeroCopyProtocol
+    assert protocol(wanted=False) == "auto"
+    with monkeypatch.context() as patch:
+        patch.setattr(HttpToolsProtocol, "_start_asgi_task", lambda self, cycle, app, more: None)
+        assert protocol() == "auto"
+    with monkeypatch.context() as patch:
+        patch.setattr(RequestResponseCycle, "__init__", lambda self: None)
+        assert protocol() == "auto"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
+
+from cachetools import LRUCache
 
 Value = TypeVar("Value")
 
@@ -14,11 +15,8 @@ class ByteCache(Generic[Value]):
     """The values that were used last, up to `max_bytes` together. Thread-safe; two threads may make the same value."""
 
     def __init__(self, max_bytes: int, size_of: Callable[[Value], int]) -> None:
-        self._max_bytes = max_bytes
-        self._size_of = size_of
         self._lock = threading.Lock()
-        self._values: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
-        self._bytes = 0
+        self._values: LRUCache[Hashable, Value] = LRUCache(max_bytes, getsizeof=size_of)
 
     def get(self, key: Hashable, make: Callable[[], Value], holds: Callable[[Value], bool] | None = None) -> Value:
         """The value of a key, made if it isn't there or doesn't hold any more.
@@ -27,19 +25,11 @@ class ByteCache(Generic[Value]):
         """
         with self._lock:
             found = self._values.get(key)
-            if found is not None:
-                self._values.move_to_end(key)
-        if found is not None and (holds is None or holds(found[0])):
-            return found[0]
+        if found is not None and (holds is None or holds(found)):
+            return found
         value = make()
-        size = self._size_of(value)
         with self._lock:
-            _, freed = self._values.pop(key, (None, 0))
-            self._bytes -= freed
-            if size <= self._max_bytes:
-                self._values[key] = (value, size)
-                self._bytes += size
-                while self._bytes > self._max_bytes:
-                    _, (_, freed) = self._values.popitem(last=False)
-                    self._bytes -= freed
+            self._values.pop(key, None)
+            if self._values.getsizeof(value) <= self._values.maxsize:
+                self._values[key] = value
         return value
