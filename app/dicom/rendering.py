@@ -81,30 +81,30 @@ def viewport_of(text: str) -> Viewport:
     return Viewport(int(numbers[0]), int(numbers[1]), part)
 
 
-def render(
-    values: NDArray[np.generic],
-    header: Dataset,
-    number: int,
-    kind: Picture = "image/jpeg",
-    window: Window | None = None,
-    viewport: Viewport | None = None,
-    quality: int = 90,
-) -> bytes:
-    """A picture of the stored `values` of frame `number` (from 1), `(rows, columns)` or RGB.
+@dataclass(frozen=True)
+class Rendering:
+    """How a frame is to be rendered (PS3.18 8.3.5.1). Without a `window` the image's own is used, and where it has
+    none, the range of its values. `quality` from 1 to 100 is that of a JPEG."""
 
-    Without a window the image's own counts, and where it has none, the range of its values.
-    """
+    kind: Picture = "image/jpeg"
+    window: Window | None = None
+    viewport: Viewport | None = None
+    quality: int = 90
+
+
+def render(values: NDArray[np.generic], header: Dataset, number: int, how: Rendering) -> bytes:
+    """A picture of the stored `values` of frame `number` (from 1), `(rows, columns)` or RGB."""
     from PIL import Image
 
-    grey = _rgb(values, header) if values.ndim == 3 or _is_palette(header) else _grey(values, header, number, window)
-    picture = Image.fromarray(grey)
-    if viewport is not None:
-        picture = _fitted(picture, viewport, header)
+    is_rgb = values.ndim == 3 or _is_palette(header)
+    picture = Image.fromarray(_rgb(values, header) if is_rgb else _grey(values, header, number, how.window))
+    if how.viewport is not None:
+        picture = _fitted(picture, how.viewport, header)
     stream = io.BytesIO()
-    if kind == "image/png":
+    if how.kind == "image/png":
         picture.save(stream, "PNG", compress_level=1)
     else:
-        picture.save(stream, "JPEG", quality=quality)
+        picture.save(stream, "JPEG", quality=how.quality)
     return stream.getvalue()
 
 

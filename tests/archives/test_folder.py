@@ -295,7 +295,9 @@ def test_several_threads_list_read_and_search_at_once(folder: Path, archive: Fol
                 np.testing.assert_array_equal(archive.fetch(case, unheard).volume.voxels, truths[case.id])
                 assert len(archive.client.search_for_instances(series_instance_uid=case.id)) == 9
             datasets, _ = mr_series(patient=10 + number)
-            write_series(datasets, folder / f"new{number}")
+            # As a whole: a series that is still being written can't be fetched, which is an error of its own.
+            write_series(datasets, folder.parent / f"new{number}")
+            (folder.parent / f"new{number}").rename(folder / f"new{number}")
         except BaseException as error:
             failures.append(error)
 

@@ -11,9 +11,11 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_windowing
 
-from app.dicom.rendering import Viewport, Window, render, viewport_of, window_of
+from app.dicom.rendering import Rendering, Viewport, Window, render, viewport_of, window_of
 from app.errors import BadOption
 from tests.dicom.synthetic import ct_series, enhanced_series
+
+PNG = Rendering("image/png")
 
 
 def seen(content: bytes) -> NDArray[np.uint8]:
@@ -35,14 +37,14 @@ def windowed(dataset: Dataset) -> NDArray[np.float64]:
 
 def test_the_image_s_own_window() -> None:
     dataset = slice_of()
-    found = seen(render(dataset.pixel_array, dataset, 1, "image/png"))
+    found = seen(render(dataset.pixel_array, dataset, 1, PNG))
     assert (found.dtype, found.shape) == (np.uint8, (30, 40))
     assert np.abs(found - windowed(dataset)).max() <= 1
 
 
 def test_a_window_that_is_asked_for() -> None:
     dataset = slice_of()
-    found = seen(render(dataset.pixel_array, dataset, 1, "image/png", window_of("100,800")))
+    found = seen(render(dataset.pixel_array, dataset, 1, Rendering("image/png", window_of("100,800"))))
     dataset.WindowCenter, dataset.WindowWidth = "100", "800"
     assert np.abs(found - windowed(dataset)).max() <= 1
 
@@ -58,10 +60,10 @@ def test_windows_at_their_ends() -> None:
 def test_an_image_without_a_window_is_seen_whole() -> None:
     dataset = slice_of()
     del dataset.WindowCenter, dataset.WindowWidth
-    found = seen(render(dataset.pixel_array, dataset, 1, "image/png"))
+    found = seen(render(dataset.pixel_array, dataset, 1, PNG))
     assert (found.min(), found.max()) == (0, 255)
     dataset.PhotometricInterpretation = "MONOCHROME1"
-    inverse = seen(render(dataset.pixel_array, dataset, 1, "image/png"))
+    inverse = seen(render(dataset.pixel_array, dataset, 1, PNG))
     np.testing.assert_array_equal(inverse, 255 - found)
 
 
@@ -72,35 +74,42 @@ def test_each_frame_has_its_own_rescale_and_window() -> None:
         window.WindowCenter, window.WindowWidth = str(-1500 if number == 2 else 9000), "10"
         frame.FrameVOILUTSequence = [window]
     plane = dataset.pixel_array[0]
-    assert seen(render(plane, dataset, 2, "image/png")).min() == 255
-    assert seen(render(plane, dataset, 3, "image/png")).max() == 0
+    assert seen(render(plane, dataset, 2, PNG)).min() == 255
+    assert seen(render(plane, dataset, 3, PNG)).max() == 0
 
 
 def test_colour() -> None:
     header = Dataset()
     header.PhotometricInterpretation = "RGB"
     values = np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)
-    np.testing.assert_array_equal(seen(render(values, header, 1, "image/png")), values)
+    np.testing.assert_array_equal(seen(render(values, header, 1, PNG)), values)
 
 
 def test_jpeg_is_close() -> None:
     dataset = slice_of()
-    picture = Image.open(io.BytesIO(render(dataset.pixel_array, dataset, 1, "image/jpeg", quality=100)))
+    picture = Image.open(io.BytesIO(render(dataset.pixel_array, dataset, 1, Rendering(quality=100))))
     assert (picture.format, picture.size) == ("JPEG", (40, 30))
     assert np.abs(np.asarray(picture, np.int16) - windowed(dataset)).mean() < 3
 
 
 def test_viewports_keep_the_proportions_in_millimetres() -> None:
     dataset = slice_of()  # 40 x 0.7 mm by 30 x 0.8 mm
-    assert seen(render(dataset.pixel_array, dataset, 1, "image/png", viewport=Viewport(280, 500))).shape == (240, 280)
+    assert seen(render(dataset.pixel_array, dataset, 1, Rendering("image/png", viewport=Viewport(280, 500)))).shape == (
+        240,
+        280,
+    )
     dataset.PixelSpacing = [1, 1]
-    part = seen(render(dataset.pixel_array, dataset, 1, "image/png", viewport=viewport_of("10,10,5,6,10,10")))
-    whole = seen(render(dataset.pixel_array, dataset, 1, "image/png"))
+    part = seen(
+        render(dataset.pixel_array, dataset, 1, Rendering("image/png", viewport=viewport_of("10,10,5,6,10,10")))
+    )
+    whole = seen(render(dataset.pixel_array, dataset, 1, PNG))
     np.testing.assert_array_equal(part, whole[6:16, 5:15])
-    mirrored = seen(render(dataset.pixel_array, dataset, 1, "image/png", viewport=viewport_of("10,10,5,6,-10,10")))
+    mirrored = seen(
+        render(dataset.pixel_array, dataset, 1, Rendering("image/png", viewport=viewport_of("10,10,5,6,-10,10")))
+    )
     np.testing.assert_array_equal(mirrored, part[:, ::-1])
     with pytest.raises(BadOption):
-        render(dataset.pixel_array, dataset, 1, viewport=viewport_of("10,10,35,6,10,10"))
+        render(dataset.pixel_array, dataset, 1, Rendering(viewport=viewport_of("10,10,35,6,10,10")))
 
 
 @pytest.mark.parametrize(
@@ -115,4 +124,4 @@ def test_windows_that_are_none(text: str) -> None:
 def test_viewports_that_are_none(text: str) -> None:
     dataset = slice_of()
     with pytest.raises(BadOption):
-        render(dataset.pixel_array, dataset, 1, viewport=viewport_of(text))
+        render(dataset.pixel_array, dataset, 1, Rendering(viewport=viewport_of(text)))

@@ -16,7 +16,7 @@ from app.archives.folder.examine import read_instance_header
 from app.archives.folder.fields import INSTANCE_FIELDS, SERIES_FIELDS, STUDY_FIELDS
 from app.archives.folder.index import FolderIndex
 from app.archives.folder.options import FolderOptions
-from app.archives.folder.results import available_syntax, number, page, single_uid, study_entry
+from app.archives.folder.results import Query, available_syntax, number, page, single_uid, study_entry
 from app.archives.folder.walk import is_inside
 from app.dicom.parsing import PARSER_ERRORS, parse
 from app.dicom.uids import check_uid
@@ -65,7 +65,7 @@ class FolderClient:
         rows = self.index.series(single_uid(search_filters, "StudyInstanceUID"))
         studies = itertools.groupby(rows, key=lambda found: found[0].study)
         entries = (study_entry(list(series)) for _, series in studies)
-        return page(entries, STUDY_FIELDS, fuzzymatching, limit, offset, fields, search_filters)
+        return page(entries, STUDY_FIELDS, Query(fuzzymatching, limit, offset, fields, search_filters))
 
     def search_for_series(
         self,
@@ -81,7 +81,7 @@ class FolderClient:
         rows = self.index.series(study, single_uid(search_filters, "SeriesInstanceUID"))
         entries = ({**json.loads(row.header), **number("NumberOfSeriesRelatedInstances", n)} for row, n in rows)
         wanted = (*STUDY_FIELDS, *SERIES_FIELDS)
-        return page(entries, wanted, fuzzymatching, limit, offset, fields, search_filters)
+        return page(entries, wanted, Query(fuzzymatching, limit, offset, fields, search_filters))
 
     def search_for_instances(
         self,
@@ -101,7 +101,7 @@ class FolderClient:
         )
         entries = ({**json.loads(row.header), **available_syntax(row.syntax)} for row in rows)
         wanted = (*STUDY_FIELDS, *SERIES_FIELDS, *INSTANCE_FIELDS)
-        return page(entries, wanted, fuzzymatching, limit, offset, fields, search_filters)
+        return page(entries, wanted, Query(fuzzymatching, limit, offset, fields, search_filters))
 
     def retrieve_series(self, study_instance_uid: str, series_instance_uid: str) -> list[Dataset]:
         """The instances of a series, as stored. Raises `NotFound`, `BadFile`."""

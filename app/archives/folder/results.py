@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from app.archives.dicom_json import Entry, tag_of
@@ -26,24 +27,27 @@ def study_entry(series: Sequence[tuple[Row, int]]) -> Entry:
     }
 
 
-def page(
-    entries: Iterable[Entry],
-    unasked: Sequence[str],
-    fuzzymatching: bool | None,
-    limit: int | None,
-    offset: int | None,
-    fields: Sequence[str] | None,
-    search_filters: Mapping[str, object] | None,
-) -> list[dict[str, Any]]:
-    """The results that meet the filters, from `offset` on, `limit` at most: with the fields that come `unasked`, and
+@dataclass(frozen=True)
+class Query:
+    """What a search asks for, as dicomweb-client's methods are told it."""
+
+    fuzzymatching: bool | None
+    limit: int | None
+    offset: int | None
+    fields: Sequence[str] | None
+    search_filters: Mapping[str, object] | None
+
+
+def page(entries: Iterable[Entry], unasked: Sequence[str], query: Query) -> list[dict[str, Any]]:
+    """The results that meet the filters, from the offset on, up to the limit: with the fields that come `unasked`, and
     those that were asked for. Raises `BadOption`."""
-    meets = matcher(search_filters or {}, unasked, fuzzy=bool(fuzzymatching))
-    start = max(offset or 0, 0)
-    stop = None if limit is None else start + max(limit, 0)
+    meets = matcher(query.search_filters or {}, unasked, fuzzy=bool(query.fuzzymatching))
+    start = max(query.offset or 0, 0)
+    stop = None if query.limit is None else start + max(query.limit, 0)
     some = itertools.islice(filter(meets, entries), start, stop)
-    if fields and "all" in fields:
+    if query.fields and "all" in query.fields:
         return [dict(entry) for entry in some]
-    tags = {tag_of(keyword) for keyword in unasked} | {attribute(name)[0] for name in fields or ()}
+    tags = {tag_of(keyword) for keyword in unasked} | {attribute(name)[0] for name in query.fields or ()}
     return [{tag: entry[tag] for tag in entry if tag in tags} for entry in some]
 
 

@@ -10,7 +10,7 @@ from app.dialects.dicomweb.accept import accepted, kind_of_picture
 from app.dialects.dicomweb.caching import tagged, unchanged
 from app.dialects.dicomweb.frames import frame_numbers
 from app.dialects.dicomweb.routes import INSTANCE, SERIES, STUDY, get, uids
-from app.dicom.rendering import Picture, Viewport, viewport_of, window_of
+from app.dicom.rendering import Picture, Rendering, Viewport, viewport_of, window_of
 from app.errors import BadInput, BadOption
 from app.services.dicomweb.folder import FolderDicomweb, Instance
 
@@ -29,7 +29,8 @@ def router(face: FolderDicomweb) -> APIRouter:
         window = window_of(query["window"]) if query.get("window") else None
         if query.get("viewport"):
             viewport = viewport_of(query["viewport"])
-        content = face.picture(one, number, kind, window, viewport, _quality(query.get("quality", "90")))
+        how = Rendering(kind, window, viewport, _quality(query.get("quality", "90")))
+        content = face.picture(one, number, how)
         headers = tagged(stamp)
         if "annotation" in query or "iccprofile" in query:
             headers["Warning"] = '299 segloop "annotation and iccprofile are not supported"'

@@ -21,7 +21,7 @@ from app.archives.folder.client import FolderClient, StoredFile
 from app.dicom.frame_decoding import NATIVE, decoded_frame, explicit_little_endian, frame_values
 from app.dicom.json_encoding import JsonEncoder, bulk_value, with_root
 from app.dicom.pixel_layout import PixelLayout, read_header, read_layout
-from app.dicom.rendering import Picture, Viewport, Window, render
+from app.dicom.rendering import Rendering, render
 from app.errors import BadFile, Conflict, NotFound
 from app.services.dicomweb.byte_cache import ByteCache
 from app.services.dicomweb.file_slice import FileSlice
@@ -215,22 +215,14 @@ class FolderDicomweb:
         """Whether a path in the metadata is that of the pixels."""
         return path.upper() in ("7FE00008", "7FE00009", "7FE00010") and f"{self._layout(instance).tag:08X}" == path
 
-    def picture(
-        self,
-        instance: Instance,
-        number: int,
-        kind: Picture,
-        window: Window | None = None,
-        viewport: Viewport | None = None,
-        quality: int = 90,
-    ) -> bytes:
+    def picture(self, instance: Instance, number: int, how: Rendering) -> bytes:
         """A frame (from 1) to look at. Raises what `frames` raises, and `BadOption` for a viewport outside of it."""
         layout = self._layout(instance)
         layout.check_frames([number])
         with instance.path.open("rb") as file:
             header, _ = read_header(file)
             values = frame_values(file.fileno(), layout, number)
-        return render(values, header, number, kind, window, viewport, quality)
+        return render(values, header, number, how)
 
     def _series(self, instances: Sequence[Instance]) -> Metadata:
         stamp = _digest("\n".join(f"{one.address} {one.stamp}" for one in instances))
