@@ -14,28 +14,14 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from app.errors import ConfigurationError
+from app.models.registry import MODEL_TYPES
 
 MIB = 2**20
 GIB = 2**30
-
-
-ModelType = Literal[
-    "nninteractive",
-    "deepgrow_2d",
-    "deepgrow_3d",
-    "deepedit",
-    "segmentation",
-    "histogram_graphcut",
-    "gmm_graphcut",
-    "bundle",
-    "fake",
-    "fake_automatic",
-]
-"""What can segment; `app.models.library` builds them."""
 
 
 class _Part(BaseModel):
@@ -77,10 +63,19 @@ class LabelSettings(_Part):
 class ModelSettings(_Part):
     """One model, served to every viewer under its key."""
 
-    type: ModelType = Field(description="model type")
+    type: str = Field(description="model type, see below; or one of another installed package")
     source: str = Field("", description="nninteractive: demo, an official id or a folder; bundle: its folder")
     trainer: str = Field("", description="which trainer makes new versions; none if empty")
     options: dict[str, bool | int | float | str] = Field(default_factory=dict, description="for the trainer")
+
+    @field_validator("type")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            MODEL_TYPES.check(name)
+        except ConfigurationError as error:  # as a ValueError, for then pydantic says for which model
+            raise ValueError(str(error)) from error
+        return name
 
 
 class MMEngineSettings(_Part):

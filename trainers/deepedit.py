@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ class DeepEdit:
     patch is segmented and its largest error clicked. `patch`, `features` and `spacing` (mm, 0: the image's own; along
     k, j, i) shape a new model; one that has a version keeps what it has.
     """
+
+    model_types: ClassVar[tuple[str, ...]] = ("deepedit",)
 
     patch: str = "32,64,64"
     features: str = "16,32,64,128"

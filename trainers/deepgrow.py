@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ class Deepgrow:
     "" chooses by dimension) shape a new model; one that has a version keeps what it has. All structures are one task
     to it, so new labels never need a new network.
     """
+
+    model_types: ClassVar[tuple[str, ...]] = ("deepgrow_2d", "deepgrow_3d")
 
     dimension: int = 3
     patch: str = ""
@@ -58,7 +61,9 @@ class Deepgrow:
         }
         patch = three_whole(self.patch or ("1,128,128" if flat else "32,64,64"))
         spacing = three_real(self.spacing or ("0,1.5,1.5" if flat else "2,2,2"))
-        return ModelSpec("deepgrow", "UNet", arguments, tuple(labels), spacing, patch, self.intensity)
+        return ModelSpec(
+            f"deepgrow_{self.dimension}d", "UNet", arguments, tuple(labels), spacing, patch, self.intensity
+        )
 
     def train(self, run: TrainingRun) -> Iterator[Epoch]:
         patches = Patches(run.train, run.spec.patch, foreground=1.0, centred=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ class Segmentation:
     version keeps what it has. On a graphics card try `patch` 96,128,128, `features` 32,64,128,256,512, `batch` 4,
     `steps_per_epoch` 250.
     """
+
+    model_types: ClassVar[tuple[str, ...]] = ("segmentation",)
 
     patch: str = "32,64,64"
     features: str = "16,32,64,128"

@@ -9,12 +9,14 @@ from typing import Any
 
 import typer
 
+from app import plugins
 from app.catalog import Catalog
 from app.errors import SegloopError
 from app.models.device import Device
-from app.project import plugins
+from app.models.registry import MODEL_TYPES
 from app.project.open_models import open_models
 from app.project.project import Project
+from app.project.trainers import trainer_of
 from app.settings import Settings, load
 
 
@@ -29,8 +31,9 @@ def run(config: Path | None, given: Mapping[str, Any]) -> None:
         ("catalog", lambda: _catalog(project.catalog)),
         ("device", lambda: _device(settings)),
         ("models", lambda: ", ".join(open_models(project, Device("cpu")))),
+        ("model types", lambda: _plugins(MODEL_TYPES.find())),
         ("strategies", lambda: _plugins(plugins.strategies())),
-        ("trainers", lambda: _plugins(plugins.trainers())),
+        ("trainers", lambda: _trainers(project)),
     ]
     problems = 0
     for name, check in checks:
@@ -66,7 +69,15 @@ def _device(settings: Settings) -> str:
     return f"{device.torch_name}, {device.precision}"
 
 
-def _plugins(found: plugins.Plugins) -> str:
+def _trainers(project: Project) -> str:
+    shown = _plugins(plugins.trainers())
+    for name, model in project.settings.models.items():
+        if model.trainer:
+            trainer_of(project, name, {})
+    return shown
+
+
+def _plugins(found: plugins.Plugins[object]) -> str:
     if found.broken:
-        raise SegloopError("; ".join(f"{one.name} is broken: {one.problem.splitlines()[-1]}" for one in found.broken))
+        raise SegloopError("; ".join(f"{one.name} is broken: {one.reason}" for one in found.broken))
     return ", ".join(found.found)

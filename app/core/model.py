@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -12,11 +13,14 @@ from numpy.typing import NDArray
 from app.core.mask import Mask
 from app.core.progress import Progress
 from app.core.prompt import Prompt, Region
-from app.core.volume import Volume
+from app.core.volume import Index, Volume
 
 ModelKind = Literal["interactive", "deepedit", "scribbles", "automatic"]
 """`interactive`: prompts about one structure, mask 0/1. `deepedit`: automatic, and takes points per label.
 `scribbles`: painted strokes about one structure. `automatic`: takes no prompts."""
+
+PROMPTED: frozenset[ModelKind] = frozenset({"interactive", "scribbles"})
+"""Kinds of models that take prompts: they keep `InteractiveModel`, the others `AutomaticModel`."""
 
 Option = bool | int | float | str
 
@@ -39,6 +43,11 @@ class ModelCard:
     licence: str = ""
     ready: bool = True
     options: Mapping[str, Option | tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def takes_prompts(self) -> bool:
+        """Whether the model keeps `InteractiveModel`; if not, it keeps `AutomaticModel`."""
+        return self.kind in PROMPTED
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +148,27 @@ class ProbabilisticModel(AutomaticModel, Protocol):
 
     def snapshots(self) -> list[ProbabilisticModel]:
         """The same network with earlier weights of the same training run, newest first, for epistemic scores."""
+
+
+class CorrectableModel(AutomaticModel, Protocol):
+    """An automatic model of the kind `deepedit`: points per label correct its answer."""
+
+    def segment_with_points(
+        self, volume: Volume, points: Mapping[str, Sequence[Index]], progress: Progress, options: Mapping[str, Option]
+    ) -> Mask:
+        """Segment with voxels `(k, j, i)` known to belong to a label of the card, or to `background`. Raises
+        `BadPrompt`, `ModelNotTrained`."""
+
+
+class Swappable(Protocol):
+    """A model whose weights can be exchanged while it serves."""
+
+    def use(self, folder: Path) -> None:
+        """Serve another folder's weights from now on. What is open keeps the old ones; on an error nothing changes."""
+
+
+AnyModel = InteractiveModel | AutomaticModel
+"""What a model type builds; its card's `takes_prompts` says which of both."""
 
 
 VersionState = Literal["published", "rejected"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 class ModelSpec:
     """All that is needed, besides weights, to run a model; stored as `model.json` beside them.
 
+    `type` is the model type that runs it, as in the setting `models.NAME.type`; the host checks that both are equal.
     `network` names a class of `monai.networks.nets` and `arguments` are its constructor's. `labels` are 1..N by
     position. `spacing` is the model's grid in mm along `(k, j, i)` (0: keep the image's); `patch` is `(k, j, i)`
     (`(1, j, i)` for 2D models). `intensity` is `zscore`, `window:LOW:HIGH` for a clip to that window scaled to 0..1, or
     `shift:MEAN:SCALE`.
     """
 
-    kind: str
+    type: str
     network: str
     arguments: Mapping[str, Any]
     labels: tuple[str, ...]
@@ -80,8 +81,12 @@ class Trainer(Protocol):
     """One small file in `trainers/`; the file's stem is its public name, its class a frozen dataclass of options with
     defaults. The class docstring's first line is what viewers show."""
 
+    model_types: ClassVar[tuple[str, ...]]
+    """The types of models that it trains, as settings name them: a model of another type can't have this trainer."""
+
     def spec(self, labels: Sequence[str], parent: ModelSpec | None) -> ModelSpec:
-        """What to train for these labels: the parent's spec where its labels still fit, else a new one."""
+        """What to train for these labels: the parent's spec where its labels still fit, else a new one. Its `type` is
+        one of `model_types`."""
 
     def train(self, run: TrainingRun) -> Iterator[Epoch]:
         """Train, one epoch per step of the iterator, updating `run.network` in place."""

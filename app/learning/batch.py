@@ -34,9 +34,10 @@ def segment_cases(project: Project, job: Job, control: Control) -> Mapping[str, 
     if tag == FINAL:
         raise BadOption(f"a model's answers aren't kept as {FINAL}: that a label is final, a person says")
     device = Device(project.settings.device, threads=project.settings.threads or None)
-    model = cast(AutomaticModel, open_model(project, job.name, device))
-    if not hasattr(model, "segment"):
+    opened = open_model(project, job.name, device)
+    if opened.card.takes_prompts:
         raise NotSupported(f"{job.name} doesn't segment on its own")
+    model = cast(AutomaticModel, opened)
     if not model.card.ready:
         raise ModelNotTrained(f"{job.name} has no weights yet", retry_after=60)
     served = project.catalog.versions.served(job.name)

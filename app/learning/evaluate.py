@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.mask import Mask, dice
-from app.core.model import AutomaticModel, InteractiveModel
+from app.core.model import AnyModel, AutomaticModel, InteractiveModel
 from app.core.prompt import Point
 from app.core.volume import Index, Volume
 from app.errors import Cancelled, SegloopError
 from app.learning.dataset import Labelled
 from app.learning.gate import Measured
-from app.project.open_models import AnyModel
 from app.project.project import Project
 
 logger = logging.getLogger(__name__)

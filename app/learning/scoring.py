@@ -21,7 +21,7 @@ from app.errors import Cancelled, ModelNotTrained, NotSupported, SegloopError
 from app.learning.control import Control
 from app.learning.uncertainty import Summary, entropy, mutual_information, summarise
 from app.models.device import Device
-from app.project.open_models import open_model
+from app.project.open_models import model_type, open_model
 from app.project.project import Project
 
 logger = logging.getLogger(__name__)
@@ -37,9 +37,9 @@ def score(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
     Raises `UnknownModel`, `NotSupported`, `ModelNotTrained`.
     """
     device = Device(project.settings.device, threads=project.settings.threads or None)
-    model = cast(ProbabilisticModel, open_model(project, job.name, device))
-    if not hasattr(model, "probabilities"):
+    if not model_type(project, job.name).scored:
         raise NotSupported(f"{job.name} doesn't tell how sure it is; it can't score cases")
+    model = cast(ProbabilisticModel, open_model(project, job.name, device))
     if not model.card.ready:
         raise ModelNotTrained(f"{job.name} has no weights yet", retry_after=60)
     served = project.catalog.versions.served(job.name)

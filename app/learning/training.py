@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from app.core.job import Job
 from app.core.model import ModelVersion
-from app.core.training import Trainer, TrainingRun
+from app.core.training import TrainingRun
 from app.durable import write_durably
-from app.errors import BadInput, ConfigurationError
+from app.errors import BadInput
 from app.learning.checkpoints import Course
 from app.learning.control import Control
 from app.learning.dataset import Labelled, labelled_cases, learnable, prepare
@@ -28,10 +28,11 @@ from app.learning.gate import Measured, judge
 from app.learning.publish import Outcome, publish
 from app.learning.split import split
 from app.models.device import Device
-from app.models.library import ModelOptions, build_model
+from app.models.registry import ModelOptions
 from app.models.trained.spec import Version, read_version
-from app.project.plugins import trainers
+from app.project.open_models import model_type
 from app.project.project import Project
+from app.project.trainers import check_spec, trainer_of
 from app.workspace import safe_name
 
 TRAINED = 0.9
@@ -101,7 +102,9 @@ def _begin(
         raise BadInput(f"no final label has one of the structures that this project labels: {known}")
     course = Course(folder, plan.epochs, project.settings.learning.snapshots)
     parent_version = read_version(project.paths.models / parent.folder) if parent is not None else None
-    spec = course.spec(_trainer(project, job).spec(labels, parent_version.spec if parent_version else None))
+    proposed = trainer_of(project, job.name, job.request).spec(labels, parent_version.spec if parent_version else None)
+    check_spec(project, job.name, proposed)
+    spec = course.spec(proposed)
     # The same labels and the same parent make the same model.
     seed = int(hashlib.sha256(f"{job.name} {plan.parent} {plan.label_ids}".encode()).hexdigest()[:8], 16)
     device = Device(project.settings.device, threads=project.settings.threads or None).torch_name
@@ -137,7 +140,7 @@ def _begin(
 
 def _train(project: Project, job: Job, control: Control, course: Course, run: TrainingRun) -> None:
     since = time.monotonic()
-    for epoch in _trainer(project, job).train(run):
+    for epoch in trainer_of(project, job.name, job.request).train(run):
         done = course.keep(epoch, run.network)
         seconds, since = time.monotonic() - since, time.monotonic()
         data = {"epoch": epoch.number, "total": epoch.total, "metrics": dict(epoch.metrics)}
@@ -146,20 +149,9 @@ def _train(project: Project, job: Job, control: Control, course: Course, run: Tr
 
 
 def _measure(project: Project, job: Job, version: Version, cases: Sequence[Labelled], control: Control) -> Measured:
-    kind = project.settings.models[job.name].type
     device = Device(project.settings.device, threads=project.settings.threads or None)
-    model = build_model(job.name, ModelOptions(type=kind, version=version.folder), device)
+    model = model_type(project, job.name).build(job.name, ModelOptions(version=version.folder), device)
     return evaluate(model, cases, version.spec.labels, project, control.pause)
-
-
-def _trainer(project: Project, job: Job) -> Trainer:
-    settings = project.settings.models.get(job.name)
-    name = settings.trainer if settings is not None else ""
-    found = trainers()
-    if settings is None or name not in found.found:
-        broken = next((one.problem for one in found.broken if one.name == name), "")
-        raise ConfigurationError(f"the model {job.name} has no usable trainer {name!r}. {broken}".strip())
-    return cast(Trainer, found.found[name].create({**settings.options, **job.request}))
 
 
 def _stats(plan: Plan, course: Course, run: TrainingRun, measured: Measured) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from app.models.checks import check_volume
 from app.models.device import Device
 from app.models.options import chosen
 from app.models.precision import in_precision
+from app.models.registry import ModelOptions, ModelType
 from app.models.trained.networks import load_weights
 
 if TYPE_CHECKING:
@@ -193,3 +194,12 @@ def _licence(folder: Path, metadata: dict[str, Any]) -> str:
         if lines:
             return lines[0]
     return str(metadata.get("copyright", "unknown"))
+
+
+def _build(name: str, options: ModelOptions, device: Device) -> Bundle:
+    if not options.source:
+        raise ConfigurationError(f"the model {name} is a bundle; set its source to the bundle's folder")
+    return Bundle(name, Path(options.source), device)
+
+
+BUNDLE = ModelType("bundle", "automatic", build=_build)

@@ -18,6 +18,7 @@ from app.core.prompt import Box, InitialMask, Lasso, Point, Prompt, Scribble
 from app.core.volume import Volume
 from app.models.checks import check_volume
 from app.models.options import chosen
+from app.models.registry import ModelType
 from app.models.session import PromptSession
 
 
@@ -117,3 +118,12 @@ def _unit(volume: Volume) -> NDArray[np.float64]:
     voxels = volume.voxels.astype(np.float64)
     low, high = voxels.min(), voxels.max()
     return np.asarray((voxels - low) / (high - low))
+
+
+FAKE = ModelType("fake", "interactive", build=lambda name, options, device: FakeInteractive(name))
+FAKE_AUTOMATIC = ModelType(
+    "fake_automatic",
+    "automatic",
+    build=lambda name, options, device: FakeAutomatic(options.labels or ("structure",), name),
+    scored=True,
+)

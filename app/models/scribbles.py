@@ -20,6 +20,7 @@ from app.core.volume import Index, Volume
 from app.errors import BadPrompt
 from app.models.checks import check_volume
 from app.models.options import chosen
+from app.models.registry import ModelType
 from app.models.session import PromptSession
 
 Likelihood = Literal["histogram", "gmm"]
@@ -184,3 +185,7 @@ def _walk(chance: NDArray[np.float64], seeds: NDArray[np.int8]) -> NDArray[np.ui
     from skimage.segmentation import random_walker
 
     return np.asarray(random_walker(chance, seeds.astype(np.int32), beta=100, mode="cg_j") == _INSIDE, np.uint8)
+
+
+HISTOGRAM = ModelType("histogram_graphcut", "scribbles", build=lambda name, options, device: Scribbles(name, "histogram"))
+GMM = ModelType("gmm_graphcut", "scribbles", build=lambda name, options, device: Scribbles(name, "gmm"))

@@ -13,12 +13,12 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from app import plugins
 from app.archives.outbox import OutboxWorker
 from app.core.archive import Archive
 from app.learning.clock import Clock, Recurring
 from app.learning.runner import JobRunner
 from app.models.device import Device
-from app.project import plugins
 from app.project.open_models import open_models
 from app.project.project import Project
 from app.services.automatic import AutomaticService

@@ -45,10 +45,10 @@ class AutomaticService:
         self, model: str, case_id: str, points: Mapping[str, Sequence[Index]], options: Mapping[str, Option], who: str
     ) -> Mask:
         """The same for a model that takes points per label, `(k, j, i)`; "background" is a label too."""
-        editor = self._models.editor(model)
+        correctable = self._models.correctable(model)
         volume = self._cases.volume(case_id)
         return self._device.run(
-            lambda: editor.segment_with_points(volume, points, unheard, options), Priority.PROMPT, who
+            lambda: correctable.segment_with_points(volume, points, unheard, options), Priority.PROMPT, who
         )
 
     def _remembered(self, key: tuple[Any, ...], work: Callable[[], Mask]) -> Mask:

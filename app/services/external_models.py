@@ -294,7 +294,7 @@ def _own(name: str) -> LoadedModel:
 
 
 def _segments_alone(card: ModelCard) -> bool:
-    return card.kind in ("automatic", "deepedit") and card.ready
+    return card.ready and not card.takes_prompts
 
 
 def _grey(engine: OnnxModel | MMEngineModel, handling: Handling) -> GreyWindow | None:

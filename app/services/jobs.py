@@ -13,7 +13,7 @@ from app.core.job import Job, JobKind
 from app.core.model import Option
 from app.errors import AlreadyRunning, BadOption, UnknownModel
 from app.learning.runner import JobRunner
-from app.project.plugins import Plugin
+from app.plugins import Plugin
 from app.project.project import Project
 from app.services.models import ModelService
 

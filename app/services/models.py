@@ -5,33 +5,29 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 from weakref import WeakValueDictionary
 
-from app.core.mask import Algorithm, Mask
-from app.core.model import AutomaticModel, InteractiveModel, ModelCard, ModelVersion, Option
-from app.core.progress import Progress
+from app.core.mask import Algorithm
+from app.core.model import (
+    AnyModel,
+    AutomaticModel,
+    CorrectableModel,
+    InteractiveModel,
+    ModelCard,
+    ModelVersion,
+    Swappable,
+)
 from app.core.prompt import Prompt
-from app.core.volume import Index, Volume
 from app.errors import ConfigurationError, ModelNotTrained, NotSupported, SegloopError, UnknownModel
 from app.models.device import Device
-from app.models.library import TRAINED
-from app.models.trained.importing import import_monailabel
-from app.project.open_models import AnyModel, open_model
+from app.project.open_models import model_type, open_model
 from app.project.project import Project
 
 logger = logging.getLogger(__name__)
-
-
-class Editor(AutomaticModel, Protocol):
-    """An automatic model that points per label correct."""
-
-    def segment_with_points(
-        self, volume: Volume, points: Mapping[str, Sequence[Index]], progress: Progress, options: Mapping[str, Option]
-    ) -> Mask: ...
 
 
 @dataclass(frozen=True)
@@ -62,13 +58,16 @@ class ModelService:
         """Raises `UnknownModel`."""
         card = self._get(name).card
         # Until it is trained, a model that learns the project's structures is announced with those of the settings.
-        if not card.labels and card.kind in ("automatic", "deepedit") and not card.ready:
+        if not (card.labels or card.takes_prompts or card.ready):
             return replace(card, labels=tuple(self._project.settings.labels.structures))
         return card
 
     def interactive(self, name: str) -> InteractiveModel:
         """A model that takes prompts. Raises `UnknownModel`, `NotSupported`, `ModelNotTrained`."""
-        return cast(InteractiveModel, self._ready(name, ("interactive", "scribbles"), "takes no prompts"))
+        model = self._get(name)
+        if not model.card.takes_prompts:
+            raise NotSupported(f"{name} takes no prompts")
+        return cast(InteractiveModel, _ready(model))
 
     def interactive_at(self, name: str, version: str) -> InteractiveModel | None:
         """A model that takes prompts with the weights that its card called `version` once: those served, or earlier
@@ -76,7 +75,7 @@ class ModelService:
         served = self.interactive(name)
         if served.card.version == version:
             return served
-        if self._project.settings.models[name].type not in TRAINED:
+        if not model_type(self._project, name).trained:
             return None  # the weights of other types aren't kept here
         stored = {Path(stored.folder).name: stored for stored in self._project.catalog.versions.listed(name)}
         if version not in stored:
@@ -101,23 +100,27 @@ class ModelService:
 
     def automatic(self, name: str) -> AutomaticModel:
         """A model that takes none. Raises as `interactive`."""
-        return cast(AutomaticModel, self._ready(name, ("automatic", "deepedit"), "doesn't segment on its own"))
+        model = self._get(name)
+        if model.card.takes_prompts:
+            raise NotSupported(f"{name} doesn't segment on its own")
+        return cast(AutomaticModel, _ready(model))
 
-    def editor(self, name: str) -> Editor:
+    def correctable(self, name: str) -> CorrectableModel:
         """A model that takes points per label. Raises as `interactive`."""
-        return cast(Editor, self._ready(name, ("deepedit",), "takes no points per label"))
+        model = self._get(name)
+        if model.card.kind != "deepedit":
+            raise NotSupported(f"{name} takes no points per label")
+        return cast(CorrectableModel, _ready(model))
 
     def accepts(self, name: str) -> frozenset[type[Prompt]]:
         """The kinds of prompts a model takes, trained or not; none for one that isn't interactive. Raises
         `UnknownModel`."""
         model = self._get(name)
-        if model.card.kind not in ("interactive", "scribbles"):
-            return frozenset()
-        return cast(InteractiveModel, model).accepts
+        return cast(InteractiveModel, model).accepts if model.card.takes_prompts else frozenset()
 
     def probabilistic(self) -> list[str]:
         """Names of models that scorers can look into."""
-        return [name for name, model in self._models.items() if hasattr(model, "probabilities")]
+        return [name for name in self._models if model_type(self._project, name).scored]
 
     def provenance(self, name: str) -> Algorithm:
         """What DICOM calls a segment that a person submitted after using a model: a result someone looked at and
@@ -147,19 +150,19 @@ class ModelService:
         return WeightsInfo(served.sha256 if served else "", file.stat().st_mtime)
 
     def import_weights(self, name: str, file: Path, who: str, trusted: bool = False) -> WeightsInfo:
-        """Serve weights from a file of MONAI Label (`.pt`, a state dict) as a new version.
+        """Serve weights from a file of MONAI Label (`.pt`, a state dict) as a new version; what a file may be is up to
+        the importer of the model's type.
 
         Only with `trusted`, which the command line alone sets, is TorchScript (`.ts`) taken: it is code. Raises
         `BadFile`, `BadOption`, `NotSupported`, `UnknownModel`.
         """
-        self._get(name)
-        kind = self._project.settings.models[name].type
-        if kind not in ("segmentation", "deepgrow_2d", "deepgrow_3d", "deepedit"):
-            raise NotSupported(f"weights of {name} ({kind}) can't be replaced this way")
+        labels = self.card(name).labels
+        type_ = model_type(self._project, name)
+        if type_.importer is None:
+            raise NotSupported(f"weights of {name} ({type_.name}) can't be replaced this way")
         number = self._project.catalog.versions.next_number(name)
         folder = self._project.paths.models / name / str(number)
-        labels = () if kind.startswith("deepgrow") else self.card(name).labels
-        version = import_monailabel(file, kind, labels, folder, allow_code=trusted)
+        version = type_.importer(file, labels, folder, allow_code=trusted)
         self._project.catalog.versions.add(
             ModelVersion(
                 id=f"{name}-{number}",
@@ -207,10 +210,12 @@ class ModelService:
         with self._moving:
             for name, model in self._models.items():
                 served = self._project.catalog.versions.served(name)
-                if served is None or self._pointed.get(name) == served.id or not hasattr(model, "use"):
+                if served is None or self._pointed.get(name) == served.id:
+                    continue
+                if not model_type(self._project, name).trained:
                     continue
                 try:
-                    model.use(self._project.paths.models / served.folder)
+                    cast(Swappable, model).use(self._project.paths.models / served.folder)
                 except SegloopError:
                     logger.exception("version %s can't be used; %s goes on with what it has", served.id, name)
                 self._pointed[name] = served.id
@@ -220,10 +225,8 @@ class ModelService:
             raise UnknownModel(f"no model {name!r}; there are: {', '.join(self._models)}")
         return self._models[name]
 
-    def _ready(self, name: str, kinds: tuple[str, ...], else_it: str) -> AnyModel:
-        model = self._get(name)
-        if model.card.kind not in kinds:
-            raise NotSupported(f"{name} {else_it}")
-        if not model.card.ready:
-            raise ModelNotTrained(f"{name} has no weights yet; submit labels and train it, or import some", 60)
-        return model
+
+def _ready(model: AnyModel) -> AnyModel:
+    if not model.card.ready:
+        raise ModelNotTrained(f"{model.card.name} has no weights yet; submit labels and train it, or import some", 60)
+    return model

@@ -12,7 +12,7 @@ from app.catalog.scores import Scores
 from app.core.case import CaseRow, Lease
 from app.core.pool import Pick, Pool, Score, Strategy
 from app.errors import BadInput, BadOption, UnknownStrategy
-from app.project.plugins import Plugin
+from app.plugins import Plugin
 from app.project.project import Project
 from app.services.cases import CaseService
 

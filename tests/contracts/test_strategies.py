@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from app import plugins
 from app.core.pool import Strategy
-from app.project import plugins
 from tests.counting import calls
 from tests.strategies.pools import large, pool
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app import plugins
 from app.core.training import ModelSpec, Sample, Trainer, TrainingRun
 from app.errors import Cancelled
-from app.project import plugins
 from tests.learning import phantoms
 
 FOUND = plugins.trainers()

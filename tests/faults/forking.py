@@ -17,8 +17,8 @@ from pathlib import Path
 
 import uvicorn
 
+from app import plugins
 from app.main import create_app
-from app.project import plugins
 from app.settings import Settings
 
 

@@ -21,7 +21,7 @@ from app.core.volume import Index, Volume
 from app.errors import BadFile, BadOption, BadPrompt, SegloopError
 from app.models.checks import check_prompt, check_volume
 from app.models.device import Device
-from app.models.nninteractive.folder import ModelFolder, read_folder
+from app.models.nninteractive.folder import ModelFolder, find_folder, read_folder
 from app.models.nninteractive.guard import Click, apply_guard, guarded_box
 from app.models.nninteractive.library import (
     Capabilities,
@@ -34,6 +34,7 @@ from app.models.nninteractive.library import (
 )
 from app.models.nninteractive.state import form_of, put_back, take
 from app.models.options import chosen
+from app.models.registry import ModelType
 
 _EVERY: frozenset[type[Prompt]] = frozenset({Point, Box, Scribble, Lasso, InitialMask})
 _ZOOM = 4  # the library zooms out at most this far, and keeps a buffer for a patch of that size
@@ -338,3 +339,10 @@ def _region(box: Any) -> Region | None:
 def _index(values: Any) -> Index:
     k, j, i = (int(value) for value in values)
     return k, j, i
+
+
+NNINTERACTIVE = ModelType(
+    "nninteractive",
+    "interactive",
+    build=lambda name, options, device: NnInteractive(name, find_folder(options.source or "demo"), device),
+)

@@ -16,11 +16,14 @@ from app.core.mask import Mask
 from app.core.model import ModelCard, Option
 from app.core.progress import Progress
 from app.core.prompt import Point
+from app.core.training import ModelSpec
 from app.core.volume import Index, Volume
 from app.errors import BadPrompt
 from app.models.checks import check_prompt, check_volume
 from app.models.device import Device
 from app.models.options import chosen
+from app.models.registry import ModelType
+from app.models.trained.importing import ABDOMINAL_CT, MonaiLabelImport
 from app.models.trained.networks import Served
 from app.models.trained.preparation import labelmap_from, prepare_image, to_model_index
 from app.models.trained.segmentation import check_classes
@@ -92,3 +95,28 @@ class DeepEdit:
     def use(self, folder: Path) -> None:
         """Serve another version; see `Served.use`."""
         self._served.use(folder)
+
+
+def _monailabel_networks(labels: tuple[str, ...]) -> list[ModelSpec]:
+    """The last stage keeps k, the axis with the fewest voxels; in MONAI Label that is the last one, here the first."""
+    arguments = {
+        "spatial_dims": 3,
+        "in_channels": len(labels) + 2,
+        "out_channels": len(labels) + 1,
+        "kernel_size": [3, 3, 3, 3, 3, 3],
+        "strides": [1, 2, 2, 2, 2, [1, 2, 2]],
+        "upsample_kernel_size": [2, 2, 2, 2, [1, 2, 2]],
+        "norm_name": "instance",
+        "deep_supervision": False,
+        "res_block": True,
+    }
+    return [ModelSpec("deepedit", "DynUNet", arguments, labels, (1.0, 1.0, 1.0), (128, 128, 128), ABDOMINAL_CT)]
+
+
+DEEPEDIT = ModelType(
+    "deepedit",
+    "deepedit",
+    build=lambda name, options, device: DeepEdit(name, Served(options.version, device), device, options.labels),
+    trained=True,
+    importer=MonaiLabelImport(_monailabel_networks),
+)

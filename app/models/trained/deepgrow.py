@@ -24,7 +24,9 @@ from app.core.volume import Index, Volume
 from app.models.checks import check_volume
 from app.models.device import Device
 from app.models.options import chosen
+from app.models.registry import ModelType
 from app.models.session import PromptSession
+from app.models.trained.importing import MonaiLabelImport
 from app.models.trained.networks import Loaded, Served
 from app.models.trained.preparation import model_shape, prepare_image, region_from_model, to_model_index
 from app.models.trained.windows import window_probabilities
@@ -137,3 +139,34 @@ def _box_around(places: Sequence[Index], patch: Index, shape: Index) -> Region:
 def _signal(places: Sequence[Index], region: Region) -> NDArray[np.float32]:
     inside = [(k - region.low[0], j - region.low[1], i - region.low[2]) for k, j, i in places]
     return point_guidance(region.shape, inside, DEEPGROW_SIGMA)
+
+
+_MONAILABEL = {"in_channels": 3, "out_channels": 1, "features": (32, 64, 128, 256, 512, 32)}
+
+
+def _monailabel_2d(labels: tuple[str, ...]) -> list[ModelSpec]:
+    arguments = {"spatial_dims": 2, **_MONAILABEL}
+    spacing, patch = (0.0, 1.0, 1.0), (1, 256, 256)
+    return [ModelSpec("deepgrow_2d", "BasicUNet", arguments, labels, spacing, patch, "shift:208:388")]
+
+
+def _monailabel_3d(labels: tuple[str, ...]) -> list[ModelSpec]:
+    arguments = {"spatial_dims": 3, **_MONAILABEL}
+    spacing, patch = (1.0, 1.0, 1.0), (128, 192, 192)
+    return [ModelSpec("deepgrow_3d", "BasicUNet", arguments, labels, spacing, patch, "shift:208:388")]
+
+
+DEEPGROW_2D = ModelType(
+    "deepgrow_2d",
+    "interactive",
+    build=lambda name, options, device: Deepgrow(name, Served(options.version, device), device, flat=True),
+    trained=True,
+    importer=MonaiLabelImport(_monailabel_2d, labelled=False, axes="kij"),
+)
+DEEPGROW_3D = ModelType(
+    "deepgrow_3d",
+    "interactive",
+    build=lambda name, options, device: Deepgrow(name, Served(options.version, device), device),
+    trained=True,
+    importer=MonaiLabelImport(_monailabel_3d, labelled=False, axes="kij"),
+)

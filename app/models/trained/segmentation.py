@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from app.core.mask import Mask
 from app.core.model import ModelCard, Option, ProbabilisticModel
 from app.core.progress import Progress
+from app.core.training import ModelSpec
 from app.core.volume import Volume
 from app.errors import BadFile
 from app.models.checks import check_volume
 from app.models.device import Device
 from app.models.options import chosen
+from app.models.registry import ModelType
+from app.models.trained.importing import ABDOMINAL_CT, MonaiLabelImport
 from app.models.trained.networks import Loaded, Served
 from app.models.trained.preparation import labelmap_from, prepare_image
 from app.models.trained.windows import window_probabilities
@@ -81,3 +84,29 @@ def check_classes(probabilities: NDArray[np.float32], loaded: Loaded) -> NDArray
     if classes != labels + 1:
         raise BadFile(f"{loaded.version.folder} has {labels} labels, its network answers {classes - 1}")
     return probabilities
+
+
+def _monailabel_networks(labels: tuple[str, ...]) -> list[ModelSpec]:
+    ends = {"spatial_dims": 3, "in_channels": 1, "out_channels": len(labels) + 1}
+    segresnet = {**ends, "init_filters": 32, "blocks_down": [1, 2, 2, 4], "blocks_up": [1, 1, 1]}
+    unet = {**ends, "channels": [16, 32, 64, 128, 256], "strides": [2, 2, 2, 2], "num_res_units": 2}
+    networks = [
+        ("SegResNet", segresnet),
+        ("SegResNet", {**segresnet, "norm": "batch"}),
+        ("UNet", {**unet, "norm": "instance"}),
+        ("UNet", {**unet, "norm": "batch"}),
+    ]
+    return [
+        ModelSpec("segmentation", network, arguments, labels, (1.0, 1.0, 1.0), (128, 128, 128), ABDOMINAL_CT)
+        for network, arguments in networks
+    ]
+
+
+SEGMENTATION = ModelType(
+    "segmentation",
+    "automatic",
+    build=lambda name, options, device: Segmentation(name, Served(options.version, device), device, options.labels),
+    trained=True,
+    importer=MonaiLabelImport(_monailabel_networks),
+    scored=True,
+)

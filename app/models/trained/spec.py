@@ -1,6 +1,7 @@
 """A version folder: one set of weights and what is needed to run them.
 
-    model.json         the ModelSpec, and the sha256 of weights.pt (absent: the model is not trained yet)
+    model.json         the ModelSpec (its type is called `kind`), and the sha256 of weights.pt (absent: the model is
+                       not trained yet)
     weights.pt         a state dict, tensors only
     snapshot-NNNN.pt   earlier weights of the same training run, by epoch
 
@@ -64,7 +65,8 @@ def write_version(folder: Path, spec: ModelSpec, weights: Mapping[str, torch.Ten
 
     `weights` is a state dict; None for a model that is still to be trained.
     """
-    content: dict[str, Any] = {"format": _FORMAT, "spec": asdict(spec)}
+    described = asdict(spec)
+    content: dict[str, Any] = {"format": _FORMAT, "spec": {"kind": described.pop("type"), **described}}
     if weights is not None:
         content["sha256"] = _save(folder / "weights.pt", weights)
     write_durably(folder / "model.json", lambda file: file.write(json.dumps(content, indent=1).encode()))
@@ -109,8 +111,11 @@ def _save(path: Path, weights: Mapping[str, torch.Tensor]) -> str:
 def _spec(content: dict[str, Any]) -> ModelSpec:
     k, j, i = (float(x) for x in content["spacing"])
     depth, rows, columns = (int(x) for x in content["patch"])
+    type_ = str(content["kind"])
+    if type_ == "deepgrow":  # what was trained before its dimension was part of the name
+        type_ = "deepgrow_2d" if depth == 1 else "deepgrow_3d"
     return ModelSpec(
-        kind=str(content["kind"]),
+        type=type_,
         network=str(content["network"]),
         arguments=dict(content["arguments"]),
         labels=tuple(str(name) for name in content["labels"]),

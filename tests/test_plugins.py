@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from app import plugins
 from app.errors import BadOption
-from app.project import plugins
 
 FILES = {
     "__init__": "",

@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from app.models.library import ModelOptions, Swappable, build_model
 
 from app.core.model import AutomaticModel, InteractiveModel
 from app.errors import BadFile, ConfigurationError, UnknownModel
 from app.models.device import Device
-from app.models.library import ModelOptions, Swappable, build_model
 from app.settings import ModelType
 from tests.models.folders import tiny_nninteractive, tiny_version
 
