@@ -187,5 +187,7 @@ def _walk(chance: NDArray[np.float64], seeds: NDArray[np.int8]) -> NDArray[np.ui
     return np.asarray(random_walker(chance, seeds.astype(np.int32), beta=100, mode="cg_j") == _INSIDE, np.uint8)
 
 
-HISTOGRAM = ModelType("histogram_graphcut", "scribbles", build=lambda name, options, device: Scribbles(name, "histogram"))
+HISTOGRAM = ModelType(
+    "histogram_graphcut", "scribbles", build=lambda name, options, device: Scribbles(name, "histogram")
+)
 GMM = ModelType("gmm_graphcut", "scribbles", build=lambda name, options, device: Scribbles(name, "gmm"))

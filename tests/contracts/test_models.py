@@ -1,58 +1,21 @@
-"""What every interactive model owes the services, asked of each of them."""
+"""What every model type that takes prompts owes the services, asked of each in the registry."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.core.model import InteractiveModel, InteractiveSession, Option
+from app.core.model import PROMPTED
 from app.core.prompt import Box, InitialMask, Lasso, Point, Prompt, Region, Scribble
 from app.core.volume import Geometry, Volume
 from app.errors import BadInput, BadOption, BadPrompt, SegloopError
 from app.models.device import Device
-from app.models.fake import FakeInteractive
-from app.models.nninteractive.folder import find_folder
-from app.models.nninteractive.model import NnInteractive
-from app.models.scribbles import Scribbles
-from app.models.trained.deepgrow import Deepgrow
-from app.models.trained.networks import Served
-from tests.models.folders import tiny_nninteractive, tiny_version
+from tests.contracts.model_samples import CENTRE, SHAPE, Asked, Sample, samples
 from tests.models.volumes import ball_mask, ball_volume
-
-SHAPE = (24, 28, 32)
-CENTRE = (11, 13, 17)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A model, the options its sessions open with, and prompts that make it change its mask more than once."""
-
-    model: InteractiveModel
-    options: dict[str, Option]
-    prompts: list[Prompt]
-
-    def open(self, seed: int = 0) -> InteractiveSession:
-        return self.model.open(ball_volume(SHAPE, CENTRE, 7, seed), self.options)
-
-
-POINTS: list[Prompt] = [
-    Point((11, 13, 17)),
-    Point((8, 10, 14)),
-    Point((20, 22, 26), include=False),
-    Point((14, 17, 20)),
-]
-STROKES: list[Prompt] = [
-    Scribble(Region((11, 13, 14), (12, 14, 21)), np.ones((1, 1, 7), bool)),
-    Scribble(Region((11, 2, 4), (12, 3, 28)), np.ones((1, 1, 24), bool), include=False),
-    Scribble(Region((9, 4, 4), (10, 6, 6)), np.ones((1, 2, 2), bool)),
-    Scribble(Region((11, 13, 17), (12, 15, 18)), np.ones((1, 2, 1), bool), include=False),
-]
 
 
 @pytest.fixture(scope="module")
@@ -62,48 +25,14 @@ def device() -> Iterator[Device]:
     made.shutdown()
 
 
-@pytest.fixture(
-    scope="module",
-    params=["fake", "nninteractive_demo", "nninteractive_dense", "nninteractive_blosc2", "deepgrow_2d", "deepgrow_3d",
-            "deepgrow_coarse", "histogram_graphcut", "gmm_graphcut"],
-)  # fmt: skip
-def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, device: Device) -> Asked:
-    folder = tmp_path_factory.mktemp("contract")
-    return MODELS[request.param](folder, device)
+@pytest.fixture(scope="module", params=samples(*PROMPTED))
+def sample(request: pytest.FixtureRequest) -> Any:
+    return request.param
 
 
-def _deepgrow(kind: str, spacing: float, seed: int = 0) -> Callable[[Path, Device], Asked]:
-    def make(folder: Path, device: Device) -> Asked:
-        version = tiny_version(folder / "1", kind, spacing=spacing, seed=seed)
-        return Asked(Deepgrow("deepgrow", Served(version.folder, device), device), {}, POINTS)
-
-    return make
-
-
-def _nninteractive(storage: Any) -> Callable[[Path, Device], Asked]:
-    def make(folder: Path, device: Device) -> Asked:
-        model = NnInteractive("tiny", tiny_nninteractive(folder / "tiny"), device, storage=storage)
-        return Asked(model, {"autozoom": False}, [*POINTS, *STROKES])
-
-    return make
-
-
-def _demo(folder: Path, device: Device) -> Asked:
-    quick = Device("cpu", threads=1)  # in whatever precision is faster here; its clicks are the slowest of all
-    return Asked(NnInteractive("demo", find_folder("demo"), quick), {"autozoom": False}, [POINTS[0], POINTS[2]])
-
-
-MODELS: dict[str, Callable[[Path, Device], Asked]] = {
-    "fake": lambda folder, device: Asked(FakeInteractive(), {}, [*POINTS, *STROKES]),
-    "nninteractive_demo": _demo,
-    "nninteractive_dense": _nninteractive("tensor"),
-    "nninteractive_blosc2": _nninteractive("blosc2"),
-    "deepgrow_2d": _deepgrow("deepgrow_2d", 0.0, seed=3),
-    "deepgrow_3d": _deepgrow("deepgrow_3d", 0.0, seed=3),
-    "deepgrow_coarse": _deepgrow("deepgrow_3d", 1.7, seed=3),
-    "histogram_graphcut": lambda folder, device: Asked(Scribbles("scribbles", "histogram"), {}, STROKES),
-    "gmm_graphcut": lambda folder, device: Asked(Scribbles("scribbles", "gmm"), {}, STROKES),
-}
+@pytest.fixture(scope="module")
+def asked(sample: Sample, tmp_path_factory: pytest.TempPathFactory, device: Device) -> Asked:
+    return sample.asked(tmp_path_factory.mktemp("contract"), device)
 
 
 def test_a_new_session_is_empty(asked: Asked) -> None:
@@ -275,10 +204,11 @@ def test_a_closed_session_is_closed(asked: Asked) -> None:
     session.close()
 
 
-def test_the_card_can_be_shown(asked: Asked) -> None:
+def test_the_card_can_be_shown(asked: Asked, sample: Sample) -> None:
     card = asked.model.card
 
     assert card.ready
     assert card.version
     assert card.description
-    assert card.kind in {"interactive", "scribbles"}
+    assert card.kind == sample.type.kind
+    assert card.takes_prompts

@@ -1,5 +1,5 @@
 """A session that is taken down and set up elsewhere at any moment goes on as one that nothing happened to: bit by bit,
-undo included. Asked of every interactive model."""
+undo included. Asked of every model type that takes prompts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.core.model import InteractiveSession, SessionState
+from app.core.model import PROMPTED, InteractiveSession, SessionState
 from app.core.prompt import InitialMask
 from app.errors import BadFile, BadPrompt
 from app.models.device import Device
-from tests.contracts.test_models import CENTRE, MODELS, SHAPE, Asked
+from tests.contracts.model_samples import CENTRE, SHAPE, Asked, samples
 from tests.models.volumes import ball_mask, ball_volume
 
 
@@ -26,9 +26,10 @@ def device() -> Iterator[Device]:
     made.shutdown()
 
 
-@pytest.fixture(scope="module", params=sorted(set(MODELS) - {"nninteractive_demo"}))
+@pytest.fixture(scope="module", params=[one for one in samples(*PROMPTED) if not one.values[0].slow])
 def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, device: Device) -> Asked:
-    return MODELS[request.param](tmp_path_factory.mktemp("state"), device)
+    made: Asked = request.param.asked(tmp_path_factory.mktemp("state"), device)
+    return made
 
 
 def moved(asked: Asked, session: InteractiveSession) -> InteractiveSession:

@@ -184,3 +184,56 @@ def known_version(
     state["final_conv.weight"][:, :inputs] = torch.tensor(weights).reshape(-1, inputs, *(1,) * len(centre))
     state["final_conv.bias"] = torch.tensor(biases)
     return write_version(folder, spec, state)
+
+
+def bundle(folder: Path, channels: dict[str, str], outputs: int, images: int = 1, spacing: float = 1.0) -> Path:
+    """A bundle whose network is a single 1 x 1 x 1 convolution, over oriented and resampled images."""
+    metadata = {
+        "version": "0.3.1",
+        "description": "finds bright balls",
+        "copyright": "Copyright (c) Nobody",
+        "network_data_format": {
+            "inputs": {"image": {"num_channels": images}},
+            "outputs": {"pred": {"channel_def": channels}},
+        },
+    }
+    inference: dict[str, Any] = {
+        "imports": ["$import torch"],
+        "bundle_root": ".",
+        "device": "$torch.device('cuda')",
+        "network_def": {
+            "_target_": "torch.nn.Conv3d",
+            "in_channels": 1,
+            "out_channels": outputs,
+            "kernel_size": 1,
+        },
+        "network": "$@network_def.to(@device)",
+        "preprocessing": {
+            "_target_": "Compose",
+            "transforms": [
+                {"_target_": "LoadImaged", "keys": "image"},
+                {"_target_": "EnsureChannelFirstd", "keys": "image"},
+                {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
+                {"_target_": "Spacingd", "keys": "image", "pixdim": [spacing] * 3, "mode": "bilinear"},
+                {
+                    "_target_": "ScaleIntensityRanged",
+                    "keys": "image",
+                    "a_min": 0,
+                    "a_max": 100,
+                    "b_min": 0.0,
+                    "b_max": 1.0,
+                },
+            ],
+        },
+        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "sw_batch_size": 2},
+    }
+    (folder / "configs").mkdir(parents=True)
+    (folder / "models").mkdir()
+    (folder / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    (folder / "configs" / "inference.json").write_text(json.dumps(inference))
+    weight = torch.linspace(-1, 1, outputs).reshape(outputs, 1, 1, 1, 1) if outputs > 2 else torch.tensor([0.0, 2.0])
+    state = {"weight": weight.reshape(outputs, 1, 1, 1, 1), "bias": torch.zeros(outputs)}
+    if outputs == 2:
+        state["bias"] = torch.tensor([0.0, -1.0])  # the second class wins above one half
+    torch.save(state, folder / "models" / "model.pt")
+    return folder

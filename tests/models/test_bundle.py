@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,63 +11,11 @@ from app.core.volume import Geometry, Volume
 from app.errors import BadFile, Cancelled, ConfigurationError
 from app.models.bundle import Bundle
 from app.models.device import Device
+from tests.models.folders import bundle
 from tests.models.volumes import ball_mask
 
 CPU = Device("cpu", threads=1, precision="fp32")
 SHAPE = (14, 18, 22)
-
-
-def bundle(folder: Path, channels: dict[str, str], outputs: int, images: int = 1, spacing: float = 1.0) -> Path:
-    """A bundle whose network is a single 1 x 1 x 1 convolution, over oriented and resampled images."""
-    metadata = {
-        "version": "0.3.1",
-        "description": "finds bright balls",
-        "copyright": "Copyright (c) Nobody",
-        "network_data_format": {
-            "inputs": {"image": {"num_channels": images}},
-            "outputs": {"pred": {"channel_def": channels}},
-        },
-    }
-    inference: dict[str, Any] = {
-        "imports": ["$import torch"],
-        "bundle_root": ".",
-        "device": "$torch.device('cuda')",
-        "network_def": {
-            "_target_": "torch.nn.Conv3d",
-            "in_channels": 1,
-            "out_channels": outputs,
-            "kernel_size": 1,
-        },
-        "network": "$@network_def.to(@device)",
-        "preprocessing": {
-            "_target_": "Compose",
-            "transforms": [
-                {"_target_": "LoadImaged", "keys": "image"},
-                {"_target_": "EnsureChannelFirstd", "keys": "image"},
-                {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
-                {"_target_": "Spacingd", "keys": "image", "pixdim": [spacing] * 3, "mode": "bilinear"},
-                {
-                    "_target_": "ScaleIntensityRanged",
-                    "keys": "image",
-                    "a_min": 0,
-                    "a_max": 100,
-                    "b_min": 0.0,
-                    "b_max": 1.0,
-                },
-            ],
-        },
-        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "sw_batch_size": 2},
-    }
-    (folder / "configs").mkdir(parents=True)
-    (folder / "models").mkdir()
-    (folder / "configs" / "metadata.json").write_text(json.dumps(metadata))
-    (folder / "configs" / "inference.json").write_text(json.dumps(inference))
-    weight = torch.linspace(-1, 1, outputs).reshape(outputs, 1, 1, 1, 1) if outputs > 2 else torch.tensor([0.0, 2.0])
-    state = {"weight": weight.reshape(outputs, 1, 1, 1, 1), "bias": torch.zeros(outputs)}
-    if outputs == 2:
-        state["bias"] = torch.tensor([0.0, -1.0])  # the second class wins above one half
-    torch.save(state, folder / "models" / "model.pt")
-    return folder
 
 
 def oblique_volume() -> Volume:

@@ -9,11 +9,19 @@ import torch
 from monai.networks.nets import BasicUNet, SegResNet, UNet
 
 from app.errors import BadFile, BadOption
+from app.models.registry import MODEL_TYPES
 from app.models.trained import importing
-from app.models.trained.importing import ImportKind, import_monailabel
+from app.models.trained.deepedit import DEEPEDIT
+from app.models.trained.importing import MonaiLabelImport
 from app.models.trained.networks import build_network, load_weights
 
 FEATURES = (32, 64, 128, 256, 512, 32)
+
+
+def import_monailabel(file: Path, type_: str, labels: tuple[str, ...], into: Path, **allow: bool) -> Any:
+    importer = MODEL_TYPES.get(type_).importer
+    assert importer is not None
+    return importer(file, labels, into, **allow)
 
 
 def unet(classes: int, **arguments: Any) -> torch.nn.Module:
@@ -68,7 +76,9 @@ def test_segresnet_is_told_from_unet(tmp_path: Path) -> None:
 
 def test_deepedits_flat_step_moves_to_the_first_axis() -> None:
     """The whole network has 31 million weights, so only its description is looked at, and a small one is turned."""
-    (ours,) = importing._candidates("deepedit", ("spleen",))
+    importer = DEEPEDIT.importer
+    assert isinstance(importer, MonaiLabelImport)
+    (ours,) = importer.networks(("spleen",))
     theirs = importing._turned_back(ours)
     assert theirs.arguments["strides"] == [1, 2, 2, 2, 2, [2, 2, 1]]
     assert theirs.arguments["upsample_kernel_size"] == [2, 2, 2, 2, [2, 2, 1]]
@@ -77,9 +87,7 @@ def test_deepedits_flat_step_moves_to_the_first_axis() -> None:
     small = {"in_channels": 3, "out_channels": 2, "kernel_size": [3, 3, 3], "filters": [4, 8, 8]}
     original = build_network(_small(theirs, small)).eval()
     turned = build_network(_small(ours, small)).eval()
-    turned.load_state_dict(
-        {name: importing._turned("deepedit", tensor) for name, tensor in original.state_dict().items()}
-    )
+    turned.load_state_dict({name: importer.turned(tensor) for name, tensor in original.state_dict().items()})
     volume = torch.randn(1, 3, 8, 16, 24)
     with torch.no_grad():
         expected = original(volume.permute(0, 1, 4, 3, 2)).permute(0, 1, 4, 3, 2)
@@ -108,7 +116,7 @@ def test_torchscript_is_only_loaded_when_told_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "labels"), [("deepgrow_2d", ("liver",)), ("segmentation", ()), ("deepedit", ())])
-def test_labels_must_fit_the_kind(tmp_path: Path, kind: ImportKind, labels: tuple[str, ...]) -> None:
+def test_labels_must_fit_the_kind(tmp_path: Path, kind: str, labels: tuple[str, ...]) -> None:
     with pytest.raises(BadOption):
         import_monailabel(tmp_path / "model.pt", kind, labels, tmp_path / "version")
 
