@@ -131,21 +131,37 @@ class Registry(Generic[Declared]):
         self._package = package
         self._group = group
 
+    @cached_property
+    def shipped(self) -> Plugins[Declared]:
+        """Those that come with the server."""
+        found: dict[str, Declared] = {}
+        broken: list[Broken] = []
+        for module in _modules_with(f"{self._form.__name__}(", self._package):
+            try:
+                values = list(vars(importlib.import_module(module)).values())
+            except Exception:
+                broken.append(Broken(module, traceback.format_exc()))
+                continue
+            for value in values:
+                if isinstance(value, self._form) and found.setdefault(value.name, value) is not value:
+                    broken.append(Broken(module, f"there is a {self._word} {value.name} already"))
+        return Plugins(found, tuple(broken))
+
     def names(self) -> list[str]:
         """The public names that may be asked for. Imports no other package."""
-        return sorted({*self._shipped.found, *self._points})
+        return sorted({*self.shipped.found, *self._points})
 
     def check(self, name: str) -> None:
         """Raises `ConfigurationError` for a name that there is none of, with the reason if a file of ours is broken."""
-        if name not in self._shipped.found and name not in self._points:
+        if name not in self.shipped.found and name not in self._points:
             known = f"there is no {self._word} {name!r}; there are: {', '.join(self.names())}"
-            broken = [f"{one.name} is broken: {one.reason}" for one in self._shipped.broken]
+            broken = [f"{one.name} is broken: {one.reason}" for one in self.shipped.broken]
             raise ConfigurationError("; ".join([known, *broken]))
 
     def get(self, name: str) -> Declared:
         """The declaration with a public name. Raises `ConfigurationError`: there is none, or it can't be used."""
-        if name in self._shipped.found:
-            return self._shipped.found[name]
+        if name in self.shipped.found:
+            return self.shipped.found[name]
         self.check(name)
         try:
             return self._load(self._points[name])
@@ -154,8 +170,8 @@ class Registry(Generic[Declared]):
 
     def find(self) -> Plugins[Declared]:
         """All of them, other packages imported."""
-        found = dict(self._shipped.found)
-        broken = list(self._shipped.broken)
+        found = dict(self.shipped.found)
+        broken = list(self.shipped.broken)
         for name, point in self._points.items():
             try:
                 if name in found:
@@ -168,19 +184,6 @@ class Registry(Generic[Declared]):
     @cached_property
     def _points(self) -> Mapping[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self._group)}
-
-    @cached_property
-    def _shipped(self) -> Plugins[Declared]:
-        found: dict[str, Declared] = {}
-        broken: list[Broken] = []
-        for module in _modules_with(f"{self._form.__name__}(", self._package):
-            try:
-                for value in vars(importlib.import_module(module)).values():
-                    if isinstance(value, self._form) and found.setdefault(value.name, value) is not value:
-                        raise TypeError(f"there is a {self._word} {value.name} already")
-            except Exception:
-                broken.append(Broken(module, traceback.format_exc()))
-        return Plugins(found, tuple(broken))
 
     def _load(self, point: EntryPoint) -> Declared:
         value = point.load()

@@ -18,6 +18,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from app.models.registry import MODEL_TYPES
 from app.settings import Settings
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -75,7 +76,25 @@ def settings_page() -> str:
     shown = {name: model.model_dump(exclude_defaults=True) for name, model in models.items()}
     listing = yaml.safe_dump({"models": shown}, sort_keys=False)
     blocks.append(f"## Models that are served by default\n\n```yaml\n{listing}```\n")
+    blocks.append(_model_types())
     return "\n".join(blocks)
+
+
+def _model_types() -> str:
+    note = (
+        "`kind`: how it is prompted, see [glossary.md](glossary.md). Trained: by this server's trainers. Imported: its"
+        " weights may come from MONAI Label. Scored: it can say which cases it is unsure of. Other installed packages"
+        " may offer more types; `segloop doctor` lists them."
+    )
+    rows = [
+        (f"`{one.name}`", f"`{one.kind}`", _yes(one.trained), _yes(one.importer is not None), _yes(one.scored))
+        for _, one in sorted(MODEL_TYPES.shipped.found.items())
+    ]
+    return _table("Model types", note, ("type", "kind", "trained", "imported", "scored"), rows)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _settings_tables() -> Iterator[str]:

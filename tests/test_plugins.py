@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app import plugins
-from app.errors import BadOption
+from app.errors import BadOption, ConfigurationError
 
 FILES = {
     "__init__": "",
@@ -93,6 +93,39 @@ def test_entry_points(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(result.found) == {"good", "theirs"}
     assert result.found["theirs"].description == "From another package."
     assert any(one.name == "good" and "already" in one.problem for one in result.broken)
+
+
+@dataclass(frozen=True)
+class Dish:
+    """Something to declare."""
+
+    name: str
+
+
+DISHES = {
+    "__init__": "",
+    "soups.__init__": "",
+    "soups.lentil": "from tests.test_plugins import Dish\nLENTIL = Dish('lentil')\nPEA = Dish('pea')",
+    "burnt": "from tests.test_plugins import Dish\nimport nothing_that_exists\nBURNT = Dish('burnt')",
+    "again": "from tests.test_plugins import Dish\nAGAIN = Dish('lentil')",
+    "plain": "raise RuntimeError('declares nothing, so nobody imports it')",
+}
+
+
+def test_declarations_are_found_in_packages_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, source in DISHES.items():
+        file = tmp_path / "menu" / f"{name.replace('.', '/')}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    menu = plugins.Registry(Dish, "dish", "menu", "segloop.nothing")
+    assert menu.names() == ["lentil", "pea"]
+    assert menu.get("pea") == Dish("pea")
+    problems = {one.name: one.reason for one in menu.find().broken}
+    assert set(problems) == {"menu.burnt", "menu.soups.lentil"}
+    assert "nothing_that_exists" in problems["menu.burnt"]
+    with pytest.raises(ConfigurationError, match=r"no dish 'burnt'; there are: lentil, pea; menu.burnt is broken"):
+        menu.get("burnt")
 
 
 def test_what_ships() -> None:

@@ -13,6 +13,7 @@ import pytest
 from app import plugins
 from app.core.training import ModelSpec, Sample, Trainer, TrainingRun
 from app.errors import Cancelled
+from app.models.registry import MODEL_TYPES
 from tests.learning import phantoms
 
 FOUND = plugins.trainers()
@@ -67,6 +68,11 @@ def test_the_spec_names_a_network_that_can_be_built(subject: Subject) -> None:
 
     build_network(subject.spec)
     assert subject.spec.labels == phantoms.NAMES
+
+
+def test_it_states_which_model_types_it_serves_and_makes_one_of_them(subject: Subject) -> None:
+    assert subject.spec.type in subject.trainer.model_types
+    assert all(MODEL_TYPES.get(name).trained for name in subject.trainer.model_types)
 
 
 def test_a_parent_that_fits_is_kept(subject: Subject) -> None:

@@ -87,7 +87,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         build("bundle")
     with pytest.raises(BadFile):
         build("segmentation", version=tmp_path)
-    with pytest.raises(ConfigurationError, match="no model type 'magic'; there are: .*fake"):
+    with pytest.raises(ConfigurationError, match=r"no model type 'magic'; there are: .*fake"):
         build("magic")
 
 

@@ -44,6 +44,15 @@ def test_tuples_in_arguments_come_back_as_lists_and_still_build(tmp_path: Path) 
     build_network(write_version(tmp_path, spec).spec)
 
 
+@pytest.mark.parametrize(("patch", "type_"), [((1, 32, 32), "deepgrow_2d"), ((16, 32, 32), "deepgrow_3d")])
+def test_older_deepgrow_versions_are_of_the_type_of_their_patch(
+    tmp_path: Path, patch: tuple[int, int, int], type_: str
+) -> None:
+    write_version(tmp_path, ModelSpec("deepgrow", "UNet", {}, (), (0.0, 0.0, 0.0), patch))
+    assert json.loads((tmp_path / "model.json").read_text())["spec"]["kind"] == "deepgrow"
+    assert read_version(tmp_path).spec.type == type_
+
+
 def test_changed_weights_are_noticed(tmp_path: Path) -> None:
     version = tiny_version(tmp_path / "1", "segmentation")
     content = bytearray((tmp_path / "1" / "weights.pt").read_bytes())
