@@ -29,8 +29,9 @@ WORDING = frozenset(
 """Fields, headers and attributes whose text is for people."""
 
 MATCHED = (
-    "No image uploaded",  # SlicerNNInteractive up to 0.3: sends its image again (docs: contract, part A)
-    # ITKIT's own texts (its contract, section 3)
+    # SlicerNNInteractive up to 0.3 sends its image again (docs/protocols/slicer-legacy.md, section 5)
+    "No image uploaded",
+    # ITKIT's own texts (docs/protocols/itkit.md, section 3)
     "Content-Type must be application/json",
     "Model name is required",
     "Backend type is required",
