@@ -1,4 +1,4 @@
-"""Models that ITKIT clients load, and this server's own automatic ones beside them (docs/protocols/itkit.md).
+"""Models that clients load (ITKIT's do: docs/protocols/itkit.md), and this server's own automatic ones beside them.
 
 A client says which file or which registered model it wants. Only what lies in the model directory is opened, found by
 comparing names with a listing of it: a path that a client sends is never touched, and so tells nothing about what
@@ -44,6 +44,43 @@ OWN = "segloop"
 """The backend of this server's own models."""
 
 
+class NotLoaded(UnknownModel):
+    """No model is loaded under a `name`, or none at all ("")."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(f"no model {name!r} is loaded" if name else "no model is loaded")
+        self.name = name
+
+
+class NotOffered(UnknownModel):
+    """Neither a file of the model directory nor a model of the settings is what a client `asked` for."""
+
+    def __init__(self, asked: str) -> None:
+        super().__init__(f"there is no model {asked!r} to load")
+        self.asked = asked
+
+
+class NoConfiguration(UnknownModel):
+    """A client asked for an MMEngine model without the `configuration` that belongs to it."""
+
+    def __init__(self, configuration: str) -> None:
+        super().__init__(f"{configuration!r} is not the configuration of that MMEngine model")
+        self.configuration = configuration
+
+
+class UnknownBackend(NotSupported):
+    def __init__(self, backend: str) -> None:
+        super().__init__(f"no backend {backend!r}; there are: onnx, mmengine")
+        self.backend = backend
+
+
+class NoGreyWindow(BadInput):
+    """Neither the request nor the model says which grey values to look at."""
+
+    def __init__(self) -> None:
+        super().__init__("the model doesn't say which grey window it wants; set a level and a width")
+
+
 @dataclass(frozen=True)
 class LoadRequest:
     """What a client asks for. `config` is for the backend mmengine; `options` are an `inference_config`."""
@@ -69,7 +106,7 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class Handling:
-    """How an image is to be segmented; the two generations of the protocol differ in this.
+    """How an image is to be segmented.
 
     `windowed` turns the image to LPI and scales it to a window, of which `level` and `width` go before what the model
     says; otherwise the network gets values and axes as they are. `lpi_grid` leaves the labels on the LPI grid.
@@ -92,7 +129,7 @@ class LabelMap:
 
 
 class ExternalModels:
-    """Thread-safe. There is one current model (the singular API knows no names) and any number of named ones."""
+    """Thread-safe. There is one current model, and any number that clients gave a name."""
 
     def __init__(self, settings: Settings, models: ModelService, device: Device, paths: Workspace) -> None:
         """Raises `ConfigurationError` if the model directory isn't there."""
@@ -109,8 +146,8 @@ class ExternalModels:
     def load(self, request: LoadRequest) -> LoadedModel:
         """Make a model the current one, in place of the one before; on an error that one stays.
 
-        Raises `UnknownModel` for a file or an id that is not offered, `NotSupported` for an unknown backend,
-        `BadOption` for sizes that are none, and `BadFile` for a model that can't be used.
+        Raises `NotOffered`, `NoConfiguration`, `UnknownBackend`, `BadOption` for sizes that are none, and `BadFile` for
+        a model that can't be used.
         """
         loaded = self._opened(None, request)
         with self._lock:
@@ -129,18 +166,18 @@ class ExternalModels:
         return loaded
 
     def unload(self) -> LoadedModel:
-        """Forget the current model, or else the loaded one that stands in for it. Raises `UnknownModel` if there is
-        none; this server's own models stay."""
+        """Forget the current model, or else the loaded one that stands in for it. Raises `NotLoaded` if there is none;
+        this server's own models stay."""
         with self._lock:
             if self._current is not None:
                 gone, self._current = self._current, None
                 return gone
             if self._named:
                 return self._named.pop(next(iter(self._named)))
-        raise UnknownModel("No model loaded")
+        raise NotLoaded
 
     def unload_named(self, name: str) -> LoadedModel:
-        """Forget a model by its name. Raises `UnknownModel`, `BadOption` for one of this server's own."""
+        """Forget a model by its name. Raises `NotLoaded`, `BadOption` for one of this server's own."""
         with self._lock:
             if name in self._named:
                 return self._named.pop(name)
@@ -149,7 +186,7 @@ class ExternalModels:
                 return gone
         if name in self._own_ready():
             raise BadOption(f"{name} is one of this server's own models; it can't be unloaded")
-        raise UnknownModel(f"Model not found: {name}")
+        raise NotLoaded(name)
 
     def current(self) -> LoadedModel | None:
         """The last one that was loaded without a name, else the first loaded one, else the first of this server's own
@@ -167,10 +204,10 @@ class ExternalModels:
             return {**self._own_ready(), **current, **self._named}
 
     def get(self, name: str) -> LoadedModel:
-        """Raises `UnknownModel`."""
+        """Raises `NotLoaded`."""
         found = self.all().get(name)
         if found is None:
-            raise UnknownModel(f"Model not loaded: {name}")
+            raise NotLoaded(name)
         return found
 
     def load_directory(self) -> None:
@@ -199,7 +236,7 @@ class ExternalModels:
         return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
     def segment(self, model: LoadedModel, volume: Volume, handling: Handling, who: str) -> LabelMap:
-        """The labels of an image. Raises `BadInput` (no window is known; values that aren't finite), `BadFile` for a
+        """The labels of an image. Raises `NoGreyWindow`, `BadInput` (values that aren't finite), `BadFile` for a
         model that fails, `NoRoom`, and what own models raise."""
         turned = view_towards(volume.geometry, "LPI")
         if model.engine is None:
@@ -246,18 +283,18 @@ class ExternalModels:
             return LoadedModel(name or key, request, self._mmengine(key, request.options))
         file = self._file(request.model)
         if request.backend.lower() != "onnx":
-            raise NotSupported(f"Unknown backend: {request.backend}")
+            raise UnknownBackend(request.backend)
         return LoadedModel(
             name or file.stem, request, open_onnx(file, self._device, config, threads=self._settings.threads)
         )
 
     def _file(self, asked: str) -> Path:
-        """The file of the model directory that is meant. Raises `UnknownModel` for anything else."""
+        """The file of the model directory that is meant. Raises `NotOffered` for anything else."""
         folder = self._settings.model_dir
         for relative, file in self._files().items():
             if folder is not None and normpath(asked) in (relative, str(folder / relative), str(file)):
                 return file
-        raise UnknownModel(f"Model file not found: {asked}")
+        raise NotOffered(asked)
 
     def _files(self) -> dict[str, Path]:
         """The ONNX files of the model directory, by their names in it. A link that leads out of it is none."""
@@ -270,7 +307,7 @@ class ExternalModels:
     def _registered(self, request: LoadRequest) -> str:
         """The id of the MMEngine model that is meant, by its id in one field or both, or by both its files.
 
-        Raises `UnknownModel`.
+        Raises `NotOffered`, `NoConfiguration`.
         """
         for key, entry in self._settings.mmengine.items():
             model, config = (key, str(entry.checkpoint)), (key, str(entry.config))
@@ -279,8 +316,8 @@ class ExternalModels:
                 return key
         known = {name for key, entry in self._settings.mmengine.items() for name in (key, str(entry.checkpoint))}
         if request.model in known:
-            raise UnknownModel(f"Config file required for MMEngine: {request.config or None}")
-        raise UnknownModel(f"Model file not found: {request.model}")
+            raise NoConfiguration(request.config)
+        raise NotOffered(request.model)
 
     def _mmengine(self, key: str, options: Mapping[str, Any]) -> MMEngineModel:
         entry = self._settings.mmengine[key]
@@ -302,7 +339,7 @@ def _grey(engine: OnnxModel | MMEngineModel, handling: Handling) -> GreyWindow |
         return None
     window = GreyHint(handling.level, handling.width).over(engine.grey).window()
     if window is None:
-        raise BadInput("window_level/window_width required")
+        raise NoGreyWindow
     return window
 
 

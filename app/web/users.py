@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-LONGEST = 200
+from app.http.identity import LONGEST_NAME
 
 
 class UserPrefix:
@@ -32,7 +32,7 @@ def _named(scope: Scope) -> Scope:
     if not path.startswith("/u/"):
         return scope
     name, slash, _ = path[3:].partition("/")
-    user = unquote(name).strip()[:LONGEST]
+    user = unquote(name).strip()[:LONGEST_NAME]
     if not user or not slash:
         return scope
     # Starlette routes by what follows `root_path` in `path`.

@@ -11,10 +11,10 @@ import pytest
 
 from app.archives.memory import MemoryArchive
 from app.core.volume import Geometry, Volume
-from app.errors import BadFile, BadInput, BadOption, ConfigurationError, NoRoom, NotSupported, UnknownModel
+from app.errors import BadFile, BadOption, ConfigurationError, NoRoom, NotSupported, UnknownModel
 from app.services import Services
 from app.services import external_models as loaded_module
-from app.services.external_models import Handling, LoadRequest
+from app.services.external_models import Handling, LoadRequest, NoGreyWindow, NotLoaded
 from app.settings import ModelSettings, Settings
 from tests.models.onnx_files import blurry, saved, threshold
 
@@ -94,7 +94,7 @@ def test_the_current_model_is_the_last_loaded_then_the_first_named_then_an_own_o
     assert current() == "second"
     loaded.unload_named("second")
     assert current() == "bands"
-    with pytest.raises(UnknownModel, match="No model loaded"):
+    with pytest.raises(NotLoaded, match="no model is loaded"):
         loaded.unload()
 
 
@@ -103,7 +103,7 @@ def test_a_current_model_has_its_name_for_the_other_generation_too(services: Ser
     loaded.load(ONNX)
     assert loaded.get("a").name == "a"
     loaded.unload_named("a")
-    with pytest.raises(UnknownModel, match="not loaded"):
+    with pytest.raises(NotLoaded, match="no model 'a' is loaded"):
         loaded.get("a")
 
 
@@ -138,7 +138,7 @@ def test_a_file_that_changes_later_is_still_the_model_that_was_loaded(services: 
 
 def test_a_windowed_image_needs_a_window(services: Services):
     model = services.loaded.load(ONNX)
-    with pytest.raises(BadInput, match="window_level/window_width required"):
+    with pytest.raises(NoGreyWindow):
         services.loaded.segment(model, volume(), Handling(windowed=True, level=0.5), "anna")
     image = volume()
     found = services.loaded.segment(model, image, Handling(windowed=True, level=0, width=0.5), "anna")

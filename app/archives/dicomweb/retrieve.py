@@ -10,10 +10,10 @@ from collections.abc import Callable, Generator
 
 import requests
 
-from app.archives.dicomweb.multipart import BrokenMultipart, boundary_of, read_parts
 from app.archives.dicomweb.options import DicomwebOptions
 from app.archives.dicomweb.session import ArchiveSession, StallGuard, answers_wanted, origin, refusal, unavailable
 from app.errors import ArchiveUnavailable
+from app.formats.multipart_related import BrokenMultipart, boundary_of, read_parts
 
 ANY_SYNTAX = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 DEFAULT_SYNTAX = 'multipart/related; type="application/dicom"'

@@ -92,7 +92,7 @@ class Pulse:
             if self._reading is None or now - self._at >= 0.9 * self._seconds:
                 jobs = tuple(reversed(self._services.jobs.newest(limit=JOBS)))
                 newest = self._services.labels.newest_id()
-                undelivered = {one.label_id: one for one in self._services.labels.undelivered(WATCHED)}
+                undelivered = {one.label_id: one for one in self._services.deliveries.oldest(WATCHED)}
                 self._reading = Reading(jobs, newest, self._services.cases.counts(), undelivered)
                 self._at = now
             return self._reading

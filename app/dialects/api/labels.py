@@ -105,8 +105,8 @@ def add(api: APIRouter, services: Services) -> None:
 
 
 def shapes_of(services: Services, labels: list[Label]) -> list[LabelShape]:
-    delivered = services.labels.whether_delivered([label.id for label in labels])
-    return [LabelShape.of(label, delivered.get(label.id)) for label in labels]
+    states = services.deliveries.states([label.id for label in labels])
+    return [LabelShape.of(label, states.get(label.id)) for label in labels]
 
 
 def _submit_file(services: Services, case_id: str, file: Path, meta: LabelMeta, asking: Viewer) -> LabelShape:

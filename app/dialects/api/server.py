@@ -58,24 +58,24 @@ def add(api: APIRouter, services: Services) -> None:
     def outbox() -> OutboxShape:
         """They are safe here meanwhile. `problems` are the oldest labels that were refused, and then the oldest of
         those that wait whose last try failed."""
-        state, waiting = services.labels.outbox(), services.labels.waiting()
+        outbox = services.deliveries.outbox()
         return OutboxShape(
-            waiting=state.waiting,
-            refused=state.refused,
-            oldest=moment(waiting[0].created) if waiting else None,
-            problems=[ProblemShape.of(one) for one in [*services.labels.refused(), *waiting] if one.error],
+            waiting=outbox.state.waiting,
+            refused=outbox.state.refused,
+            oldest=moment(outbox.waiting[0].created) if outbox.waiting else None,
+            problems=[ProblemShape.of(one) for one in [*outbox.refused, *outbox.waiting] if one.error],
         )
 
     @api.post("/outbox/retry", summary="Send all refused labels again")
     def retried_all() -> RetryShape:
         """They are sent within seconds; `/outbox` and `/events` tell what came of it."""
-        return RetryShape(retried=services.labels.deliver_all_again())
+        return RetryShape(retried=services.deliveries.retry_refused())
 
     @api.post("/outbox/{label_id}/retry", summary="Send a label again")
     def retried(label_id: int) -> ProblemShape:
         """One that was refused, or one that waits for its next try. 404 for one that doesn't go to the archive, 409
         for one that is there. Its `error` is that of the last try, until the next."""
-        return ProblemShape.of(services.labels.deliver_again(label_id))
+        return ProblemShape.of(services.deliveries.retry(label_id))
 
 
 def _models(services: Services) -> list[ModelShape]:

@@ -122,7 +122,7 @@ def add_submission(api: APIRouter, services: Services) -> None:
 
 
 def _label(services: Services, label: Label) -> LabelShape:
-    return LabelShape.of(label, services.labels.whether_delivered([label.id]).get(label.id))
+    return LabelShape.of(label, services.deliveries.states([label.id]).get(label.id))
 
 
 @contextmanager

@@ -5,10 +5,10 @@ Over a DICOMweb archive it is the archive's own, passed on. Over a folder it is 
 | module | holds |
 | --- | --- |
 | `search` | QIDO-RS |
-| `retrieve`, `frames`, `rendered` | WADO-RS: headers, instances, bulk data; frames; pictures |
-| `store`, `spool`, `outcomes` | STOW-RS: taking a body in, and saying what became of each object |
+| `retrieve`, `frames` | WADO-RS: headers, instances, bulk data; frames and pictures |
+| `store` | STOW-RS: taking a body in, and saying what became of each object |
 | `passing` | the archive's own, passed on |
-| `accept`, `caching`, `multipart`, `address`, `caller`, `routes` | what the requests have in common |
+| `accept`, `multipart`, `common` | what the requests have in common |
 
 A segmentation of one of this server's cases that a viewer stores becomes the next version of its label, over either.
 How it differs from Orthanc stands in `docs/dicomweb.md`.
@@ -20,8 +20,8 @@ from typing import NoReturn
 
 from fastapi import APIRouter
 
-from app.dialects.dicomweb import frames, passing, rendered, retrieve, search, store
-from app.dialects.dicomweb.address import ROOT
+from app.dialects.dicomweb import frames, passing, retrieve, search, store
+from app.dialects.dicomweb.common import ROOT
 from app.errors import NotSupported
 from app.services import Services
 from app.services.dicomweb.face import face_of
@@ -36,8 +36,8 @@ def router(services: Services) -> APIRouter:
         api.include_router(passing.router(services, face))
     elif face is not None:
         frames.add_route(api, face)
-        for part in (rendered, retrieve, search):
-            api.include_router(part.router(face))
+        for routes in (frames.pictures, retrieve.router, search.router):
+            api.include_router(routes(face))
         api.include_router(store.router(services, face))
     api.include_router(_nothing_else(served=face is not None))
     return api

@@ -1,14 +1,18 @@
-"""Answers of several parts (PS3.18 8.6.1.2, RFC 2387)."""
+"""Bodies of several parts, out and in (PS3.18 8.6.1.2, RFC 2387)."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from fastapi import Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
+from app.dialects.dicomweb.accept import DICOM
+from app.errors import BadInput
+from app.formats.multipart_related import BrokenMultipart, boundary_of, read_parts
 from app.services.dicomweb.file_slice import FileSlice
 
 ZERO_COPY = "http.response.zerocopysend"
@@ -76,3 +80,25 @@ def in_turn(boundary: str, parts: Iterable[tuple[str, int, Iterable[bytes]]]) ->
         yield part_head(boundary, kind, length, number == 0)
         yield from chunks
     yield end(boundary)
+
+
+def holds_dicom(content_type: str) -> bool:
+    """Whether a body of this type holds DICOM files: in parts, or one as it is."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "multipart/related":
+        return DICOM in content_type.replace("application/dicom+", "").lower() and boundary_of(content_type) is not None
+    return kind == DICOM
+
+
+def parts_of(file: Path, content_type: str, max_part: int) -> Iterator[bytes]:
+    """The DICOM files in a body, one at a time. Raises `BadInput` where the body can't be taken apart."""
+    boundary = boundary_of(content_type)
+    if boundary is None:
+        yield file.read_bytes()
+        return
+    try:
+        with file.open("rb") as stream:
+            for part in read_parts(stream.read, boundary, max_part):
+                yield part.body
+    except BrokenMultipart as error:
+        raise BadInput(f"the multipart body can't be taken apart: {error}") from error

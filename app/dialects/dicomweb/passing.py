@@ -17,12 +17,11 @@ from starlette.background import BackgroundTask
 
 from app.dialects.dicomweb import multipart
 from app.dialects.dicomweb.accept import DICOM
-from app.dialects.dicomweb.address import ROOT, service_root
-from app.dialects.dicomweb.caller import client, person
-from app.dialects.dicomweb.outcomes import answer
-from app.dialects.dicomweb.routes import uids
-from app.dialects.dicomweb.spool import holds_dicom, parts_of, spooled
+from app.dialects.dicomweb.common import ROOT, client, person, service_root, uids
+from app.dialects.dicomweb.multipart import holds_dicom, parts_of
+from app.dialects.dicomweb.store import answer
 from app.errors import ArchiveUnavailable, BadInput
+from app.http.bodies import spooled_body
 from app.services import Services
 from app.services.dicomweb.incoming import OUT_OF_RESOURCES, PROCESSING_FAILED, Incoming, Outcome, Reference
 from app.services.dicomweb.proxy import DicomwebProxy, Upstream
@@ -49,7 +48,7 @@ def router(services: Services, proxy: DicomwebProxy) -> APIRouter:
         kind = request.headers.get("content-type", "")
         if not holds_dicom(kind):
             return _passed(await passing.ask(request, f"studies/{study}", request.stream()))
-        async with spooled(request, services.project.paths.incoming, passing.max_bytes) as body:
+        async with spooled_body(request, services.project.paths.incoming, passing.max_bytes) as body:
             return await passing.store(request, body, kind, study)
 
     @api.get(f"/{ROOT}/{{path:path}}", response_model=None)

@@ -20,10 +20,8 @@ from app.dialects.dicomweb.accept import (
     form_of_instances,
     not_acceptable,
 )
-from app.dialects.dicomweb.address import service_root
-from app.dialects.dicomweb.caching import ranged, tagged, unchanged
+from app.dialects.dicomweb.common import INSTANCE, SERIES, STUDY, get, ranged, service_root, tagged, uids, unchanged
 from app.dialects.dicomweb.frames import frames_answer
-from app.dialects.dicomweb.routes import INSTANCE, SERIES, STUDY, get, uids
 from app.services.dicomweb.folder import FolderDicomweb, Instance
 
 _CHUNK = 1 << 22

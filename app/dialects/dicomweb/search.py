@@ -8,8 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from app.dialects.dicomweb.accept import JSON, accepted, check_json
-from app.dialects.dicomweb.address import ROOT, service_root
-from app.dialects.dicomweb.routes import SERIES, STUDY, get, uids
+from app.dialects.dicomweb.common import ROOT, SERIES, STUDY, ascii_text, get, service_root, uids
 from app.services.dicomweb.folder import FolderDicomweb
 from app.services.dicomweb.query import Level, query_of
 
@@ -28,7 +27,7 @@ def router(face: FolderDicomweb) -> APIRouter:
         root = service_root(request)
         found = [_described(entry, level, root) for entry in face.search(level, study, series, query)]
         # PS3.18 8.3.4: what was not done is said in a warning.
-        headers = {"Warning": f'299 segloop "{_ascii("; ".join(query.warnings))}"'} if query.warnings else None
+        headers = {"Warning": f'299 segloop "{ascii_text("; ".join(query.warnings))}"'} if query.warnings else None
         content = json.dumps(found, separators=(",", ":")).encode()
         return Response(content, media_type=JSON, headers=headers)
 
@@ -78,7 +77,3 @@ def _described(entry: dict[str, Any], level: Level, root: str) -> dict[str, Any]
         _RETRIEVE_URL: {"vr": "UR", "Value": [address]},
     }
     return dict(sorted({**entry, **added}.items()))
-
-
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "replace").decode().translate({ord('"'): "'", ord("\\"): "/", 10: " ", 13: " "})

@@ -1,17 +1,20 @@
-"""STOW-RS (PS3.18 10.5) into the folder, and into this server's labels."""
+"""STOW-RS (PS3.18 10.5) into the folder and into this server's labels, and what became of each object (PS3.18 10.5.3,
+annex I)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
 
-from app.dialects.dicomweb.address import ROOT, service_root
-from app.dialects.dicomweb.caller import client, person
-from app.dialects.dicomweb.outcomes import answer
-from app.dialects.dicomweb.routes import uids
-from app.dialects.dicomweb.spool import holds_dicom, parts_of, spooled
+from app.dialects.dicomweb.accept import JSON
+from app.dialects.dicomweb.common import ROOT, ascii_text, client, person, service_root, uids
+from app.dialects.dicomweb.multipart import holds_dicom, parts_of
+from app.http.bodies import spooled_body
 from app.services import Services
 from app.services.dicomweb.folder import FolderDicomweb
 from app.services.dicomweb.incoming import Incoming, Outcome, Reference, into_folder
@@ -30,7 +33,7 @@ def router(services: Services, face: FolderDicomweb) -> APIRouter:
         kind = request.headers.get("content-type", "")
         if not holds_dicom(kind):
             raise HTTPException(415, detail='send multipart/related; type="application/dicom"')
-        async with spooled(request, services.project.paths.incoming, most) as body:
+        async with spooled_body(request, services.project.paths.incoming, most) as body:
             return await run_in_threadpool(_store, request, body, kind, study)
 
     def _store(request: Request, body: Path, kind: str, study: str) -> Response:
@@ -49,3 +52,50 @@ def router(services: Services, face: FolderDicomweb) -> APIRouter:
         return answer(outcomes, service_root(request), study)
 
     return api
+
+
+FAILED, STORED, RETRIEVE_URL = "00081198", "00081199", "00081190"
+_CLASS, _UID, _REASON, _WARNING = "00081150", "00081155", "00081197", "00081196"
+
+
+def answer(outcomes: Sequence[Outcome], root: str, study: str, others: Mapping[str, Any] | None = None) -> Response:
+    """200 if everything is stored, 409 if nothing is, 202 in between. `others` is what the archive said of objects
+    that were passed on to it."""
+    failed = [*_items(others, FAILED), *(_item(one, root) for one in outcomes if one.reason)]
+    stored = [*_items(others, STORED), *(_item(one, root) for one in outcomes if not one.reason)]
+    content: dict[str, Any] = {
+        "00080005": {"vr": "CS", "Value": ["ISO_IR 192"]},
+        FAILED: _sequence(failed),
+        STORED: _sequence(stored),
+    }
+    if study:
+        content[RETRIEVE_URL] = {"vr": "UR", "Value": [f"{root}/studies/{study}"]}
+    problems = dict.fromkeys(one.problem for one in outcomes if one.problem)
+    headers = {"Warning": f'299 segloop "{ascii_text("; ".join(problems)[:2000])}"'} if problems else None
+    status = 409 if failed and not stored else 202 if failed else 200
+    if not failed and not stored:
+        status = 400
+    return JSONResponse(dict(sorted(content.items())), status, headers, JSON)
+
+
+def _item(one: Outcome, root: str) -> dict[str, Any]:
+    item: dict[str, Any] = {}
+    for tag, value in ((_CLASS, one.reference.sop_class), (_UID, one.reference.sop)):
+        item[tag] = {"vr": "UI", "Value": [value]} if value else {"vr": "UI"}
+    if one.location:
+        item[RETRIEVE_URL] = {"vr": "UR", "Value": [f"{root}/{one.location}"]}
+    if one.warning:
+        item[_WARNING] = {"vr": "US", "Value": [one.warning]}
+    if one.reason:
+        item[_REASON] = {"vr": "US", "Value": [one.reason]}
+    return item
+
+
+def _items(others: Mapping[str, Any] | None, tag: str) -> list[Any]:
+    element = (others or {}).get(tag)
+    values = element.get("Value") if isinstance(element, dict) else None
+    return values if isinstance(values, list) else []
+
+
+def _sequence(items: list[Any]) -> dict[str, Any]:
+    return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}

@@ -4,10 +4,9 @@ Protocol: docs/protocols/itkit.md.
 
 | module | holds |
 | --- | --- |
-| `info` | what there is, and whether the server lives |
-| `models` | load and unload: one model without a name (singular API), or many by name (plural API) |
+| `models` | what there is; load and unload: one model without a name (singular API), or many by name (plural API) |
 | `infer` | an image in, a label map out; plural API if and only if the form has `model_name` |
-| `routes`, `errors` | every refusal is JSON with the key `error`, which is what the plugin shows |
+| `routes` | every refusal is JSON with the key `error`, which is what the plugin shows |
 
 Nothing here deals with axes: images and label maps travel as NIfTI files with their geometry.
 """
@@ -16,7 +15,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.dialects.itkit import infer, info, models
+from app.dialects.itkit import infer, models
 from app.dialects.itkit.routes import Route
 from app.services import Services
 
@@ -24,6 +23,6 @@ from app.services import Services
 def router(services: Services) -> APIRouter:
     """All routes of the dialect."""
     api = APIRouter(prefix="/api", tags=["ITKIT"], route_class=Route)
-    for add in (info.add, models.add, infer.add):
+    for add in (models.add_info, models.add, infer.add):
         add(api, services)
     return api

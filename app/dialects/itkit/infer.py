@@ -9,11 +9,12 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from app.dialects.forms import Form, received
-from app.dialects.itkit.errors import Refusal
+from app.dialects.itkit.routes import Refusal
 from app.errors import BadFile
 from app.formats.slicewise_gzip import SlicewiseGzip
 from app.formats.volume_files import nifti_header_bytes, read_volume
+from app.http.forms import Form, received
+from app.http.identity import identity
 from app.services import Services
 from app.services.external_models import Handling, LabelMap, LoadedModel
 from app.workspace import Workspace
@@ -33,8 +34,7 @@ def add(api: APIRouter, services: Services) -> None:
         """Segment an image; the label map lies on the image's own voxels, or with `grid=lpi` on those that the
         network saw."""
         async with received(request, incoming, services.settings.labels.max_upload_bytes) as form:
-            host = request.client.host if request.client else "nowhere"
-            return await run_in_threadpool(_answer, services, form, f"itkit@{host}")
+            return await run_in_threadpool(_answer, services, form, identity(request, "", "itkit"))
 
 
 def _answer(services: Services, form: Form, who: str) -> Response:

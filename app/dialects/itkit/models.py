@@ -1,4 +1,5 @@
-"""Load and unload (docs/protocols/itkit.md, sections 2.3, 2.4 and 3): `/api/model`, `/api/models`.
+"""What can segment, loading and unloading it (docs/protocols/itkit.md, sections 2 and 3): `/api/health`, `/api/info`,
+`/api/model`, `/api/models`.
 
 The two generations refuse the same mistakes with different statuses; `_Generation` has them.
 """
@@ -8,17 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, NoReturn
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 
-from app.dialects.body import whole_body
-from app.dialects.itkit.errors import Refusal
-from app.dialects.itkit.info import told
+from app.dialects.itkit.routes import Refusal, worded
 from app.errors import BadFile, NotSupported, UnknownModel
+from app.http.bodies import whole_body
 from app.services import Services
-from app.services.external_models import LoadedModel, LoadRequest
+from app.services.external_models import LoadedModel, LoadRequest, NoConfiguration, NotLoaded
 
 _MOST_BYTES = 64 * 1024
 
@@ -34,6 +35,43 @@ class _Generation:
 
 _PLURAL = _Generation(no_json=500, no_config=500, no_model="Model file not found: None")
 _SINGULAR = _Generation(no_json=400, no_config=400, no_model="Model path is required")
+
+
+def add_info(api: APIRouter, services: Services) -> None:
+    loaded = services.loaded
+
+    @api.get("/health")
+    def health() -> dict[str, Any]:
+        """The server lives; how many graphics cards models may use."""
+        cards = loaded.cards()
+        return {"status": "ok", "cuda_available": cards > 0, "cuda_device_count": cards}
+
+    @api.get("/info")
+    def info() -> dict[str, Any]:
+        """What can segment, for both generations: `model` for the one, `models` for the other. The number of cards has
+        another name here than in `/api/health`."""
+        cards, current = loaded.cards(), loaded.current()
+        return {
+            "name": services.settings.name,
+            "version": version("segloop"),
+            "cuda_available": cards > 0,
+            "device_count": cards,
+            "model": told(current) if current is not None else None,
+            "models": {name: told(model) for name, model in loaded.all().items()},
+        }
+
+
+def told(model: LoadedModel) -> dict[str, Any]:
+    """A model object: what the client asked for, as it said it. No path of this server's is in it."""
+    asked = model.request
+    return {
+        "name": model.name,
+        "backend_type": asked.backend,
+        "config_path": asked.config or None,
+        "model_path": asked.model,
+        "inference_config": dict(asked.options),
+        "loaded": model.loaded,
+    }
 
 
 def add(api: APIRouter, services: Services) -> None:
@@ -64,7 +102,10 @@ def add(api: APIRouter, services: Services) -> None:
     @api.delete("/models/{name:path}")
     def unload_named(name: str) -> dict[str, Any]:
         """Unload a model by its name (plural API)."""
-        loaded.unload_named(name)
+        try:
+            loaded.unload_named(name)
+        except NotLoaded as error:
+            raise Refusal(404, f"Model not found: {name}") from error
         return {"status": "success", "message": f"Model {name} unloaded"}
 
 
@@ -72,10 +113,10 @@ def _loading(load: Callable[[], LoadedModel], generation: _Generation) -> dict[s
     try:
         return {"status": "success", "model": told(load())}
     except UnknownModel as error:
-        without_config = str(error).startswith("Config file required")
-        raise Refusal(generation.no_config if without_config else 400, str(error)) from error
+        status = generation.no_config if isinstance(error, NoConfiguration) else 400
+        raise Refusal(status, worded(error)) from error
     except (BadFile, NotSupported) as error:
-        raise Refusal(500, str(error)) from error
+        raise Refusal(500, worded(error)) from error
 
 
 async def _json_object(request: Request, generation: _Generation) -> dict[str, Any]:

@@ -1,31 +1,57 @@
-"""A route whose refusals look as ITKIT's clients expect them, whatever raised them."""
+"""How requests are refused, as ITKIT's server words it: JSON `{"error": text}` (docs/protocols/itkit.md, section 3),
+whatever raised the error."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+import logging
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from app.dialects.itkit.errors import dressed
+from app import errors
+from app.http.errors import DISK_FULL, DISK_FULL_STATUS, UNEXPECTED, is_disk_full, nearest, retry_header
+from app.http.routes import GuardedRoute
+from app.services.external_models import NoConfiguration, NoGreyWindow, NotLoaded, NotOffered, UnknownBackend
+
+logger = logging.getLogger(__name__)
+
+_STATUS: dict[type[Exception], int] = {
+    errors.BadInput: 400,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Unavailable: 503,
+    errors.Cancelled: 503,
+    errors.SegloopError: 500,
+}
+"""The nearest class in an error's ancestry counts."""
 
 
-class Route(APIRoute):
-    """Dresses errors before the application's own handlers, which write `detail`, see them."""
+class Refusal(Exception):
+    """An answer that the protocol fixes: its status, and the text that the client shows."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
 
-        async def answer(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except Exception as error:
-                return dressed(request, error)
 
-        return answer
+class Route(GuardedRoute):
+    def refusal(self, request: Request, error: Exception) -> Response:
+        """What nobody foresaw is logged and told in general terms only."""
+        status, text = _told(error)
+        if status >= 500:
+            unforeseen = not isinstance(error, Refusal | errors.SegloopError)
+            logger.warning(
+                "%s %s answered %d: %s",
+                request.method,
+                request.url.path,
+                status,
+                error,
+                exc_info=error if unforeseen else None,
+            )
+        return JSONResponse({"error": text}, status, retry_header(error))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         taken = sorted(self.methods or ())
@@ -34,3 +60,34 @@ class Route(APIRoute):
             return
         told = f"{scope['path']} takes {', '.join(taken)}, not {scope['method']}"
         await JSONResponse({"error": told}, 405, {"Allow": ", ".join(taken)})(scope, receive, send)
+
+
+def worded(error: errors.SegloopError) -> str:
+    """An error's text as ITKIT's server has it, where it has one; its clients show it as it is."""
+    match error:
+        case NotLoaded():
+            return f"Model not loaded: {error.name}" if error.name else "No model loaded"
+        case NotOffered():
+            return f"Model file not found: {error.asked}"
+        case NoConfiguration():
+            return f"Config file required for MMEngine: {error.configuration or None}"
+        case UnknownBackend():
+            return f"Unknown backend: {error.backend}"
+        case NoGreyWindow():
+            return "window_level/window_width required"
+        case _:
+            return str(error)
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    if isinstance(error, Refusal):
+        return error.status, str(error)
+    if isinstance(error, errors.SegloopError):
+        return nearest(_STATUS, error), worded(error)
+    if isinstance(error, HTTPException):
+        return error.status_code, str(error.detail)
+    if isinstance(error, ClientDisconnect):
+        return 400, "the upload was broken off"
+    if is_disk_full(error):
+        return DISK_FULL_STATUS, DISK_FULL
+    return 500, UNEXPECTED

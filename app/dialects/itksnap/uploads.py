@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fastapi import HTTPException, Request
 
-from app.dialects import forms
+from app.http import forms
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@
 | `info`, `infer`, `activelearning`, `tasks` | the loop: what there is, segment, the next case, train and score |
 | `datastore`, `images`, `labels`, `dataset`, `session` | images and labels, in and out |
 | `model`, `logs`, `auth`, `proxy`, `wsi` | the rest of the routes |
-| `params`, `app.dialects.forms` | decoding requests |
+| `params`, `app.http.forms` | decoding requests |
 | `multipart`, `answers` | encoding answers |
 | `clicks`, `scribbles`, `structures` | what was clicked and painted, and for whom that was remembered |
 

@@ -10,11 +10,11 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
-from app.dialects.forms import received
 from app.dialects.monailabel.caller import caller
 from app.dialects.monailabel.notes import image_note
 from app.dialects.monailabel.routes import route
 from app.errors import BadInput
+from app.http.forms import received
 from app.services import Services
 from app.workspace import Workspace
 

@@ -10,11 +10,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from app.core.label import FINAL, Submission
-from app.dialects.forms import Upload, received
 from app.dialects.monailabel.caller import caller
 from app.dialects.monailabel.notes import label_note
 from app.dialects.monailabel.routes import route
 from app.errors import UnknownLabel
+from app.http.forms import Upload, received
 from app.services import Services
 from app.workspace import Workspace
 

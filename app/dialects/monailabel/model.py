@@ -8,9 +8,9 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
-from app.dialects.forms import received
 from app.dialects.monailabel.caller import caller
 from app.dialects.monailabel.routes import route
+from app.http.forms import received
 from app.services import Services
 from app.services.models import WeightsInfo
 from app.workspace import Workspace

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from app.core.prompt import Box, Prompt, Region, Scribble
 from app.core.volume import Geometry
-from app.dialects.forms import Upload
 from app.dialects.monailabel.clicks import decode_box
 from app.dialects.monailabel.params import InferParams
 from app.errors import BadInput
 from app.formats.label_files import read_label
+from app.http.forms import Upload
 
 INSIDE, BESIDE = "foreground_scribbles", "background_scribbles"
 

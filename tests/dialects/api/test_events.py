@@ -162,7 +162,7 @@ def test_a_label_that_was_refused_is_told_to_everyone_until_it_has_arrived(live:
         with listening(live, deliveries=True) as second:
             assert delivery(second) == refused
             archive.labels.clear()
-            live.services.labels.deliver_again(made)
+            live.services.deliveries.retry(made)
             for heard in (first, second):
                 told = delivery(heard)
                 if told["state"] == "waiting":  # unless it was sent within the same second

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from app.core.label import FINAL, Label
+from app.core.label import FINAL, DeliveryState, Label
 
 Tag = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
 """What kind of label it is: `final` counts as completed and is trained on."""
@@ -32,7 +32,7 @@ class LabelShape(BaseModel):
     sha256: str
 
     @classmethod
-    def of(cls, label: Label, delivered: bool | None) -> LabelShape:
+    def of(cls, label: Label, state: DeliveryState | None) -> LabelShape:
         return cls(
             id=label.id,
             case_id=label.case_id,
@@ -46,7 +46,7 @@ class LabelShape(BaseModel):
             created=label.created,
             structures=[segment.name for segment in label.segments],
             sop_instance_uid=label.sop_instance_uid,
-            delivered=delivered,
+            delivered=None if state is None else state == "delivered",
             sha256=label.sha256,
         )
 

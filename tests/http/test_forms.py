@@ -10,8 +10,8 @@ from fastapi import Request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.dialects.forms import Form, received
 from app.errors import BadFile, BadInput
+from app.http.forms import Form, received
 
 BOUNDARY = "----------lImIt_of_THE_fIle_eW_$"
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.archives.dicomweb import multipart as reader
-from app.archives.dicomweb.multipart import BrokenMultipart, boundary_of, read_parts
+
+from app.formats import multipart_related as reader
+from app.formats.multipart_related import BrokenMultipart, boundary_of, read_parts
 from tests.archives.fake_dicomweb import multipart
 from tests.counting import calls
 

@@ -1,4 +1,4 @@
-"""Reading a multipart/related answer part by part, as it arrives.
+"""Reading a multipart/related body part by part, as it arrives.
 
 DICOM PS3.18 section 8.6.1.2 and RFC 2046 section 5.1.1. A part with a Content-Length is read to its length, one without
 up to the next delimiter; each byte is looked at once, and no more than one part is held. (dicomweb-client's own

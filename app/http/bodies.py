@@ -1,0 +1,77 @@
+"""A request's body within a limit: in memory for dialects whose bodies are one array each, or in a file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+
+from app.errors import BadFile
+
+WRITE_BYTES = 2**20
+"""Written to disk at once, so that a large upload is not thousands of hops between threads."""
+
+
+async def limited(
+    request: Request, chunks: AsyncIterator[bytes], limit: int, too_large: Callable[[], Exception]
+) -> AsyncGenerator[bytes, None]:
+    """The chunks of a body. Raises what `too_large` makes once there are more than `limit` bytes, and before anything
+    is read if the request says so."""
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared) > limit:
+        raise too_large()
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > limit:
+            raise too_large()
+        yield chunk
+
+
+async def whole_body(request: Request, limit: int) -> bytearray:
+    """The whole body, streamed into one buffer that is never copied as a whole.
+
+    The buffer grows with what really comes: a length that a header merely claims reserves no memory. What the body is
+    said to be encoded with is not looked at. Raises `BadFile` for more than `limit` bytes.
+    """
+    body = bytearray()
+    async for chunk in limited(request, request.stream(), limit, lambda: BadFile(over(limit))):
+        body += chunk
+    return body
+
+
+@asynccontextmanager
+async def spooled_body(request: Request, folder: Path, limit: int) -> AsyncIterator[Path]:
+    """The body in a file below `folder`, which is there until the block ends: a study of a gigabyte takes no memory
+    while it comes in. Raises 413 for more than `limit` bytes."""
+
+    def too_large() -> HTTPException:
+        return HTTPException(413, detail=f"{over(limit)} in one request")
+
+    with tempfile.TemporaryDirectory(dir=folder, prefix="body-", ignore_cleanup_errors=True) as own:
+        file = Path(own) / "body"
+        file.touch()
+        waiting: list[bytes] = []
+        held = 0
+        async for chunk in limited(request, request.stream(), limit, too_large):
+            waiting.append(chunk)
+            held += len(chunk)
+            if held >= WRITE_BYTES:
+                await run_in_threadpool(_append, file, waiting)
+                waiting, held = [], 0
+        await run_in_threadpool(_append, file, waiting)
+        yield file
+
+
+def over(limit: int) -> str:
+    """What people are told about a body of more than `limit` bytes."""
+    return f"more than {limit >> 20} MB; the setting labels.max_upload_bytes allows that much"
+
+
+def _append(file: Path, chunks: list[bytes]) -> None:
+    with file.open("ab") as stream:
+        stream.writelines(chunks)
