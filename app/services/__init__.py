@@ -23,6 +23,7 @@ from app.project.open_models import open_models
 from app.project.project import Project
 from app.services.automatic import AutomaticService
 from app.services.cases import CaseService
+from app.services.deliveries import DeliveryService
 from app.services.external_models import ExternalModels
 from app.services.jobs import JobService
 from app.services.labels import LabelService
@@ -51,6 +52,7 @@ class Services:
     sessions: SessionService
     automatic: AutomaticService
     labels: LabelService
+    deliveries: DeliveryService
     next_case: NextCaseService
     models: ModelService
     loaded: ExternalModels
@@ -93,6 +95,7 @@ class Services:
             automatic=AutomaticService(cases, models, device),
             labels=labels,
             sessions=SessionService(prompting, labels, Matcher(project, cases)),
+            deliveries=DeliveryService(project),
             next_case=NextCaseService(project, cases, plugins.strategies().found, models.probabilistic()),
             models=models,
             loaded=ExternalModels(settings, models, device, project.paths),

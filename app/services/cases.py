@@ -76,6 +76,14 @@ class CaseService:
         self.get(case_id)
         return self.project.catalog.scores.of_case(case_id)
 
+    def score_notes(self, case_id: str) -> dict[str, dict[str, Any]]:
+        """What scorers noted about a case with their newest score of it: `value`, `model_version`, `slices`."""
+        return self.project.catalog.scores.detail(case_id)
+
+    def unusable(self) -> list[CaseRow]:
+        """Cases that can't be opened, in the archive's order; their `problem` says why."""
+        return self.project.catalog.cases.unusable()
+
     def image_file(self, case_id: str) -> ImageFile:
         """A case's voxels as one NIfTI file. Errors as for `volume`."""
         row = self.get(case_id)

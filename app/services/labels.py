@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from app.archives.label_store import derived_uid
 from app.catalog.labels import NewLabel
 from app.core.case import CaseRow
-from app.core.label import Label, OutboxState, Submission, Waiting
+from app.core.label import FINAL, Contribution, Label, Submission
 from app.core.mask import Mask
 from app.core.progress import unheard
 from app.dicom.parsing import parse
@@ -97,34 +97,13 @@ class LabelService:
         """The id of the version made last; 0 if there is none."""
         return self.project.catalog.labels.newest_id()
 
-    def whether_delivered(self, label_ids: Collection[int]) -> dict[int, bool]:
-        """Whether the archive has confirmed a label, by its id; labels that don't go there are left out."""
-        return {key: state == "delivered" for key, state in self.project.catalog.outbox.states(label_ids).items()}
+    def by_ids(self, label_ids: Iterable[int]) -> dict[int, Label]:
+        """Versions by their ids, hidden ones too. Raises `UnknownLabel`."""
+        return {label_id: self.project.catalog.labels.by_id(label_id) for label_id in label_ids}
 
-    def outbox(self) -> OutboxState:
-        """How many labels the archive has, doesn't have yet, and will not have."""
-        return self.project.catalog.outbox.state()
-
-    def waiting(self, limit: int = 50) -> list[Waiting]:
-        """Labels that the archive has not confirmed yet, oldest first."""
-        return self.project.catalog.outbox.waiting(limit)
-
-    def refused(self, limit: int = 50) -> list[Waiting]:
-        """Labels that the archive will not have, oldest first; nobody sends them until someone asks for that."""
-        return self.project.catalog.outbox.refusals(limit)
-
-    def undelivered(self, limit: int) -> list[Waiting]:
-        """Both of them, oldest first."""
-        return self.project.catalog.outbox.undelivered(limit)
-
-    def deliver_again(self, label_id: int) -> Waiting:
-        """Send a label at once, also one that was refused. Raises `UnknownLabel` for one that doesn't go to the
-        archive, `Conflict` for one that is there."""
-        return self.project.catalog.outbox.try_again(label_id)
-
-    def deliver_all_again(self) -> int:
-        """Send everything that was refused; returns how many labels that are."""
-        return self.project.catalog.outbox.try_all_again()
+    def contributions(self) -> list[Contribution]:
+        """Who submitted which final label, and when: every version that counts, oldest first."""
+        return self.project.catalog.labels.submissions(FINAL)
 
     def history(self, case_id: str) -> list[Label]:
         """Every version of every tag, oldest first."""

@@ -80,6 +80,10 @@ class NextCaseService:
         held = frozenset(lease.case_id for lease in self.held())
         return self._rank(chooser, held, now, seed=0)
 
+    def waiting(self) -> int:
+        """How many cases have no final label yet, held or not."""
+        return len(self._project.catalog.cases.candidates())
+
     def held(self) -> list[Lease]:
         """The cases that someone has now."""
         return self._project.catalog.leases.held(time.time())

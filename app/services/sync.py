@@ -24,6 +24,11 @@ class SyncService:
         self.read = 0.0
         """When the archive last answered, in seconds since the epoch; 0 before it first did."""
 
+    @property
+    def archive(self) -> str:
+        """What kind of archive it is."""
+        return self._project.archive.name
+
     def run(self) -> None:
         """Ask once. An archive that doesn't answer is noted and asked again later; nothing here is lost by it."""
         with self._one:

@@ -26,8 +26,8 @@ def router(services: Services) -> APIRouter:
     @api.get("/healthz")
     def readyz() -> JSONResponse:
         """What works. The archive being away is told but is no failure: labels are kept until it is back."""
-        outbox = services.project.catalog.outbox.state()
-        free = shutil.disk_usage(services.project.paths.root).free
+        outbox = services.deliveries.outbox(0).state
+        free = shutil.disk_usage(services.settings.workspace).free
         sessions, session_bytes = services.prompting.memory
         state: dict[str, Any] = {
             "ok": free >= LOW_DISK,  # the word that clients of nnInteractive look for

@@ -136,7 +136,7 @@ def test_archive_that_goes_away_and_comes_back(dashboard: Watched, dashboard_sit
     services.sync.run()
     services.project.catalog.outbox.retry_now()
     expect(panel).to_contain_text("No label waits for the archive", timeout=30_000)
-    assert services.labels.whether_delivered([label_id]) == {label_id: True}
+    assert services.deliveries.states([label_id]) == {label_id: "delivered"}
 
 
 def test_sessions_and_the_memory_they_take(dashboard: Watched, dashboard_site: Site) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.web.dashboard.jobs import job_row
+from app.web.dashboard.learning import job_row
 from tests.web.dashboard.values import a_job
 
 EPOCHS = [

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from app.core.model import ModelCard
-from app.web.dashboard.learning_curve import learning_curves
-from app.web.dashboard.model_versions import model_versions
+from app.web.dashboard.learning import learning_curves, model_versions
 from tests.web.dashboard.values import a_version
 
 VERSIONS = [

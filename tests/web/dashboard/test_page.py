@@ -17,7 +17,7 @@ from app.core.label import Submission
 from app.core.mask import Mask
 from app.core.prompt import Point
 from app.services.prompting.log import Viewer
-from app.web.dashboard.routes import PANELS
+from app.web.dashboard.pages import PANELS
 from tests.dialects.monailabel.site import SHAPE, Site, opened
 from tests.prompting import Steps
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.core.label import Contribution
-from app.web.dashboard.progress import DAYS, OTHERS, progress, zone_named
+from app.web.dashboard.work import DAYS, OTHERS, progress, zone_named
 from tests.web.dashboard.values import at
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.core.case import Lease
 from app.core.pool import Pick
-from app.web.dashboard.queue import PAGE, Queue, Scored, held, page_of, place
+from app.web.dashboard.work import PAGE, Queue, Scored, held, page_of, place
 from tests.web.dashboard.values import CASE, named
 
 PICKS = [Pick(str(n), "first") for n in range(2 * PAGE + 1)]

@@ -8,12 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from app.core.case import Case
-from app.web.dashboard.attention import attention
-from app.web.dashboard.case_name import name_of
-from app.web.dashboard.delivery import Delivery, Stuck, shown_address
-from app.web.dashboard.jobs import Jobs, job_row
-from app.web.dashboard.prompt_sessions import Sessions
-from app.web.dashboard.templating import dice, duration, mebibytes, moment, share
+from app.web.dashboard.health import Delivery, Sessions, Stuck, attention, shown_address
+from app.web.dashboard.learning import Jobs, job_row
+from app.web.dashboard.pages import dice, duration, mebibytes, moment, share
+from app.web.dashboard.work import name_of
 from tests.web.dashboard.values import CASE, a_job, at
 
 SINCE = datetime.fromtimestamp(at("2026-03-01T10:00:00"), UTC)

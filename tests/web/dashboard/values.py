@@ -8,7 +8,7 @@ from typing import Any
 from app.core.case import Case
 from app.core.job import Job
 from app.core.model import ModelVersion
-from app.web.dashboard.case_name import CaseName, name_of
+from app.web.dashboard.work import CaseName, name_of
 
 CASE = name_of(Case("1.2.3", "series", "s", patient_id="P1", modality="CT", description="abdomen"))
 
