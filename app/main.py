@@ -17,8 +17,7 @@ from app.services import Services
 from app.settings import Settings
 from app.web import dashboard, errors, health, viewer
 from app.web.gate import Gate
-from app.web.slashes import OneSlash
-from app.web.users import UserPrefix
+from app.web.paths import DicomwebAlias, OneSlash, UserPrefix
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +51,7 @@ def create_app(settings: Settings, archive: Archive | None = None, token: str | 
         # `include_router` would build each route again, and those of nested routers twice: half of the time this takes.
         app.router.routes.extend(package.router(services).routes)
     shown = settings.secret_token if token is None else token
+    app.add_middleware(DicomwebAlias)
     app.add_middleware(UserPrefix)
     # Added after what they guard, so that they stand in front: what the gate refuses reaches nothing, and CORS answers
     # preflights first.

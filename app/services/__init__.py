@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from app import plugins
 from app.archives.outbox import OutboxWorker
@@ -24,6 +25,9 @@ from app.project.project import Project
 from app.services.automatic import AutomaticService
 from app.services.cases import CaseService
 from app.services.deliveries import DeliveryService
+from app.services.dicomweb.face import face_of
+from app.services.dicomweb.folder import FolderDicomweb
+from app.services.dicomweb.proxy import DicomwebProxy
 from app.services.external_models import ExternalModels
 from app.services.jobs import JobService
 from app.services.labels import LabelService
@@ -34,6 +38,7 @@ from app.services.prompting.matching import Matcher
 from app.services.prompting.service import PromptService
 from app.services.prompting.submission import SessionService
 from app.services.schedule import JobsThatAreDue
+from app.services.secret import server_secret
 from app.services.sync import SyncService
 from app.settings import Settings
 
@@ -104,6 +109,19 @@ class Services:
             sync=sync,
             clock=clock,
         )
+
+    @property
+    def incoming(self) -> Path:
+        """The folder for uploads on their way in; it is emptied at start."""
+        return self.project.paths.incoming
+
+    def secret(self) -> bytes:
+        """What this server signs with."""
+        return server_secret(self.project.paths)
+
+    def dicomweb(self) -> FolderDicomweb | DicomwebProxy | None:
+        """The DICOMweb service that viewers get to see; None for an archive in memory."""
+        return face_of(self.project)
 
     def start(self) -> None:
         """Read the archive once and start the background work."""

@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
 from app.web.gate import Gate
-from app.web.slashes import OneSlash
+from app.web.paths import OneSlash
 
 TOKEN = "s3cret-token"
 

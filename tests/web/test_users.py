@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
 from app.web.gate import Gate
-from app.web.users import UserPrefix
+from app.web.paths import UserPrefix
 
 
 @pytest.fixture

@@ -19,12 +19,11 @@ from app.dialects.api.people import Asking
 from app.dialects.api.responses import binary
 from app.dialects.api.shapes.labels import LabelMeta, LabelShape, VoxelsShape
 from app.dialects.api.voxels import gzipped, inflate
-from app.dialects.body import whole_body
-from app.dialects.forms import received
 from app.errors import BadInput, NotSupported
+from app.http.bodies import whole_body
+from app.http.forms import received
 from app.services import Services
 from app.services.prompting.log import Viewer
-from app.workspace import Workspace
 
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {
@@ -39,7 +38,6 @@ _BODY = {"requestBody": {"content": {"application/octet-stream": _FILE, "multipa
 
 def add(api: APIRouter, services: Services) -> None:
     desk = services.labels
-    incoming = Workspace(services.settings.workspace.absolute()).incoming
 
     @api.post("/cases/{case_id}/labels", summary="Submit voxels as a label", status_code=201, openapi_extra=_BODY)
     async def submitted(
@@ -58,7 +56,7 @@ def add(api: APIRouter, services: Services) -> None:
         given = {"structures": structures, "comment": comment, "tag": tag, "model": model}
         limit = services.settings.labels.max_upload_bytes
         if request.headers.get("content-type", "").lower().startswith("multipart/"):
-            async with received(request, incoming, limit) as form:
+            async with received(request, services.incoming, limit) as form:
                 meta = _meta({**given, **form.json("meta")})
                 file = form.needed("voxels").file
                 return await run_in_threadpool(_submit_file, services, case_id, file, meta, asking)

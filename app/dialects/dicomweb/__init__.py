@@ -24,14 +24,13 @@ from app.dialects.dicomweb import frames, passing, retrieve, search, store
 from app.dialects.dicomweb.common import ROOT
 from app.errors import NotSupported
 from app.services import Services
-from app.services.dicomweb.face import face_of
 from app.services.dicomweb.proxy import DicomwebProxy
 
 
 def router(services: Services) -> APIRouter:
     """All routes of the dialect."""
     api = APIRouter(tags=["DICOMweb"])
-    face = face_of(services.project)
+    face = services.dicomweb()
     if isinstance(face, DicomwebProxy):
         api.include_router(passing.router(services, face))
     elif face is not None:

@@ -48,7 +48,7 @@ def router(services: Services, proxy: DicomwebProxy) -> APIRouter:
         kind = request.headers.get("content-type", "")
         if not holds_dicom(kind):
             return _passed(await passing.ask(request, f"studies/{study}", request.stream()))
-        async with spooled_body(request, services.project.paths.incoming, passing.max_bytes) as body:
+        async with spooled_body(request, services.incoming, passing.max_bytes) as body:
             return await passing.store(request, body, kind, study)
 
     @api.get(f"/{ROOT}/{{path:path}}", response_model=None)

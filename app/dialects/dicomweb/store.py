@@ -33,7 +33,7 @@ def router(services: Services, face: FolderDicomweb) -> APIRouter:
         kind = request.headers.get("content-type", "")
         if not holds_dicom(kind):
             raise HTTPException(415, detail='send multipart/related; type="application/dicom"')
-        async with spooled_body(request, services.project.paths.incoming, most) as body:
+        async with spooled_body(request, services.incoming, most) as body:
             return await run_in_threadpool(_store, request, body, kind, study)
 
     def _store(request: Request, body: Path, kind: str, study: str) -> Response:

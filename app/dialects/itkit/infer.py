@@ -17,7 +17,6 @@ from app.http.forms import Form, received
 from app.http.identity import identity
 from app.services import Services
 from app.services.external_models import Handling, LabelMap, LoadedModel
-from app.workspace import Workspace
 
 _HEADERS = {
     "Content-Disposition": "attachment; filename=segmentation.nii.gz",
@@ -27,13 +26,12 @@ _HEADERS = {
 
 
 def add(api: APIRouter, services: Services) -> None:
-    incoming = Workspace(services.settings.workspace.absolute()).incoming
 
     @api.post("/infer", response_class=Response)
     async def infer(request: Request) -> Response:
         """Segment an image; the label map lies on the image's own voxels, or with `grid=lpi` on those that the
         network saw."""
-        async with received(request, incoming, services.settings.labels.max_upload_bytes) as form:
+        async with received(request, services.incoming, services.settings.labels.max_upload_bytes) as form:
             return await run_in_threadpool(_answer, services, form, identity(request, "", "itkit"))
 
 

@@ -26,12 +26,11 @@ from app.dialects.itksnap.images import Images
 from app.dialects.itksnap.routes import PlainRoute
 from app.dialects.itksnap.session_ids import SessionIds
 from app.services import Services
-from app.services.secret import server_secret
 
 
 def router(services: Services) -> APIRouter:
     """All routes of the dialect."""
-    images = Images(services.prompting, SessionIds(server_secret(services.project.paths)))
+    images = Images(services.prompting, SessionIds(services.secret()))
     api = APIRouter(tags=["ITK-SNAP"], route_class=PlainRoute)
     for part in (about.router(services), sessions.router(services, images), strokes.router(services, images)):
         api.include_router(part)

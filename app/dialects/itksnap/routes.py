@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from app.http.errors import Location, problems
+from app.http.identity import identity, user_of
+from app.http.routes import GuardedRoute
 
-class PlainRoute(APIRoute):
+
+class PlainRoute(GuardedRoute):
     """A route whose 422 has a sentence as `detail` instead of FastAPI's list. Other errors have one already."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        answer = super().get_route_handler()
+    def refusal(self, request: Request, error: Exception) -> Response | None:
+        if isinstance(error, RequestValidationError):
+            return JSONResponse({"detail": _sentence(error)}, 422)
+        if isinstance(error, ClientDisconnect):
+            return JSONResponse({"detail": "the upload broke off"}, 400)  # nobody is left to read it
+        return None
 
-        async def handler(request: Request) -> Response:
-            try:
-                return await answer(request)
-            except RequestValidationError as error:
-                return JSONResponse({"detail": _sentence(error)}, 422)
-            except ClientDisconnect:
-                return JSONResponse({"detail": "the upload broke off"}, 400)  # nobody is left to read it
 
-        return handler
+def person(request: Request) -> str:
+    """Who is drawing: the name that the address or the login has, else where the request comes from."""
+    return identity(request, user_of(request))
 
 
 def _sentence(error: RequestValidationError) -> str:
-    first = error.errors()[0]
-    where = str(first["loc"][1]) if len(first["loc"]) > 1 else "the request"
-    return f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    where, colon, why = problems(error, _part)[0].partition(": ")
+    return f"{where}{colon}{why[:1].lower()}{why[1:]}"
+
+
+def _part(location: Location) -> str:
+    return str(location[1]) if len(location) > 1 else "the request"

@@ -56,7 +56,7 @@ def _add_start_and_end(api: APIRouter, services: Services, images: Images) -> No
 
 
 def _add_upload(api: APIRouter, services: Services, images: Images) -> None:
-    incoming = services.project.paths.incoming
+    incoming = services.incoming
     most = services.settings.labels.max_upload_bytes
 
     @api.post("/upload_raw/{session_id}")

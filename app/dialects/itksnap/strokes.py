@@ -27,7 +27,7 @@ from app.services.prompting.session import Session
 
 def router(services: Services, images: Images) -> APIRouter:
     api = APIRouter(route_class=PlainRoute)
-    incoming = services.project.paths.incoming
+    incoming = services.incoming
     most = services.settings.labels.max_upload_bytes
     strokes = Strokes(images, most)
 

@@ -3,11 +3,11 @@
 | module | holds |
 | --- | --- |
 | `info`, `infer`, `activelearning`, `tasks` | the loop: what there is, segment, the next case, train and score |
-| `datastore`, `images`, `labels`, `dataset`, `session` | images and labels, in and out |
-| `model`, `logs`, `auth`, `proxy`, `wsi` | the rest of the routes |
-| `params`, `app.http.forms` | decoding requests |
-| `multipart`, `answers` | encoding answers |
-| `clicks`, `scribbles`, `structures` | what was clicked and painted, and for whom that was remembered |
+| `datastore`, `images`, `labels` | images and labels, in and out |
+| `server` | the server's log, and its missing login |
+| `routes`, `params`, `clicks` | decoding requests |
+| `answers` | encoding masks |
+| `structures` | for whom it is remembered what was clicked and painted |
 
 Voxel indices on the wire are `[i, j, k]`; `clicks` turns them round, and nothing else here deals with axes. Endpoints
 are plain functions, which run in threads; those that take files await the upload first and nothing else.
@@ -17,32 +17,24 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.dialects.monailabel import (
-    activelearning,
-    auth,
-    dataset,
-    datastore,
-    images,
-    infer,
-    info,
-    labels,
-    logs,
-    model,
-    proxy,
-    session,
-    tasks,
-    wsi,
-)
+from app.dialects.monailabel import activelearning, datastore, images, infer, info, labels, server, tasks
 from app.services import Services
 
 
 def router(services: Services) -> APIRouter:
     """All routes of the dialect. What has to be remembered between calls is made here, once per application."""
     api = APIRouter()
-    # Before `infer`, whose path parameter would take "wsi" for a model's name.
-    for part in (wsi, info, infer, activelearning, tasks, datastore, images, labels, dataset, session, model):
-        api.include_router(part.router(services))
-    for part in (logs, auth):
-        api.include_router(part.router(services))
-    api.include_router(proxy.router())
+    for routes in (
+        info.router,
+        infer.router,
+        activelearning.router,
+        tasks.router,
+        datastore.router,
+        images.router,
+        labels.router,
+        images.session_router,
+        info.weights_router,
+        server.router,
+    ):
+        api.include_router(routes(services))
     return api

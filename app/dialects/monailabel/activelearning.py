@@ -8,8 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request
 
 from app.core.case import Case
-from app.dialects.monailabel.caller import caller
-from app.dialects.monailabel.routes import route
+from app.dialects.monailabel.routes import caller, route
 from app.services import Services
 from app.services.cases import ImageFile
 from app.services.next_case import Offer

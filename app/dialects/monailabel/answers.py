@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +17,6 @@ from starlette.background import BackgroundTask
 
 from app.core.mask import Mask
 from app.core.volume import Geometry
-from app.dialects.monailabel.multipart import params_and_file
 from app.dialects.monailabel.params import InferParams
 from app.errors import NotSupported
 from app.formats.nrrd_mask import nrrd_header
@@ -80,3 +80,32 @@ def _dicom_seg(services: Services, result: Result, params: InferParams, case_id:
     file = services.labels.dicom_seg(case_id, result.mask(), names, who)
     cleaned = BackgroundTask(shutil.rmtree, file.parent, ignore_errors=True)
     return FileResponse(file, media_type="application/dicom", filename=file.name, background=cleaned)
+
+
+def params_and_file(params: Mapping[str, Any], name: str, content: bytes) -> Response:
+    """One whole body with its length: clients read the raw socket and can't take chunks apart.
+
+    Protocol: docs/protocols/monailabel.md, section 1.3.
+
+    `params` has no file name, which is how they tell it from the file; `name` is what they call the file.
+    """
+    boundary = secrets.token_hex(16)
+    body = b"\r\n".join(
+        (
+            f"--{boundary}".encode(),
+            b'Content-Disposition: form-data; name="params"',
+            b"Content-Type: application/json",
+            b"",
+            json.dumps(params).encode(),
+            f"--{boundary}".encode(),
+            f'Content-Disposition: form-data; name="image"; filename="{name}"'.encode(),
+            b"Content-Type: application/octet-stream",
+            b"",
+            content,
+            f"--{boundary}--".encode(),
+            b"",
+        )
+    )
+    # no-transform: a proxy on the way (a rented pod's, say) mustn't compress and thereby chunk it either.
+    headers = {"Cache-Control": "no-store, no-transform"}
+    return Response(body, media_type=f"multipart/form-data; boundary={boundary}", headers=headers)

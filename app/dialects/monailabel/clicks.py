@@ -13,10 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from app.core.prompt import Box, Point, Prompt, Region
-from app.core.volume import Index
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.prompt import Box, Point, Prompt, Region, Scribble
+from app.core.volume import Geometry, Index
 from app.dialects.monailabel.params import InferParams
-from app.errors import BadPrompt
+from app.errors import BadInput, BadPrompt
+from app.formats.label_files import read_label
+from app.http.forms import Upload
 
 
 @dataclass(frozen=True)
@@ -108,3 +113,32 @@ def _added(before: tuple[Index, ...], after: tuple[Index, ...]) -> list[Index] |
         else:
             added.append(point)
     return added if not left.total() else None
+
+
+INSIDE, BESIDE = "foreground_scribbles", "background_scribbles"
+
+
+def decode_scribbles(params: InferParams, label: Upload | None, geometry: Geometry, max_bytes: int) -> list[Prompt]:
+    """The box if there is one, then the strokes beside the structure, then those on it.
+
+    Raises `BadInput`, `BadFile`, `GeometryMismatch`.
+    """
+    if label is None:
+        raise BadInput("scribbles come as the form's file 'label'")
+    # Here, and only here, an entry's voxel value is its `id`.
+    values = {entry.name: entry.id for entry in params.label_info if entry.id is not None and entry.id > 0}
+    if INSIDE not in values and BESIDE not in values:
+        raise BadInput(f"label_info should name {INSIDE} and {BESIDE} with their id")
+    anything = [f"value {value}" for value in range(1, 256)]
+    painted = read_label(label.file, geometry, anything, max_bytes=max_bytes).labelmap()
+    box = decode_box(params.roi, geometry.shape)
+    prompts: list[Prompt] = [Box(box)] if box is not None else []
+    for name, include in ((BESIDE, False), (INSIDE, True)):
+        stroke = _stroke(painted == values[name], include) if name in values else None
+        prompts += [stroke] if stroke is not None else []
+    return prompts
+
+
+def _stroke(voxels: NDArray[np.bool_], include: bool) -> Scribble | None:
+    region = Region.around(voxels)
+    return None if region is None else Scribble(region, voxels[region.slices], include)

@@ -1,15 +1,24 @@
-"""GET `/datastore/` (docs/protocols/monailabel.md, section 8.1): all images and labels at a glance."""
+"""`/datastore/`: all images and labels at a glance, what is told about each, and all that is trained on as one zip
+(docs/protocols/monailabel.md, section 8.1)."""
 
 from __future__ import annotations
 
+import json
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import APIRouter
+from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
 
-from app.core.label import FINAL
-from app.dialects.monailabel.notes import dataset_names, image_note, label_note
+from app.core.case import CaseRow
+from app.core.label import FINAL, Label
 from app.dialects.monailabel.routes import route
 from app.services import Services
+from app.workspace import safe_name
 
 
 def router(services: Services) -> APIRouter:
@@ -24,6 +33,22 @@ def router(services: Services) -> APIRouter:
             return [dataset_names(case_id) for case_id, tags in services.labels.overview().items() if FINAL in tags]
         total, completed = services.cases.counts()
         return {"total": total, "completed": completed, "label_tags": services.labels.counts()}
+
+    @route(api, "GET", "/datastore/dataset")
+    def dataset(limit_cases: int | None = None) -> FileResponse:
+        """`image/`, `label/` and `metadata.json` of all cases with a final label, or of the first `limit_cases`."""
+        # As a file first: its length is known, a client can resume, and a failure is still an error answer.
+        with tempfile.NamedTemporaryFile(
+            dir=services.incoming, prefix="dataset-", suffix=".zip", delete=False
+        ) as stream:
+            file = Path(stream.name)
+        try:
+            _write(services, file, limit_cases)
+        except BaseException:
+            file.unlink()
+            raise
+        removed = BackgroundTask(file.unlink, missing_ok=True)
+        return FileResponse(file, media_type="application/zip", filename="dataset.zip", background=removed)
 
     return api
 
@@ -49,4 +74,69 @@ def _everything(services: Services) -> dict[str, Any]:
         "images_dir": ".",
         "labels_dir": "labels",
         "objects": objects,
+    }
+
+
+def _write(services: Services, file: Path, limit: int | None) -> None:
+    finals = [tags[FINAL] for tags in services.labels.overview().values() if FINAL in tags]
+    pairs: list[dict[str, Any]] = []
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for label, noted in finals[:limit]:
+            image = services.cases.image_file(label.case_id)
+            mask = services.labels.download(label)
+            names = dataset_names(label.case_id)
+            archive.write(image.path, names["image"])
+            archive.write(mask.path, names["label"])
+            pairs.append({**names, "id": label.case_id, "info": label_note(label, noted)})
+        told = {"name": services.settings.name, "description": services.settings.description, "cases": pairs}
+        archive.writestr("metadata.json", json.dumps(told, indent=2))
+
+
+def image_note(row: CaseRow) -> dict[str, Any]:
+    note = {
+        **row.info,
+        "ts": int(row.first_seen),
+        "name": f"{row.case.id}.nii",
+        "strategy": {name: dict(served) for name, served in row.served_by.items()},
+    }
+    if row.problem:
+        note["problem"] = row.problem
+    if row.case.warnings:
+        note["warnings"] = list(row.case.warnings)
+    return note
+
+
+def dataset_names(case_id: str) -> dict[str, str]:
+    """What the image and the label of a case are called in `/datastore/dataset`."""
+    stem = safe_name(case_id)
+    return {"image": f"image/{stem}.nii", "label": f"label/{stem}.nii.gz"}
+
+
+def label_note(label: Label, noted: Mapping[str, Any]) -> dict[str, Any]:
+    """`label_info` and `label_names` are those of the stored file, by position, whatever `idx` a client wrote.
+
+    `label_names` is an object because Slicer drops a label whose names are a list.
+
+    Protocol: docs/protocols/monailabel.md, sections 7 and 8.4.
+    """
+    given = noted.get("label_info")
+    entries = given if isinstance(given, list) and len(given) == len(label.segments) else [{}] * len(label.segments)
+    label_info = []
+    for entry, segment in zip(entries, label.segments, strict=True):
+        kept = dict(entry) if isinstance(entry, dict) else {}
+        color = {"color": list(segment.color)} if segment.color is not None else {}
+        label_info.append({**color, **kept, "name": segment.name, "idx": segment.number})
+    params = noted.get("params")
+    return {
+        **noted,
+        "ts": int(label.created.timestamp()),
+        "name": f"{label.case_id}.nii.gz",
+        "client_id": label.author,
+        "model": label.model,
+        "version": label.number,
+        "label_info": label_info,
+        "params": {
+            **(params if isinstance(params, dict) else {}),
+            "label_names": {segment.name: segment.number for segment in label.segments},
+        },
     }

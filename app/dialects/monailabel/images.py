@@ -1,8 +1,14 @@
-"""Images in and out of the datastore (docs/protocols/monailabel.md, sections 2, 7, 8.5)."""
+"""Images in and out: those of the datastore (`/datastore/image`), and those that an annotator opened in the viewer and
+that are here for a while (`/session/`).
+
+Protocol: docs/protocols/monailabel.md, sections 2, 6, 7 and 8.5.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import secrets
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,25 +16,23 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
-from app.dialects.monailabel.caller import caller
-from app.dialects.monailabel.notes import image_note
-from app.dialects.monailabel.routes import route
-from app.errors import BadInput
+from app.core.case import CaseRow
+from app.dialects.monailabel.datastore import image_note
+from app.dialects.monailabel.routes import caller, route
+from app.errors import BadInput, NotSupported, UnknownCase
 from app.http.forms import received
 from app.services import Services
-from app.workspace import Workspace
 
 
 def router(services: Services) -> APIRouter:
     api = APIRouter(tags=["datastore"])
-    incoming = Workspace(services.settings.workspace.absolute()).incoming
     most = services.settings.labels.max_upload_bytes
 
     @route(api, "PUT", "/datastore/")
     @route(api, "PUT", "/datastore/image")
     async def upload(request: Request, image: str = "") -> dict[str, str]:
         """Add an image to label; without `image` its id is the file's name without its ending."""
-        async with received(request, incoming, most) as form:
+        async with received(request, services.incoming, most) as form:
             sent = form.needed("file")
             who = caller(request, form.json("params").get("client_id"))
             case_id = _checked(image or sent.stem)
@@ -64,7 +68,7 @@ def router(services: Services) -> APIRouter:
     @route(api, "PUT", "/datastore/image/info")
     async def set_info(request: Request, image: str) -> None:
         """Merge the form's `info` into what is noted about the image."""
-        async with received(request, incoming, most) as form:
+        async with received(request, services.incoming, most) as form:
             noted = form.json("info")
             row = await run_in_threadpool(services.cases.get, image)
             await run_in_threadpool(services.cases.set_info, image, {**row.info, **noted})
@@ -88,3 +92,71 @@ def _has_checksum(file: Path, check_sum: str) -> bool:
         raise BadInput(f"a checksum is SHA256:<hex>, SHA512:<hex> or MD5:<hex>, not {check_sum!r}")
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, algorithm.lower()).hexdigest() == expected.lower()
+
+
+def session_router(services: Services) -> APIRouter:
+    api = APIRouter(tags=["sessions"])
+    longest = services.settings.sessions.upload_seconds
+
+    @route(api, "PUT", "/session/")
+    async def create(request: Request, uncompress: bool = False, expiry: float = 0) -> dict[str, Any]:
+        """Take an image in: one volume file, or the DICOM files of one series."""
+        if uncompress:
+            raise NotSupported("send the files themselves, each as a form file 'files'; archives are not unpacked here")
+        async with received(request, services.incoming, services.settings.labels.max_upload_bytes) as form:
+            files = [(sent.file, sent.name) for sent in form.uploads.get("files", [])]
+            if not files:
+                raise BadInput("the form has no file 'files'")
+            who = caller(request, form.fields.get("client_id"))
+            session_id = secrets.token_hex(16)
+            seconds = min(expiry, longest) if expiry > 0 else longest
+            row = await run_in_threadpool(services.cases.add_upload, files, session_id, who, seconds)
+            return {"session_id": session_id, "session_info": _session(row)}
+
+    @route(api, "GET", "/session/{session_id}")
+    def get(session_id: str, update_ts: bool = False, image: bool = False) -> Response | dict[str, Any] | None:
+        """The session, or its image. An unknown one is answered with `null`: then Slicer sends the image again, while
+        it can't cope with a 404 (docs/protocols/monailabel.md, section 6)."""
+        row = _found(services, session_id)
+        if row is None:
+            return None
+        if update_ts:
+            services.cases.touch(row, longest, slack=0)
+            row = services.cases.get(session_id)
+        if image:
+            file = services.cases.image_file(session_id)
+            return FileResponse(file.path, media_type="application/octet-stream", filename=file.name)
+        return _session(row)
+
+    @route(api, "DELETE", "/session/{session_id}")
+    def remove(session_id: str) -> dict[str, Any]:
+        """Forget the session and its image."""
+        row = _found(services, session_id)
+        if row is None:
+            raise HTTPException(404, detail="no such session, or it is over")
+        services.cases.remove(session_id)
+        return _session(row)
+
+    return api
+
+
+def _found(services: Services, session_id: str) -> CaseRow | None:
+    try:
+        row = services.cases.get(session_id)
+    except UnknownCase:
+        return None
+    return row if row.expires is not None and row.expires > time.time() else None
+
+
+def _session(row: CaseRow) -> dict[str, Any]:
+    """As clients know it, without paths of this server (they only read the id)."""
+    left = max(0.0, (row.expires or 0.0) - time.time())
+    return {
+        "name": row.case.id,
+        "path": "",
+        "image": row.case.id,
+        "meta": {},
+        "create_ts": int(row.first_seen),
+        "last_access_ts": int(time.time()),
+        "expiry": round(left),
+    }

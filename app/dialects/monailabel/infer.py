@@ -15,36 +15,42 @@ from fastapi.concurrency import run_in_threadpool
 from app.core.case import CaseRow
 from app.core.label import ORIGINAL, Submission
 from app.core.model import ModelCard
-from app.dialects.forms import Form, Upload, received
 from app.dialects.monailabel.answers import Output, Result, answer
-from app.dialects.monailabel.caller import caller
-from app.dialects.monailabel.clicks import decode_clicks, decode_points
+from app.dialects.monailabel.clicks import decode_clicks, decode_points, decode_scribbles
 from app.dialects.monailabel.params import InferParams, options_of, points_by_label, read_params
-from app.dialects.monailabel.routes import route
-from app.dialects.monailabel.scribbles import decode_scribbles
+from app.dialects.monailabel.routes import caller, route
 from app.dialects.monailabel.structures import Start, StructureKey, clicked, drawn
 from app.durable import file_sha256
-from app.errors import BadInput, UnknownCase, UnknownSession
+from app.errors import BadInput, NotSupported, UnknownCase, UnknownSession
+from app.http.forms import Form, Upload, received
 from app.services import Services
-from app.workspace import Workspace
 
 NAMELESS = "structure"
 """What a mask is called when the client didn't say which label is being clicked."""
 
 
 def router(services: Services) -> APIRouter:
-    api = APIRouter(tags=["infer"])
+    api = APIRouter()
+    # First the whole slides: the model's route would take "wsi" for a model's name.
+    slides, volumes = APIRouter(tags=["whole-slide images"]), APIRouter(tags=["infer"])
     inference = Inference(services)
-    incoming = Workspace(services.settings.workspace.absolute()).incoming
 
-    @route(api, "POST", "/infer/{model}")
+    @route(slides, "POST", "/infer/wsi/{model}")
+    @route(slides, "POST", "/infer/wsi_v2/{model}")
+    def wsi(model: str) -> None:
+        """Not served: 501."""
+        raise NotSupported("this server segments radiology volumes; it does not read whole-slide images")
+
+    @route(volumes, "POST", "/infer/{model}")
     async def infer(
         request: Request, model: str, image: str = "", session_id: str = "", output: Output = ""
     ) -> Response:
         """Segment an image, or go on segmenting it."""
-        async with received(request, incoming, services.settings.labels.max_upload_bytes) as form:
+        async with received(request, services.incoming, services.settings.labels.max_upload_bytes) as form:
             return await run_in_threadpool(inference.answer, request, form, model, image, session_id, output)
 
+    api.include_router(slides)
+    api.include_router(volumes)
     return api
 
 

@@ -10,24 +10,21 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from app.core.label import FINAL, Submission
-from app.dialects.monailabel.caller import caller
-from app.dialects.monailabel.notes import label_note
-from app.dialects.monailabel.routes import route
+from app.dialects.monailabel.datastore import label_note
+from app.dialects.monailabel.routes import caller, route
 from app.errors import UnknownLabel
 from app.http.forms import Upload, received
 from app.services import Services
-from app.workspace import Workspace
 
 
 def router(services: Services) -> APIRouter:
     api = APIRouter(tags=["datastore"])
-    incoming = Workspace(services.settings.workspace.absolute()).incoming
     most = services.settings.labels.max_upload_bytes
 
     @route(api, "PUT", "/datastore/label")
     async def submit(request: Request, image: str, tag: str = "") -> dict[str, Any]:
         """Keep a label as the next version under its tag. When this answers, it is safe."""
-        async with received(request, incoming, most) as form:
+        async with received(request, services.incoming, most) as form:
             params = form.json("params")
             who = caller(request, params.get("client_id"))
             return await run_in_threadpool(_submit, services, image, tag or FINAL, form.needed("label"), params, who)
@@ -65,13 +62,13 @@ def router(services: Services) -> APIRouter:
     @route(api, "PUT", "/datastore/label/info")
     async def set_info(request: Request, label: str, tag: str) -> None:
         """Merge the form's `info` into what is noted about a label."""
-        async with received(request, incoming, most) as form:
+        async with received(request, services.incoming, most) as form:
             await run_in_threadpool(_note, services, label, tag, form.json("info"), caller(request, ""))
 
     @route(api, "PUT", "/datastore/updatelabelinfo")
     async def update_info(request: Request, label: str, tag: str) -> None:
         """The same under the name and with the field (`params`) that the reviewer sends."""
-        async with received(request, incoming, most) as form:
+        async with received(request, services.incoming, most) as form:
             await run_in_threadpool(_note, services, label, tag, form.json("params"), caller(request, ""))
 
     return api

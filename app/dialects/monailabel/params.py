@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.core.model import ModelCard, Option
 from app.errors import BadInput
+from app.http.errors import problems
 
 Points = list[Annotated[list[float], Field(min_length=3, max_length=3)]]
 
@@ -51,7 +52,7 @@ def read_params(raw: Mapping[str, Any]) -> InferParams:
     try:
         params = InferParams.model_validate({key: value for key, value in raw.items() if value is not None})
     except ValidationError as error:
-        raise BadInput(f"params: {_problems(error)}") from error
+        raise BadInput(f"params: {'; '.join(problems(error))}") from error
     if len(params.roi) not in (0, 6):
         raise BadInput(f"params: roi is [] or [i0, i1, j0, j1, k0, k1], not {len(params.roi)} numbers")
     return params
@@ -64,7 +65,7 @@ def points_by_label(raw: Mapping[str, Any], labels: Sequence[str]) -> dict[str, 
         try:
             found[name] = _LabelPoints(points=raw.get(name) or []).points
         except ValidationError as error:
-            raise BadInput(f"params: {name}: {_problems(error)}") from error
+            raise BadInput(f"params: {name}: {'; '.join(problems(error))}") from error
     return found
 
 
@@ -84,7 +85,3 @@ def options_of(card: ModelCard, raw: Mapping[str, Any]) -> dict[str, Option]:
             value = int(value)
         options[name] = default if value is None or value == "" else value
     return options
-
-
-def _problems(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

@@ -1,4 +1,5 @@
-"""Every route is served with and without the slash at its end: no client follows a redirect.
+"""What every endpoint uses: who asks, and routes with and without the slash at their end, because no
+client follows a redirect.
 
 Protocol: docs/protocols/monailabel.md, section 1.2.
 """
@@ -8,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
+
+from app.http.identity import LONGEST_NAME, identity
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -23,3 +26,8 @@ def route(router: APIRouter, method: str, path: str) -> Callable[[Endpoint], End
         return endpoint
 
     return register
+
+
+def caller(request: Request, client_id: object) -> str:
+    """The name an annotator gave (`client_id`), else where the request comes from: OHIF and the reviewer send none."""
+    return identity(request, client_id.strip()[:LONGEST_NAME] if isinstance(client_id, str) else "")

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, HTTPException, Request
 
 from app.core.job import Job, JobKind
-from app.dialects.monailabel.caller import caller
-from app.dialects.monailabel.routes import route
+from app.dialects.monailabel.routes import caller, route
 from app.errors import AlreadyRunning
 from app.services import Services
 from app.services.jobs import JobService

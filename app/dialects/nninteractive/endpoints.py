@@ -11,7 +11,6 @@ from fastapi import APIRouter, FastAPI, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from app.core.prompt import Lasso, Scribble
-from app.dialects.body import whole_body
 from app.dialects.nninteractive.arrays import check, read_header, unpack, unpack_into
 from app.dialects.nninteractive.capabilities import capabilities
 from app.dialects.nninteractive.client_session import ClientSession, Outcome
@@ -29,6 +28,7 @@ from app.dialects.nninteractive.requests import (
     meta_of,
 )
 from app.dialects.nninteractive.routes import Route
+from app.http.bodies import whole_body
 from app.services import Services
 
 SWEEP_SECONDS = 15.0

@@ -15,6 +15,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from app.errors import BadInput
+from app.http.errors import problems
 
 META_HEADER = "X-Meta"
 
@@ -103,12 +104,7 @@ def meta_of(request: Request, kind: type[Meta]) -> Meta:
     try:
         return kind.model_validate_json(request.headers.get(META_HEADER) or "{}")
     except ValidationError as error:
-        raise BadInput(f"bad {META_HEADER}: {problems(error.errors())}") from error
-
-
-def problems(errors: Any) -> str:
-    """A validation's complaints as one line of text, which is what clients show."""
-    return "; ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in errors)
+        raise BadInput(f"bad {META_HEADER}: {'; '.join(problems(error))}") from error
 
 
 def _is_length(value: object) -> bool:

@@ -6,19 +6,16 @@ Protocol: docs/protocols/nninteractive.md, section 5.
 
 from __future__ import annotations
 
-import errno
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 
 from app import errors
 from app.dialects.nninteractive.leases import AllInUse, NoLease
-from app.dialects.nninteractive.requests import problems
+from app.http.errors import DISK_FULL, DISK_FULL_STATUS, is_disk_full, nearest, problems
+from app.http.routes import GuardedRoute
 
 logger = logging.getLogger(__name__)
 
@@ -42,26 +39,16 @@ _FULL = 10
 """Seconds after which to ask again for a session, as the peer says."""
 
 
-class Route(APIRoute):
+class Route(GuardedRoute):
     """A route whose errors clients of nnInteractive understand."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def guarded(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except (errors.SegloopError, NoLease, AllInUse, MemoryError) as error:
-                return _refusal(error)
-            except RequestValidationError as error:
-                unreadable = any(one["type"] in _UNREADABLE and len(one["loc"]) <= 2 for one in error.errors())
-                return JSONResponse({"detail": problems(error.errors())}, 422 if unreadable else 400)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                return JSONResponse({"detail": "the server's disk is full; nothing was stored"}, 507)
-
-        return guarded
+    def refusal(self, request: Request, error: Exception) -> Response | None:
+        if isinstance(error, errors.SegloopError | NoLease | AllInUse | MemoryError):
+            return _refusal(error)
+        if isinstance(error, RequestValidationError):
+            unreadable = any(one["type"] in _UNREADABLE and len(one["loc"]) <= 2 for one in error.errors())
+            return JSONResponse({"detail": "; ".join(problems(error))}, 422 if unreadable else 400)
+        return JSONResponse({"detail": DISK_FULL}, DISK_FULL_STATUS) if is_disk_full(error) else None
 
 
 _UNREADABLE = frozenset({"json_invalid", "model_attributes_type", "dict_type"})
@@ -69,7 +56,7 @@ _UNREADABLE = frozenset({"json_invalid", "model_attributes_type", "dict_type"})
 
 
 def _refusal(error: Exception) -> Response:
-    status = next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+    status = nearest(STATUS, error)
     if status >= 500 and not isinstance(error, AllInUse):
         logger.warning("answered %d: %s", status, error)
     headers = {"Retry-After": str(_FULL)} if isinstance(error, AllInUse) else None

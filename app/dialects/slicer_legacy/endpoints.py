@@ -14,19 +14,18 @@ from pydantic import BaseModel, ValidationError
 
 from app.core.prompt import InitialMask, Lasso, Prompt, Scribble
 from app.core.volume import Geometry, Index, Volume
-from app.dialects.body import whole_body
-from app.dialects.forms import Form, received
 from app.dialects.slicer_legacy.npy import read_mask, read_volume
 from app.dialects.slicer_legacy.people import People
 from app.dialects.slicer_legacy.prompts import BoxBody, PointBody, decode_box, decode_drawn, decode_point, is_positive
 from app.dialects.slicer_legacy.routes import Route, SharedRoute, no_lease, told
 from app.errors import BadInput, Conflict, SegloopError, UnknownSession
+from app.http.bodies import whole_body
+from app.http.forms import Form, received
 from app.services import Services
 from app.services.prompting.images import SentImage
 from app.services.prompting.log import Viewer
 from app.services.prompting.service import Slot
 from app.services.prompting.session import Session
-from app.workspace import Workspace
 
 NO_IMAGE = "No image uploaded"
 """At this very message the client sends image and segment again, and repeats what it asked
@@ -43,12 +42,11 @@ def router(services: Services) -> APIRouter:
     # One path has one entry on the page of the interface; that is nnInteractive's.
     shared = APIRouter(route_class=SharedRoute, include_in_schema=False)
     sessions = LegacySessions(services)
-    incoming = Workspace(services.settings.workspace.absolute()).incoming
     limit = services.settings.labels.max_upload_bytes
 
     async def with_form(request: Request, work: Callable[[Request, Form], Response]) -> Response:
         # The request says `Content-Encoding: gzip`, which is true of the file inside only; nobody here looks at it.
-        async with received(request, incoming, limit) as form:
+        async with received(request, services.incoming, limit) as form:
             return await run_in_threadpool(work, request, form)
 
     @api.post("/upload_image")

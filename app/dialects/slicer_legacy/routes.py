@@ -7,43 +7,34 @@ array; ours are forms, or JSON with keys of their own.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import Scope
 
 from app.errors import SegloopError
+from app.http.errors import problems
+from app.http.routes import GuardedRoute
 
 logger = logging.getLogger(__name__)
 
 
-class Route(APIRoute):
+class Route(GuardedRoute):
     """A route whose errors are status 200 with a message: of any other status the client shows only the number."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def guarded(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except ClientDisconnect:
-                raise
-            except SegloopError as error:
-                return told(str(error))
-            except RequestValidationError as error:
-                return told("; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors()))
-            except Exception:
-                logger.exception("%s %s failed", request.method, request.url.path)
-                return told("Something went wrong in the server; its log says more.")
-
-        return guarded
+    def refusal(self, request: Request, error: Exception) -> Response | None:
+        if isinstance(error, ClientDisconnect):
+            return None
+        if isinstance(error, SegloopError):
+            return told(str(error))
+        if isinstance(error, RequestValidationError):
+            return told("; ".join(problems(error, lambda location: str(location[-1]))))
+        logger.exception("%s %s failed", request.method, request.url.path)
+        return told("Something went wrong in the server; its log says more.")
 
 
 class SharedRoute(Route):

@@ -1,12 +1,13 @@
-"""GET `/logs/`: the server's log, for people; everything on the page comes from this server."""
+"""The server itself: its log (`/logs/`), for people, and `/auth/` (docs/protocols/monailabel.md, section 10)."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 from html import escape
+from typing import NoReturn
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from app.dialects.monailabel.routes import route
@@ -21,8 +22,17 @@ pre {{ font: 13px/1.4 ui-monospace, monospace; white-space: pre-wrap }}</style>
 
 
 def router(services: Services) -> APIRouter:
-    api = APIRouter(tags=["logs"])
+    api = APIRouter()
+    logs = APIRouter(tags=["logs"])
+    _add_logs(logs, services)
+    login = APIRouter(tags=["login"])
+    _add_login(login)
+    api.include_router(logs)
+    api.include_router(login)
+    return api
 
+
+def _add_logs(api: APIRouter, services: Services) -> None:
     @route(api, "GET", "/logs/")
     def log(lines: int = 300, html: bool = True, text: bool = False, refresh: int = 0) -> Response:
         """The last `lines` of the log, all of it if that isn't positive; `refresh` reloads the page every so many
@@ -42,4 +52,12 @@ def router(services: Services) -> APIRouter:
         run = subprocess.run([tool], capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
         return PlainTextResponse(run.stdout + run.stderr)
 
-    return api
+
+def _add_login(api: APIRouter) -> None:
+    # With a token set, `app.web.gate` answers these; what arrives here is let in already.
+    @route(api, "GET", "/auth/")
+    @route(api, "POST", "/auth/token")
+    @route(api, "GET", "/auth/token/valid")
+    def nobody_has_to() -> NoReturn:
+        """404, by which clients learn that there is no login."""
+        raise HTTPException(404, detail="there is no login here")
