@@ -3,12 +3,12 @@
 | module | holds |
 | --- | --- |
 | `server`, `models`, `jobs`, `events` | what there is, training and scoring, what happens as it happens |
-| `cases`, `thumbnails`, `segment` | images, the next one to label, and what automatic models find |
+| `cases`, `thumbnails` | images, the next one to label, and what automatic models find |
 | `sessions`, `prompts`, `voxels` | prompting, and arrays in JSON |
 | `labels` | label versions, in and out |
-| `people`, `routes`, `responses` | who asks, how errors look, how files are described |
-| `shapes` | what travels, one file per concept |
+| `common` | who asks, how errors and times look, how files are described |
 
+Each module has the shapes of its resource (pydantic models with the names of `docs/api.md`) and then its routes.
 Indices are `[k, j, i]` on the wire as everywhere below. Errors are `{"detail": text}` by the application's own table.
 """
 
@@ -16,16 +16,17 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.dialects.api import cases, events, jobs, labels, models, segment, server, sessions, thumbnails
-from app.dialects.api.routes import Route
+from app.dialects.api import cases, events, jobs, labels, models, server, sessions, thumbnails
+from app.dialects.api.common import Route
 from app.services import Services
 
 
 def router(services: Services) -> APIRouter:
     """All routes of the dialect. What has to be remembered between calls is made here, once per application."""
     api = APIRouter(prefix="/api/v1", tags=["segloop"], route_class=Route)
-    for part in (server, cases, thumbnails, segment, sessions, labels, jobs, models, events):
+    for part in (server, cases, thumbnails, sessions, labels, jobs, models, events):
         part.add(api, services)
+    cases.add_segmentation(api, services)
     sessions.add_submission(api, services)
     # Where a session becomes a label is also known under an address without a version.
     unversioned = APIRouter(prefix="/api", include_in_schema=False, route_class=Route)

@@ -22,10 +22,10 @@ from pydantic import BaseModel
 
 from app.core.job import Job
 from app.core.label import DeliveryState, Waiting
+from app.dialects.api.common import EventStream, text
 from app.dialects.api.jobs import shape_of
 from app.dialects.api.labels import shapes_of
-from app.dialects.api.responses import EventStream, text
-from app.dialects.api.shapes.server import DeliveryShape, ProgressShape
+from app.dialects.api.server import DeliveryShape, ProgressShape
 from app.services import Services
 
 JOBS = 20

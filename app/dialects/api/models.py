@@ -2,13 +2,82 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from datetime import datetime
+from typing import Any
 
-from app.core.model import ModelVersion
-from app.dialects.api.people import Asking
-from app.dialects.api.shapes.server import ServeRequest, VersionShape
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from app.core.model import ModelCard, ModelKind, ModelVersion, Option
+from app.dialects.api.common import Asking, moment
 from app.errors import UnknownModel
 from app.services import Services
+
+
+class ModelShape(BaseModel):
+    """What segments. `accepts` are kinds of prompts; `options` have their default, or the choices with the default
+    first."""
+
+    name: str
+    kind: ModelKind
+    description: str
+    labels: list[str]
+    version: str
+    licence: str
+    ready: bool
+    accepts: list[str]
+    options: dict[str, Option | list[str]]
+    trainable: bool
+
+    @classmethod
+    def of(cls, card: ModelCard, accepts: list[str], trainable: bool) -> ModelShape:
+        options = {name: list(value) if isinstance(value, tuple) else value for name, value in card.options.items()}
+        return cls(
+            name=card.name,
+            kind=card.kind,
+            description=card.description,
+            labels=list(card.labels),
+            version=card.version,
+            licence=card.licence,
+            ready=card.ready,
+            accepts=accepts,
+            options=options,
+            trainable=trainable,
+        )
+
+
+class VersionShape(BaseModel):
+    """Weights of a model. `served` marks those in use; `reason` is what the gate said about them."""
+
+    id: str
+    number: int
+    parent: str
+    state: str
+    served: bool
+    reason: str
+    metrics: dict[str, Any]
+    created: datetime
+    licence: str
+
+    @classmethod
+    def of(cls, version: ModelVersion, served: str) -> VersionShape:
+        return cls(
+            id=version.id,
+            number=version.number,
+            parent=version.parent,
+            state=version.state,
+            served=version.id == served,
+            reason=version.reason,
+            metrics=dict(version.metrics),
+            created=moment(version.created),
+            licence=version.licence,
+        )
+
+
+class ServeRequest(BaseModel):
+    """The id of the version to use."""
+
+    version: str
 
 
 def add(api: APIRouter, services: Services) -> None:

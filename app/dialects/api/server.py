@@ -2,26 +2,113 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from importlib.metadata import version
 from urllib.parse import urlsplit, urlunsplit
 
 from fastapi import APIRouter
+from pydantic import BaseModel
 
+from app.core.label import DeliveryState, Waiting
+from app.dialects.api.common import moment
+from app.dialects.api.models import ModelShape
 from app.dialects.api.prompts import KINDS
-from app.dialects.api.shapes.moments import moment
-from app.dialects.api.shapes.server import (
-    ArchiveShape,
-    DeviceShape,
-    ModelShape,
-    OutboxShape,
-    ProblemShape,
-    ProgressShape,
-    RetryShape,
-    ServerShape,
-    StrategyShape,
-)
 from app.errors import UnknownModel
 from app.services import Services
+
+
+class StrategyShape(BaseModel):
+    """A way to pick the next case."""
+
+    name: str
+    description: str
+
+
+class ArchiveShape(BaseModel):
+    """Where studies come from; `problem` says why it can't be read now, "" if it can."""
+
+    address: str
+    problem: str
+
+
+class ProgressShape(BaseModel):
+    """How many cases there are to label, and how many have a final label."""
+
+    total: int
+    completed: int
+
+
+class ServerShape(BaseModel):
+    """What this server offers. `default_model` is null without an interactive model."""
+
+    name: str
+    description: str
+    version: str
+    structures: list[str]
+    default_model: str | None
+    models: list[ModelShape]
+    strategies: list[StrategyShape]
+    default_strategy: str
+    archive: ArchiveShape
+    progress: ProgressShape
+
+
+class DeviceShape(BaseModel):
+    """What computes, how much work is in line, and what prompt sessions hold."""
+
+    name: str
+    precision: str
+    waiting: int
+    sessions_open: int
+    session_bytes: int
+    session_bytes_max: int
+
+
+class ProblemShape(BaseModel):
+    """A label that the archive didn't take the last time, and why. One that is `waiting` is tried again at `next`; one
+    that is `refused` is not, until somebody asks for it (`next` is null): `advice` says what to do before."""
+
+    label_id: int
+    state: DeliveryState
+    error: str
+    advice: str
+    tries: int
+    next: datetime | None
+
+    @classmethod
+    def of(cls, waiting: Waiting) -> ProblemShape:
+        return cls(
+            label_id=waiting.label_id,
+            state=waiting.state,
+            error=waiting.error,
+            advice=waiting.advice,
+            tries=waiting.attempts,
+            next=moment(waiting.next_try) if waiting.state == "waiting" else None,
+        )
+
+
+class OutboxShape(BaseModel):
+    """Labels that are safe here and not confirmed by the archive. `oldest` is when the first that waits was made."""
+
+    waiting: int
+    refused: int
+    oldest: datetime | None
+    problems: list[ProblemShape]
+
+
+class RetryShape(BaseModel):
+    """How many labels are tried again."""
+
+    retried: int
+
+
+class DeliveryShape(BaseModel):
+    """What became of a label on its way to the archive. `error` and `advice` are "" unless it was refused."""
+
+    label_id: int
+    state: DeliveryState
+    error: str = ""
+    advice: str = ""
 
 
 def add(api: APIRouter, services: Services) -> None:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Query, Response
 from numpy.typing import NDArray
 
 from app.core.volume import Volume
-from app.dialects.api.responses import binary
+from app.dialects.api.common import binary
 from app.errors import BadInput
 from app.services import Services
 

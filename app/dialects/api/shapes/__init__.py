@@ -1,1 +1,0 @@
-"""What travels: one file per concept, pydantic models with the names of `docs/api.md`."""
