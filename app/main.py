@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from anyio import to_thread
 from fastapi import FastAPI
@@ -36,9 +36,12 @@ def create_app(settings: Settings, archive: Archive | None = None, token: str | 
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # Calls that wait for the device hold a thread each; the quick ones must still find one.
         to_thread.current_default_thread_limiter().total_tokens = THREADS
-        await run_in_threadpool(services.start)
-        yield
-        await run_in_threadpool(services.stop)
+        async with AsyncExitStack() as stack:
+            await run_in_threadpool(services.start)
+            stack.push_async_callback(run_in_threadpool, services.stop)
+            for router in routers:
+                await stack.enter_async_context(router.lifespan_context(app))
+            yield
 
     app = FastAPI(title=settings.name, description=settings.description, lifespan=lifespan, redirect_slashes=False)
     app.state.services = services
@@ -47,9 +50,11 @@ def create_app(settings: Settings, archive: Archive | None = None, token: str | 
     dialects = (monailabel, itksnap, slicer_legacy, nninteractive, itkit, api)
     pages = (health, dashboard, viewer)
     # DICOMweb first of all: frames are asked for by the hundred, and routes are tried in turn.
-    for package in (dicomweb, *pages, *dialects):
+    routers = [package.router(services) for package in (dicomweb, *pages, *dialects)]
+    for router in routers:
         # `include_router` would build each route again, and those of nested routers twice: half of the time this takes.
-        app.router.routes.extend(package.router(services).routes)
+        # It would also take over the routers' lifespans; `lifespan` above runs them.
+        app.router.routes.extend(router.routes)
     shown = settings.secret_token if token is None else token
     app.add_middleware(DicomwebAlias)
     app.add_middleware(UserPrefix)

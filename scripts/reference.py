@@ -40,12 +40,16 @@ ROUTES_INTRODUCTION = """\
 Made from the application by `make docs`; change the endpoints' docstrings.
 
 With a token set, routes ask for it, and each can be reached below `/t/<token>/` as well; each can also be reached below
-`/u/<name>/`, which names the user. Requests and answers are described in [protocols/](protocols/README.md),
-[api.md](api.md) and [dicomweb.md](dicomweb.md), or at `/docs` of a running server.
+`/u/<name>/`, which names the user. Doubled slashes count as one. Requests and answers are described in
+[protocols/](protocols/README.md), [api.md](api.md) and [dicomweb.md](dicomweb.md), or at `/docs` of a running server.
 """
 
 GROUPS: Mapping[str, tuple[str, str]] = {
-    "app.dialects.monailabel": ("MONAI Label", "Each is served with and without a slash at its end."),
+    "app.dialects.monailabel": (
+        "MONAI Label",
+        "Each is served with and without a slash at its end. `/proxy/dicom/wado/`, `/proxy/dicom/qido/`,"
+        " `/proxy/dicom/stow/` and `/proxy/dicom/` are other addresses of `/dicom-web/`.",
+    ),
     "app.dialects.nninteractive": ("nnInteractive", ""),
     "app.dialects.slicer_legacy": ("SlicerNNInteractive up to 0.3.2", ""),
     "app.dialects.itksnap": ("ITK-SNAP", ""),

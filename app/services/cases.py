@@ -12,6 +12,7 @@ from app.core.case import CaseRow, CaseScore
 from app.core.progress import unheard
 from app.core.volume import Volume
 from app.dicom.source_slices import SourceSlice, source_slices
+from app.durable import file_sha256
 from app.errors import BadInput, Conflict, UnknownCase
 from app.project.project import Project
 
@@ -110,6 +111,17 @@ class CaseService:
         offered = case.kind == "file" or case.instances > 1
         self.project.catalog.cases.add_upload(case, expires, offered)
         return self.get(case_id)
+
+    def add_by_content(self, file: Path, file_name: str, who: str, seconds: float) -> CaseRow:
+        """The same for one volume file, named by its content: whoever sends it again, with the next click, gets the
+        same case."""
+        case_id = f"upload-{file_sha256(file)[:32]}"
+        try:
+            row = self.get(case_id)
+        except UnknownCase:
+            return self.add_upload([(file, file_name)], case_id, who, seconds)
+        self.touch(row, seconds)
+        return row
 
     def add_sent(self, file: Path, case_id: str, digest: str, seconds: float) -> Path:
         """Take over a NIfTI file of the server's own making as a session's image, and say where it is now. One that

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-
 from app.formats import multipart_related as reader
 from app.formats.multipart_related import BrokenMultipart, boundary_of, read_parts
 from tests.archives.fake_dicomweb import multipart

@@ -20,7 +20,6 @@ from app.dialects.monailabel.clicks import decode_clicks, decode_points, decode_
 from app.dialects.monailabel.params import InferParams, options_of, points_by_label, read_params
 from app.dialects.monailabel.routes import caller, route
 from app.dialects.monailabel.structures import Start, StructureKey, clicked, drawn
-from app.durable import file_sha256
 from app.errors import BadInput, NotSupported, UnknownCase, UnknownSession
 from app.http.forms import Form, Upload, received
 from app.services import Services
@@ -131,14 +130,7 @@ class Inference:
             cases.touch(row, seconds)
             return row
         if file is not None:
-            # Named by its content, so that the next click on the same upload finds the clicks before it.
-            case_id = f"upload-{file_sha256(file.file)[:32]}"
-            try:
-                row = cases.get(case_id)
-            except UnknownCase:
-                return cases.add_upload([(file.file, file.name)], case_id, who, seconds)
-            cases.touch(row, seconds)
-            return row
+            return cases.add_by_content(file.file, file.name, who, seconds)
         if not image:
             raise BadInput("say which image: image, session_id or a file")
         return cases.get(image)

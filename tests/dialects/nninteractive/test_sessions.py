@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from app.dialects.nninteractive.leases import LeaseTable
 from app.settings import ModelSettings
 from tests.catalog_counts import counted
 from tests.dialects.nninteractive.site import FLAGS, SHAPE, opened
@@ -115,3 +118,11 @@ def test_without_an_interactive_model_there_is_nothing_to_open(tmp_path):
 
 def test_health(site):
     assert site.client.get("/healthz").json()["ok"] is True
+
+
+def test_leases_end_with_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    released: list[int] = []
+    monkeypatch.setattr(LeaseTable, "release_all", lambda table: released.append(len(table)))
+    with opened(tmp_path / "workspace") as site:
+        site.claim()
+    assert released == [1]
