@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Sequence
 
-from app.services.addresses import Place, ways
+from app.services.addresses import Place, connections
 from app.settings import Settings
 from app.web.gate import LOOPBACK
 
@@ -19,10 +19,12 @@ def banner(settings: Settings, token: str, ports: Sequence[int]) -> str:
         lines.append(f"  listening on ports {', '.join(map(str, ports))}")
     for place in places:
         lines.append(f"  {'page':<36}{place.address}/")
-        for way in ways(place):
-            lines.append(f"  {way.viewer:<36}{'   '.join(f'{name}: {typed}' for name, typed in way.fields)}")
-            if way.note:
-                lines.append(f"  {'':<36}({way.note})")
+        for connection in connections(place):
+            lines.append(
+                f"  {connection.viewer:<36}{'   '.join(f'{name}: {typed}' for name, typed in connection.fields)}"
+            )
+            if connection.note:
+                lines.append(f"  {'':<36}({connection.note})")
     if token:
         lines.append(
             "  The token in these addresses lets anyone in who has it; clients may send it as Bearer or Basic too."

@@ -66,7 +66,7 @@ class Plan:
 
 
 def train(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
-    """Train, measure, publish. The result holds MONAI Label's `train_stats` and the version.
+    """Train, measure, publish. The result holds the version's metrics, its id, and what the gate said.
 
     Raises `BadInput` if there is nothing to learn from, `ConfigurationError` for a model without a trainer.
     """
@@ -85,7 +85,7 @@ def train(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
     if parent is not None and validation:
         old = _measure(project, job, read_version(project.paths.models / parent.folder), validation, control)
     verdict = judge(new, old, project.settings.learning.tolerance, project.settings.learning.class_tolerance)
-    metrics = _stats(plan, course, run, new)
+    metrics = _metrics(plan, course, run, new)
     version = publish(project, job, candidate, Outcome(metrics, plan.label_ids, parent, verdict))
     course.clear()
     return _result(version)
@@ -154,8 +154,8 @@ def _measure(project: Project, job: Job, version: Version, cases: Sequence[Label
     return evaluate(model, cases, version.spec.labels, project, control.pause)
 
 
-def _stats(plan: Plan, course: Course, run: TrainingRun, measured: Measured) -> dict[str, Any]:
-    """MONAI Label's `train_stats` (docs/protocols/monailabel.md, sections 3.1 and 9) and our own numbers, as JSON."""
+def _metrics(plan: Plan, course: Course, run: TrainingRun, measured: Measured) -> dict[str, Any]:
+    """What is kept of a run, as JSON: the `metrics` of its model version (docs/api.md)."""
     seconds = int(time.time() - plan.started)
     # Left out where nothing could be measured: viewers draw 0 as an accuracy of nothing.
     best = {"best_metric": measured.mean, "best_metric_epoch": course.done.best_epoch} if measured.cases else {}

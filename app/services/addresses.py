@@ -45,7 +45,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class RestorePlan:
+class ViewerConnection:
     """What is typed into one viewer: `fields` are names of what the viewer shows, and what goes there."""
 
     viewer: str
@@ -53,40 +53,40 @@ class RestorePlan:
     note: str = ""
 
 
-def ways(place: Place) -> list[RestorePlan]:
+def connections(place: Place) -> list[ViewerConnection]:
     """Every viewer that this server speaks to."""
     return [
-        RestorePlan("3D Slicer, module MONAI Label", (("server", place.address),)),
-        RestorePlan("OHIF, MONAI Label extension", (("server", f"{place.address}/"),)),
+        ViewerConnection("3D Slicer, module MONAI Label", (("server", place.address),)),
+        ViewerConnection("OHIF, MONAI Label extension", (("server", f"{place.address}/"),)),
         _itksnap(place.on(ITKSNAP_PORT)),
         *_nninteractive(place.on(NNINTERACTIVE_PORT)),
-        RestorePlan("3D Slicer, module ITKIT", (("server", place.address),)),
-        RestorePlan("MITK, MONAI Label tool", (("server", place.origin),), _mitk_note(place)),
-        RestorePlan("Python, MONAI Label", (("code", f'MONAILabelClient("{place.address}")'),)),
+        ViewerConnection("3D Slicer, module ITKIT", (("server", place.address),)),
+        ViewerConnection("MITK, MONAI Label tool", (("server", place.origin),), _mitk_note(place)),
+        ViewerConnection("Python, MONAI Label", (("code", f'MONAILabelClient("{place.address}")'),)),
     ]
 
 
-def _itksnap(place: Place) -> RestorePlan:
+def _itksnap(place: Place) -> ViewerConnection:
     """ITK-SNAP has two fields and no header: a token fits in only as the user part of its address, which libcurl
     understands. It takes https for port 443 and http for every other."""
     host = f"user:{place.token}@{place.host}" if place.token else place.host
     note = "the token within the host is untested; if it doesn't get in, use an SSH tunnel" if place.token else ""
-    return RestorePlan("ITK-SNAP, deep learning server", (("host", host), ("port", str(place.port))), note)
+    return ViewerConnection("ITK-SNAP, deep learning server", (("host", host), ("port", str(place.port))), note)
 
 
-def _nninteractive(place: Place) -> list[RestorePlan]:
+def _nninteractive(place: Place) -> list[ViewerConnection]:
     key = (("API key", place.token),) if place.token else ()
     argument = f', api_key="{place.token}"' if place.token else ""
     python = f'nnInteractiveRemoteInferenceSession("{place.origin}"{argument})'
     return [
-        RestorePlan("3D Slicer, nnInteractive 1.x", (("server", place.origin), *key)),
-        RestorePlan(
+        ViewerConnection("3D Slicer, nnInteractive 1.x", (("server", place.origin), *key)),
+        ViewerConnection(
             "3D Slicer, nnInteractive up to 0.3",
             (("server", f"{place.address}/u/NAME"),),
             "NAME is yours alone: it keeps your image apart from other people's",
         ),
-        RestorePlan("napari, nnInteractive", (("server", place.origin), *key)),
-        RestorePlan("Python, nninteractive-client", (("code", python),)),
+        ViewerConnection("napari, nnInteractive", (("server", place.origin), *key)),
+        ViewerConnection("Python, nninteractive-client", (("code", python),)),
     ]
 
 

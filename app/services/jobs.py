@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
@@ -32,6 +31,23 @@ class TrainerCard:
     description: str
     labels: list[str]
     options: Mapping[str, Option]
+
+
+@dataclass(frozen=True)
+class TrainingStatus:
+    """How far a training run is: `epoch` of `epochs`. `metrics` are those of the last epoch, empty before the first;
+    `best` is the highest Dice so far, None if none was measured."""
+
+    job: Job
+    epoch: int
+    epochs: int
+    metrics: Mapping[str, Any]
+    best: float | None
+
+    @property
+    def seconds(self) -> float:
+        """How long a run that is over took."""
+        return (self.job.ended or 0) - (self.job.started or self.job.ended or 0)
 
 
 @dataclass(frozen=True)
@@ -154,33 +170,25 @@ class JobService:
             job = self.project.catalog.jobs.get(job.id)
         return job
 
-    def train_stats(self) -> dict[str, dict[str, Any]]:
-        """Model -> how its newest training run goes or went. The one that runs comes first, because clients
-        read the first only (docs/protocols/monailabel.md, section 3.1)."""
+    def training(self) -> dict[str, TrainingStatus]:
+        """Model -> how its newest training run goes or went, the one that runs first."""
         newest: dict[str, Job] = {}
         for job in self.project.catalog.jobs.listed("train"):
             newest.setdefault(job.name, job)
         ordered = sorted(newest.values(), key=lambda job: (job.state != "running", -job.created))
-        return {job.name: self._stats(job) for job in ordered}
+        return {job.name: self._status(job) for job in ordered}
 
-    def _stats(self, job: Job) -> dict[str, Any]:
-        if not job.open and job.result:
-            return dict(job.result)
-        epochs: Sequence[Mapping[str, Any]] = [
-            data for _, _, data in self.project.catalog.jobs.events(job.id, kind="epoch")
-        ]
-        total = int(job.request.get("max_epochs", self.project.settings.learning.epochs))
-        stats: dict[str, Any] = {"epoch": 0, "total_epochs": total}
-        if epochs:
-            last = epochs[-1]
-            stats = {"epoch": last["epoch"], "total_epochs": last["total"], "train": last["metrics"]}
-            measured = [float(epoch["metrics"]["dice"]) for epoch in epochs if "dice" in epoch["metrics"]]
-            if measured:
-                stats["best_metric"] = max(measured)
-        if not job.open:
-            # Clients take this key for the sign that nothing runs any more.
-            stats["total_time"] = str(timedelta(seconds=int((job.ended or 0) - (job.started or job.ended or 0))))
-        return stats
+    def _status(self, job: Job) -> TrainingStatus:
+        epochs = self.epochs(job)
+        measured = [float(epoch["metrics"]["dice"]) for epoch in epochs if "dice" in epoch["metrics"]]
+        planned = int(job.request.get("max_epochs", self.project.settings.learning.epochs))
+        return TrainingStatus(
+            job=job,
+            epoch=epochs[-1]["epoch"] if epochs else 0,
+            epochs=epochs[-1]["total"] if epochs else planned,
+            metrics=epochs[-1]["metrics"] if epochs else {},
+            best=max(measured, default=None),
+        )
 
     def _add(self, kind: JobKind, name: str, request: Mapping[str, Any], who: str, once: bool) -> Job:
         job = self.project.catalog.jobs.add(kind, name, {**request, "who": who}, _PRIORITY[kind], once)

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from app.archives.memory import MemoryArchive
 from app.main import create_app
-from app.services.addresses import Place, ways
+from app.services.addresses import Place, connections
 from app.settings import Settings
 
 TOKEN = "s3cret"
@@ -28,7 +28,7 @@ def visitor(tmp_path: Path) -> Iterator[TestClient]:
 
 def test_who_came_by_the_address_with_the_token_sees_it(visitor: TestClient) -> None:
     page = visitor.get(f"/t/{TOKEN}/").text
-    for way in ways(Place("http://box:8000", TOKEN, (8911,))):
+    for way in connections(Place("http://box:8000", TOKEN, (8911,))):
         assert escape(way.viewer) in page
         for name, typed in way.fields:
             assert name in page

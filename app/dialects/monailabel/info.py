@@ -4,6 +4,7 @@ uses, out, in, and away (docs/protocols/monailabel.md, sections 2 and 3)."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 
@@ -15,6 +16,7 @@ from app.core.model import ModelCard, ModelKind, Option
 from app.dialects.monailabel.routes import caller, route
 from app.http.forms import received
 from app.services import Services
+from app.services.jobs import TrainingStatus
 from app.services.models import WeightsInfo
 
 TYPES: dict[ModelKind, str] = {
@@ -52,7 +54,7 @@ def router(services: Services) -> APIRouter:
             },
             "strategies": {name: {"description": text} for name, text in services.next_case.strategies().items()},
             "scoring": {name: {"description": text} for name, text in services.jobs.scorers().items()},
-            "train_stats": {name: _stats(stats) for name, stats in services.jobs.train_stats().items()},
+            "train_stats": {name: _known(_train_stats(status)) for name, status in services.jobs.training().items()},
             "datastore": {"total": total, "completed": completed, "label_tags": services.labels.counts()},
         }
 
@@ -100,7 +102,26 @@ def _config(options: Mapping[str, Option | tuple[str, ...]]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
 
 
-def _stats(stats: Mapping[str, Any]) -> dict[str, Any]:
+def _train_stats(status: TrainingStatus) -> dict[str, Any]:
+    """How a training run goes, or the numbers that it came to.
+
+    Protocol: docs/protocols/monailabel.md, sections 3.1 and 9.
+    """
+    job = status.job
+    if not job.open and job.result:
+        return dict(job.result)
+    stats: dict[str, Any] = {"epoch": status.epoch, "total_epochs": status.epochs}
+    if status.epoch:
+        stats["train"] = status.metrics
+    if status.best is not None:
+        stats["best_metric"] = status.best
+    if not job.open:
+        # Clients take this key for the sign that nothing runs any more.
+        stats["total_time"] = str(timedelta(seconds=int(status.seconds)))
+    return stats
+
+
+def _known(stats: Mapping[str, Any]) -> dict[str, Any]:
     """Slicer computes with what is there, so what isn't known is left out."""
     return {key: value for key, value in stats.items() if value is not None}
 
@@ -111,9 +132,9 @@ def weights_router(services: Services) -> APIRouter:
     @route(api, "GET", "/model/info/{model}")
     def info(model: str) -> dict[str, Any]:
         """The weights' checksum and age, and how their training went."""
-        stats = services.jobs.train_stats().get(model)
+        status = services.jobs.training().get(model)
         told = _told(services.models.weights_info(model))
-        return {**told, "train_stats": stats} if stats else told
+        return {**told, "train_stats": _train_stats(status)} if status is not None else told
 
     @route(api, "GET", "/model/{model}")
     def download(model: str) -> FileResponse:

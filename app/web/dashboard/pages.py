@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from app.errors import NotFound
 from app.services import Services
-from app.services.addresses import Place, ways
+from app.services.addresses import Place, connections
 from app.web.dashboard import health, learning, work
 
 HEADERS = {
@@ -76,7 +76,7 @@ def router(services: Services) -> APIRouter:
             description=services.settings.description.rstrip("."),
             user=getattr(request.state, "user", ""),
             views={name: read(services, asked) for name, read in PANELS.items()},
-            ways=ways(place_of(request, also)),
+            connections=connections(place_of(request, also)),
         )
         return HTMLResponse(html, headers=HEADERS)
 
