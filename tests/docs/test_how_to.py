@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from fastapi import FastAPI
 
 from app import plugins
+from app.core.archive import Archive
 from app.core.progress import unheard
+from app.main import create_app
 from app.models.device import Device
 from app.models.registry import ModelOptions, ModelType
 from app.plugins import Registry
@@ -94,6 +98,20 @@ def test_a_model_type_of_another_package(tmp_path: Path, monkeypatch: pytest.Mon
     types = model_types()
     assert "threshold" in types.names()
     assert types.get("threshold").build("bright", ModelOptions("bone"), CPU).card.labels == ("bone",)
+
+
+def test_a_dialect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Examples.of("dialect", tmp_path)
+    with page.added_to("app.dialects"):
+        clicker = importlib.import_module("app.dialects.clicker")
+
+        def create_app_with_clicker(settings: Settings, archive: Archive) -> FastAPI:
+            app = create_app(settings, archive)
+            app.router.routes.extend(clicker.router(app.state.services).routes)
+            return app
+
+        monkeypatch.setattr("tests.live.create_app", create_app_with_clicker)
+        page.run_tests("tests/dialects/clicker/test_click.py")
 
 
 def test_a_monai_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
