@@ -59,14 +59,21 @@ def _by_content(content: bytes) -> Any:
     if content[:4] == b"NNIA":
         return _packed_array(content)
     if content[:2] == b"PK":
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            files = {name: archive.read(name) for name in archive.namelist()}
-        return {"zip": {n: described(c, "application/json" if n.endswith(".json") else "") for n, c in files.items()}}
+        return {"zip": _zip(content)}
     return _digest(content)
 
 
 def _digest(content: bytes) -> dict[str, Any]:
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _zip(content: bytes) -> dict[str, Any]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    if any(name.endswith("/data.pkl") for name in files):
+        # PyTorch's: the folder in it is named like the file was when it was written, and an id depends on that.
+        files = {name.partition("/")[2]: data for name, data in files.items() if not name.endswith("serialization_id")}
+    return {name: described(data, "application/json" if name.endswith(".json") else "") for name, data in files.items()}
 
 
 def _json(value: Any) -> Any:

@@ -38,7 +38,6 @@ MATCHED = (
     "Model path is required",
     "Model file not found:",
     "Config file required for MMEngine:",
-    "Unknown backend:",
     "Model not loaded:",
     "No model loaded",
     "No image file uploaded",

@@ -102,6 +102,21 @@ class Studies:
         )
 
     @cached_property
+    def weights(self) -> tuple[bytes, bytes]:
+        """Two model files of MONAI Label's deepgrow_2d, with random weights."""
+        import torch
+        from monai.networks.nets import BasicUNet
+
+        files = []
+        for seed in (0, 1):
+            torch.manual_seed(seed)
+            network = BasicUNet(spatial_dims=2, in_channels=3, out_channels=1, features=(32, 64, 128, 256, 512, 32))
+            stream = io.BytesIO()
+            torch.save(network.state_dict(), stream)
+            files.append(stream.getvalue())
+        return files[0], files[1]
+
+    @cached_property
     def uids(self) -> frozenset[str]:
         """Every UID in the images; any other was made by a server."""
         stored = [pydicom.dcmread(io.BytesIO(content)) for content in self.segmentations]

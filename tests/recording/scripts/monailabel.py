@@ -27,6 +27,7 @@ def play(site: Site) -> None:
     _labels(site)
     _sessions(site)
     _models_and_the_rest(site)
+    _weights(site)
     _jobs(site)
     _refused_jobs(site)
     site.get("/info/")
@@ -268,6 +269,31 @@ def _models_and_the_rest(site: Site) -> None:
     site.get("/logs/?lines=many")
     for method, path in (("GET", "/auth/"), ("POST", "/auth/token"), ("GET", "/auth/token/valid")):
         site.call(method, path)
+
+
+def _weights(site: Site) -> None:
+    """A network, whose masks are the same on one machine: imported, used, exchanged, and taken back."""
+    model, image = "deepgrow_2d", site.studies.series["oblique"].uid
+    versions = f"/api/v1/models/{model}"
+    for weights in site.studies.weights:
+        site.put(f"/model/{model}", Form({"params": json.dumps({"client_id": "anna"})}, {"file": ("m.pt", weights)}))
+        site.get(f"/model/{model}")
+        site.get(f"/model/info/{model}")
+        for clicks in ([[5, 6, 3]], [[5, 6, 3], [9, 12, 3]], [[5, 6, 3], [9, 12, 3], [4, 4, 7]]):
+            infer(site, model, image, {**BUTTONS, "foreground": clicks, "background": [[1, 1, 3]], "slice": 3})
+    opened = site.post("/api/v1/sessions", Json({"case_id": image, "model": model}), X_Segloop_User="anna")
+    session = f"/api/v1/sessions/{opened.get('id')}"
+    site.post(f"{session}/prompts", Json({"prompts": [{"type": "point", "at": [3, 6, 5]}]}))
+    newest = site.get(f"{versions}/versions").get(0, "id")
+    site.delete(f"/model/{model}")
+    site.post(f"{session}/prompts", Json({"prompts": [{"type": "point", "at": [3, 12, 9], "include": False}]}))
+    infer(site, model, image, {**BUTTONS, "foreground": [[5, 6, 3]], "slice": 3})
+    for version in (newest, "nothing"):
+        site.post(f"{versions}/serve", Json({"version": version}))
+    site.post(f"{versions}/rollback")
+    site.post(f"{versions}/rollback")
+    site.get(f"{versions}/versions")
+    site.get("/info/")
 
 
 def _jobs(site: Site) -> None:
