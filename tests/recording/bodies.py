@@ -21,7 +21,7 @@ import pydicom
 PACKED_KEYS = frozenset({"voxels", "result"})
 """JSON fields with base64 of gzip (ITK-SNAP's masks, and those of `/api/v1`)."""
 
-_TEXT = ("text/", "application/javascript", "image/svg")
+_TEXT = ("text/", "application/javascript", "image/svg", "application/dicom+xml", "application/xml")
 
 
 def described(content: bytes, content_type: str = "") -> Any:

@@ -134,7 +134,7 @@ class Site:
         try:
             connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
             got = connection.getresponse()
-            content = b"".join(got.read1() for _ in range(pieces))
+            content = b"".join(_chunk(got) for _ in range(pieces))
             self.keep(f"GET {path}", Answer(got.status, _joined(got.getheaders()), content))
         finally:
             connection.close()
@@ -186,6 +186,14 @@ def _encoded(body: Body) -> tuple[bytes | None, str]:
     if isinstance(body, Form):
         return body.encoded(), f"multipart/form-data; boundary={_BOUNDARY}"
     return body, ""
+
+
+def _chunk(answer: http.client.HTTPResponse) -> bytes:
+    """The next whole chunk (RFC 9112, section 7.1); `read1` may return a part of one."""
+    size = int(answer.fp.readline(), 16)
+    chunk = answer.fp.read(size)
+    answer.fp.readline()
+    return chunk
 
 
 def _told(body: Body) -> str:

@@ -21,7 +21,7 @@ MASKED_KEYS: Mapping[str, str] = {
     # JSON fields, by name. The type of the value is kept, and null stays null.
     **dict.fromkeys(("ts", "create_ts", "last_access_ts", "start_ts", "end_ts", "modified_time"), "time"),
     **dict.fromkeys(("created", "started", "finished", "opened", "used", "at", "oldest", "next", "expires"), "time"),
-    **dict.fromkeys(("seconds", "oldest_seconds", "expiry", "remaining_seconds", "start", "latency"), "duration"),
+    **dict.fromkeys(("seconds", "oldest_seconds", "expiry", "remaining_seconds", "total_time"), "duration"),
     "disk_free_bytes": "disk",
     "details": "log: the lines that a job wrote name modules and times",
     # DICOM elements (PS3.18 F.2): instance creation, content, and contribution date and time
