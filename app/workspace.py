@@ -98,7 +98,7 @@ class Workspace:
 
     @property
     def secret(self) -> Path:
-        """What this server signs with (`app.services.secret`)."""
+        """What this server signs with (`app.services.server`)."""
         return self.root / "secret"
 
 

@@ -19,8 +19,8 @@ from time import perf_counter
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from app.web.viewer.config import app_config
 from app.web.viewer.install import fetch, install
+from app.web.viewer.page import app_config
 from bench.archive import orthanc_with
 from bench.data import Plan, Series, ct
 from bench.measure import Contender, Timing, interleave

@@ -12,8 +12,7 @@ from app.core.archive import Delivery, Fetched, Listing, Receipt
 from app.core.case import Case
 from app.core.progress import Progress
 from app.core.volume import Volume
-from app.dicom.description import case_of
-from app.dicom.series import assemble
+from app.dicom.series import assemble, case_of
 from app.errors import ArchiveUnavailable, Conflict, IntegrityError, UnknownCase
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ from pathlib import Path
 from app.core.archive import Delivery, Fetched, Listing, Receipt
 from app.core.case import Case
 from app.core.progress import Progress
-from app.dicom.description import case_of
 from app.dicom.parsing import parse
-from app.dicom.series import SeriesBuilder
+from app.dicom.series import SeriesBuilder, case_of
 from app.durable import file_sha256
 from app.errors import BadFile, NotSupported, UnknownCase
 from app.formats.volume_files import read_header, read_volume

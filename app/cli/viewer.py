@@ -8,8 +8,7 @@ from pathlib import Path
 import typer
 
 from app.settings import Settings
-from app.web.viewer.install import fetch, home, install, installed
-from app.web.viewer.release import PINNED
+from app.web.viewer.install import PINNED, fetch, home, install, installed
 
 
 def bring(settings: Settings, tarball: Path | None) -> None:

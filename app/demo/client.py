@@ -6,6 +6,7 @@ checksum that fits the image.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -20,9 +21,8 @@ import numpy as np
 import requests
 from numpy.typing import NDArray
 
-from app.core.volume import Volume
+from app.core.volume import Geometry, Volume
 from app.demo.clicks import Click
-from app.demo.nifti import from_nifti, to_nifti
 
 POLL_SECONDS = 0.5
 SERVED_SECONDS = 6.0
@@ -267,3 +267,25 @@ def _nrrd(content: bytes) -> NDArray[np.uint8]:
     stream = io.BytesIO(content)
     header = nrrd.read_header(stream)
     return np.asarray(nrrd.read_data(header, stream, index_order="C"), np.uint8)
+
+
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_GZIP = b"\x1f\x8b"
+
+
+def from_nifti(data: bytes) -> Volume:
+    """The volume in a NIfTI file, compressed or not."""
+    import nibabel
+
+    image: Any = nibabel.Nifti1Image.from_bytes(gzip.decompress(data) if data.startswith(_GZIP) else data)
+    voxels = np.ascontiguousarray(np.asarray(image.dataobj, np.float32).transpose(2, 1, 0))
+    k, j, i = voxels.shape
+    return Volume(voxels, Geometry((k, j, i), _RAS_TO_LPS @ image.affine))
+
+
+def to_nifti(voxels: NDArray[np.generic], geometry: Geometry) -> bytes:
+    """A compressed NIfTI file; the same voxels give the same bytes."""
+    import nibabel
+
+    image: Any = nibabel.Nifti1Image(voxels.transpose(2, 1, 0), _RAS_TO_LPS @ geometry.affine)
+    return gzip.compress(image.to_bytes(), compresslevel=1, mtime=0)

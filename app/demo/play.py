@@ -15,13 +15,12 @@ from rich.console import Console
 from app.demo.anatomy import STRUCTURES
 from app.demo.annotator import Annotator
 from app.demo.client import Client, Refused
-from app.demo.held_out import held_out
 from app.demo.narrator import Narrator
 from app.demo.phantoms import Truth, read_truth, write_studies
 from app.demo.picture import draw
 from app.demo.plan import PATIENT_PREFIX
 from app.demo.report import table
-from app.demo.rounds import Game, Round
+from app.demo.rounds import Game, Round, held_out
 from app.demo.server import Launch, Server, ServerFailed, running, terminable
 from app.demo.stow import is_local, store
 from app.errors import ConfigurationError, SegloopError

@@ -12,8 +12,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from app.dicom.codestream import check_size
-from app.dicom.decoding import decoding_plugin
+from app.dicom.decoding import check_size, decoding_plugin
 from app.dicom.parsing import PARSER_ERRORS, parse
 from app.dicom.pixel_layout import PixelLayout, read_layout
 from app.errors import BadFile

@@ -181,3 +181,30 @@ def _color(item: Dataset) -> tuple[int, int, int] | None:
 
     red, green, blue = CIELabColor.from_dicom_value(list(value)).to_rgb(clip=True)
     return int(red), int(green), int(blue)
+
+
+def describe_all(dataset: Dataset, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+    """Add a segment "Segment n" for every value n of a LABELMAP that none describes; other kinds stay as they are.
+
+    Raises `BadFile`.
+    """
+    if dataset.get("SegmentationType") != "LABELMAP":
+        return
+    try:
+        described = {int(item.SegmentNumber) for item in dataset.get("SegmentSequence") or ()}
+        background = {0, int(dataset.get("PixelPaddingValue") or 0)}
+        values: set[int] = set()
+        for frame in decode_labels(dataset, max_bytes):
+            values.update(np.unique(frame).tolist())
+        missing = sorted(values - described - background)
+        if missing:
+            dataset.SegmentSequence = [*(dataset.get("SegmentSequence") or ()), *map(_undescribed, missing)]
+    except PARSER_ERRORS as error:
+        raise BadFile(f"the segmentation can't be read ({type(error).__name__})") from error
+
+
+def _undescribed(number: int) -> Dataset:
+    item = Dataset()
+    item.SegmentNumber = number
+    item.SegmentLabel = f"Segment {number}"
+    return item

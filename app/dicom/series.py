@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.tag import Tag
 
+from app.core.case import Case
 from app.core.volume import Volume
 from app.dicom.decoding import decode
 from app.dicom.ordering import Stack, missing_text, stack
 from app.dicom.parsing import PARSER_ERRORS, PIXEL_KEYWORDS, parse
 from app.dicom.planes import Plane, planes_of
-from app.dicom.rescale import rescale_into, voxel_type
+from app.dicom.uids import check_uid
 from app.dicom.values import text
-from app.errors import BadFile, UnusableSeries
+from app.errors import BadFile, BadInput, UnusableSeries
 from app.formats.volume_header import DEFAULT_MAX_BYTES
 
 _SERIES = Tag("SeriesInstanceUID")
@@ -110,3 +111,77 @@ def _voxels(ordered: Stack) -> NDArray[np.generic]:
         between = (1 - weight) * voxels[before].astype(np.float64) + weight * voxels[after].astype(np.float64)
         voxels[index] = between if voxels.dtype.kind == "f" else np.rint(between)
     return voxels
+
+
+def voxel_type(planes: Sequence[Plane]) -> np.dtype[np.generic]:
+    """int16 where every rescaled value is exact and fits, else int32, else float32 (fractional slopes, as in PET)."""
+    factors = {float(factor) for plane in planes for factor in (plane.slope, plane.intercept)}
+    if not all(factor.is_integer() and abs(factor) < 2**31 for factor in factors):
+        return np.dtype(np.float32)
+    low, high = zip(*(_range(plane) for plane in planes), strict=True)
+    for candidate in (np.int16, np.int32):
+        if np.iinfo(candidate).min <= min(low) and max(high) <= np.iinfo(candidate).max:
+            return np.dtype(candidate)
+    return np.dtype(np.float32)
+
+
+def rescale_into(plane: Plane, out: NDArray[np.generic]) -> None:
+    """Write `stored * slope + intercept` into `out` `(rows, columns)`, whose type `voxel_type` chose."""
+    if out.dtype.kind == "f":
+        # In float64 first: a product rounded to float32 and then shifted would be rounded twice.
+        np.copyto(out, plane.stored.astype(np.float64) * plane.slope + plane.intercept, casting="unsafe")
+        return
+    # Integer arithmetic modulo 2^n ends at the right value, because the value is known to fit.
+    slope, intercept = np.array([plane.slope, plane.intercept]).astype(np.int64).astype(out.dtype)
+    if plane.stored.dtype.itemsize == out.dtype.itemsize and slope == 1:
+        np.add(plane.stored.view(out.dtype), intercept, out=out)
+        return
+    np.copyto(out, plane.stored, casting="unsafe")
+    np.multiply(out, slope, out=out)
+    np.add(out, intercept, out=out)
+
+
+def _range(plane: Plane) -> tuple[int, int]:
+    slope, intercept = int(plane.slope), int(plane.intercept)
+    ends = plane.limits[0] * slope + intercept, plane.limits[1] * slope + intercept
+    return min(ends), max(ends)
+
+
+_LONGEST = 256
+
+
+def case_of(headers: Sequence[Dataset], stamp: str, *, location: str = "", warnings: tuple[str, ...] = ()) -> Case:
+    """The case that a series is. `headers` need no pixel data, in any order; `stamp` is the archive's (see `Case`).
+
+    Raises `BadInput` without headers, or when a UID isn't one (`check_uid`).
+    """
+    if not headers:
+        raise BadInput("a series without instances is no case")
+    first = headers[0]
+    series_uid = check_uid(_text(first, "SeriesInstanceUID"))
+    return Case(
+        id=series_uid,
+        kind="series",
+        stamp=stamp,
+        location=location,
+        patient_id=_text(first, "PatientID"),
+        study_uid=check_uid(_text(first, "StudyInstanceUID")),
+        series_uid=series_uid,
+        modality=_text(first, "Modality"),
+        description=_text(first, "SeriesDescription"),
+        body_part=_text(first, "BodyPartExamined"),
+        manufacturer=_text(first, "Manufacturer"),
+        study_date=_text(first, "StudyDate"),
+        study_time=_text(first, "StudyTime"),
+        frame_of_reference_uid=_text(first, "FrameOfReferenceUID"),
+        instances=len(headers),
+        warnings=warnings,
+    )
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    """The value as one line without control characters, at most 256 characters; "" where the header says nothing."""
+    value = header.get(keyword)
+    if value is None:
+        return ""
+    return "".join(c for c in str(value) if c.isprintable()).strip()[:_LONGEST]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,3 +142,19 @@ def _key(one: Labelled, spec: ModelSpec) -> str:
     names = [segment.name for segment in one.label.segments]
     parts = (one.row.case.id, one.row.case.stamp, one.label.sha256, names, spec.labels, spec.spacing, spec.intensity)
     return hashlib.sha256(repr((*parts, spec.patch[0] == 1)).encode()).hexdigest()[:32]
+
+
+T = TypeVar("T")
+
+
+def is_validation(patient_key: str, fold: int) -> bool:
+    """One patient in `fold`, by the SHA-256 of `patient_key`."""
+    return int(sha256(patient_key.encode()).hexdigest(), 16) % fold == 0
+
+
+def split(cases: Iterable[tuple[str, T]], fold: int) -> tuple[Sequence[T], Sequence[T]]:
+    """`(train, validate)` from pairs of patient key and case."""
+    sides: tuple[list[T], list[T]] = ([], [])
+    for patient_key, case in cases:
+        sides[is_validation(patient_key, fold)].append(case)
+    return sides

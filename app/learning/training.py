@@ -22,11 +22,10 @@ from app.durable import write_durably
 from app.errors import BadInput
 from app.learning.checkpoints import Course
 from app.learning.control import Control
-from app.learning.dataset import Labelled, labelled_cases, learnable, prepare
+from app.learning.dataset import Labelled, labelled_cases, learnable, prepare, split
 from app.learning.evaluate import evaluate
 from app.learning.gate import Measured, judge
 from app.learning.publish import Outcome, publish
-from app.learning.split import split
 from app.models.device import Device
 from app.models.registry import ModelOptions
 from app.models.trained.spec import Version, read_version

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.model import Option, SessionState
-from app.core.prompt import InitialMask, Prompt, Region
-from app.core.prompt_json import decoded_prompt, encoded_prompt
+from app.core.prompt import InitialMask, Prompt, Region, decoded_prompt, encoded_prompt
 from app.core.volume import Index
 from app.errors import BadFile, BadOption, SegloopError
 from app.models.checks import check_prompt

@@ -31,14 +31,13 @@ from app.services.dicomweb.proxy import DicomwebProxy
 from app.services.external_models import ExternalModels
 from app.services.jobs import JobService
 from app.services.labels import LabelService
-from app.services.logs import LogService
 from app.services.models import ModelService
 from app.services.next_case import NextCaseService
 from app.services.prompting.matching import Matcher
 from app.services.prompting.service import PromptService
 from app.services.prompting.submission import SessionService
 from app.services.schedule import JobsThatAreDue
-from app.services.secret import server_secret
+from app.services.server import LogService, server_secret
 from app.services.sync import SyncService
 from app.settings import Settings
 

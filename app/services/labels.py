@@ -17,8 +17,7 @@ from app.core.mask import Mask
 from app.core.progress import unheard
 from app.dicom.parsing import parse
 from app.dicom.seg import SegOptions, write_seg
-from app.dicom.seg_read import read_seg
-from app.dicom.seg_undescribed import describe_all
+from app.dicom.seg_read import describe_all, read_seg
 from app.durable import file_sha256, write_durably
 from app.errors import BadInput, IntegrityError, UnknownLabel
 from app.formats.label_files import read_label, write_label_nifti

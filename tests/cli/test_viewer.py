@@ -9,8 +9,7 @@ from typer.testing import CliRunner
 
 from app.cli import cli
 from app.errors import BadFile
-from app.web.viewer.install import STAMP, home
-from app.web.viewer.release import PINNED
+from app.web.viewer.install import PINNED, STAMP, home
 
 
 def run(*arguments: str) -> str:

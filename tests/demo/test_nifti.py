@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from app.demo.nifti import from_nifti, to_nifti
+from app.demo.client import from_nifti, to_nifti
 from app.demo.plan import planned
 
 

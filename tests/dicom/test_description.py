@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydicom import Dataset
 
-from app.dicom.description import case_of
+from app.dicom.series import case_of
 from app.errors import BadInput
 from tests.dicom.synthetic import ct_series
 

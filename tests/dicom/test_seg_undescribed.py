@@ -9,8 +9,7 @@ import pydicom
 import pytest
 from pydicom import Dataset
 
-from app.dicom.seg_read import read_seg
-from app.dicom.seg_undescribed import describe_all
+from app.dicom.seg_read import describe_all, read_seg
 from tests.dialects.dicomweb.segmentations import painted, segmentation
 from tests.dicom.synthetic import ct_series
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.prompt import Region
-from app.formats.packed_gzip import PackedGzip
+from app.formats.slicewise_gzip import PackedGzip
 
 
 @given(st.tuples(st.integers(1, 19), st.integers(1, 6), st.integers(1, 7)), st.integers(0, 2**32 - 1))

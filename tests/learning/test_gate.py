@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from app.learning.dataset import is_validation, split
 from app.learning.gate import Measured, judge
-from app.learning.split import is_validation, split
 
 
 def measured(cases: int = 5, **dice: float) -> Measured:

@@ -12,8 +12,8 @@ import pytest
 
 from app.core.job import Job
 from app.learning.control import Control
+from app.learning.dataset import is_validation
 from app.learning.runner import JobRunner, Patience
-from app.learning.split import is_validation
 from app.learning.training import train
 from app.project.project import Project
 from tests.learning import phantoms, stub_training

@@ -13,8 +13,7 @@ import pytest
 from app.core.job import Job
 from app.errors import BadInput, Cancelled, ConfigurationError
 from app.learning.control import Control
-from app.learning.dataset import labelled_cases, learnable, training_label
-from app.learning.split import is_validation
+from app.learning.dataset import is_validation, labelled_cases, learnable, training_label
 from app.learning.training import train
 from app.models.trained.spec import read_version
 from app.project.project import Project

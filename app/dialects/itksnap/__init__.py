@@ -5,10 +5,9 @@
 | `about` | `/status` and `/v2/models`: what ITK-SNAP asks before it does anything |
 | `sessions` | start, upload, reset, end |
 | `strokes` | points, scribbles and lassos |
-| `session_ids`, `images` | ids that need no table, and which image lies behind one |
-| `uploads`, `metadata`, `buffers` | decoding what is sent: where voxels lie, and the voxels |
-| `reply` | encoding a segmentation |
-| `routes` | how a request that can't be read is answered |
+| `images` | ids that need no table, and which image lies behind one |
+| `metadata`, `buffers` | decoding what is sent: where voxels lie, and the voxels |
+| `routes` | who is drawing, and how a request that can't be read is answered |
 
 Voxels on the wire go x fastest, then y, then z, which is `(k, j, i)` in C order; coordinates come as x, y, z and turn
 round in `strokes`, nowhere else. All paths are at the root: ITK-SNAP has no field for a path.
@@ -22,9 +21,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from app.dialects.itksnap import about, sessions, strokes
-from app.dialects.itksnap.images import Images
+from app.dialects.itksnap.images import Images, SessionIds
 from app.dialects.itksnap.routes import PlainRoute
-from app.dialects.itksnap.session_ids import SessionIds
 from app.services import Services
 
 

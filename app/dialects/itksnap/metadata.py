@@ -6,16 +6,20 @@ Protocol: docs/protocols/itksnap.md, section 2.3.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import isfinite, prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fastapi import HTTPException, Request
 from numpy.typing import NDArray
 
 from app.core.volume import Geometry, Index
 from app.errors import BadFile, BadInput
+from app.http import forms
 
 _TYPES = frozenset({"float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"})
 """numpy's names. ITK-SNAP sends float32, whatever the image was."""
@@ -109,3 +113,25 @@ def _numbers(value: object, count: int) -> NDArray[np.float64] | None:
     if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in value):
         return None
     return np.array(value, float) if all(abs(x) < 1e9 and isfinite(x) for x in value) else None
+
+
+@dataclass(frozen=True)
+class Voxels:
+    """What was sent: a gzip `file` of ours, gone when the form's block ends, and JSON text about it."""
+
+    file: Path
+    metadata: str
+
+
+@asynccontextmanager
+async def received(request: Request, folder: Path, max_bytes: int) -> AsyncIterator[Voxels]:
+    """Take a request's form in, its file below `folder` until the block ends.
+
+    Raises what `forms.received` raises, and `HTTPException` (422) if a part is missing or was cut off.
+    """
+    async with forms.received(request, folder, max_bytes) as form:
+        upload, metadata = form.upload("file"), form.fields.get("metadata")
+        if upload is None or metadata is None:
+            missing = "file" if upload is None else "metadata"
+            raise HTTPException(422, f"the form has no part {missing!r}, or breaks off in it")
+        yield Voxels(upload.file, metadata)

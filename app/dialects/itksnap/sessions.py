@@ -9,9 +9,8 @@ from app.core.volume import Volume
 from app.dialects.itksnap.about import NNINTERACTIVE, interactive_card
 from app.dialects.itksnap.buffers import read_image
 from app.dialects.itksnap.images import Images
-from app.dialects.itksnap.metadata import read_metadata
-from app.dialects.itksnap.routes import PlainRoute
-from app.dialects.itksnap.uploads import Voxels, received
+from app.dialects.itksnap.metadata import Voxels, read_metadata, received
+from app.dialects.itksnap.routes import PlainRoute, person
 from app.errors import UnknownSession
 from app.services import Services
 
@@ -79,10 +78,3 @@ def _take(services: Services, images: Images, voxels: Voxels, session_id: str, w
     with voxels.file.open("rb") as packed:
         image = Volume(read_image(packed, grid), grid.geometry)
     images.put(session_id, image, grid.placed, model, who)
-
-
-def person(request: Request) -> str:
-    """Who is drawing: the name that the address or the login has, else where the request comes from."""
-    user: str = getattr(request.state, "user", "")
-    host = request.client.host if request.client else "nowhere"
-    return user or f"viewer@{host}"

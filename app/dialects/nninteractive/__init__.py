@@ -2,10 +2,10 @@
 
 | module | holds |
 | --- | --- |
-| `endpoints` | the routes |
+| `endpoints` | the routes, and encoding what changed |
 | `leases`, `client_session` | who holds a session and for how long; what is done in it |
-| `requests`, `arrays`, `prompts` | decoding: JSON and headers, arrays, prompts |
-| `replies`, `capabilities` | encoding: what changed, what the model takes |
+| `requests`, `arrays` | decoding: JSON and headers, prompts, arrays |
+| `capabilities` | what the model takes |
 | `routes` | errors as clients expect them |
 
 Axes are those of the image as it was sent, `(c, k, j, i)` for 3D Slicer; nothing is turned round. Endpoints that take

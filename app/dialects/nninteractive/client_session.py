@@ -18,8 +18,20 @@ from app.core.model import Option
 from app.core.prompt import InitialMask, Lasso, Prompt, Region, Scribble
 from app.core.volume import Geometry, Volume
 from app.dialects.nninteractive.capabilities import takes_thick_boxes
-from app.dialects.nninteractive.prompts import check_drawn, decode_box, decode_drawn, decode_point, is_thick, painted
-from app.dialects.nninteractive.requests import BoxBody, DrawnMeta, InitialMeta, PointBody, Prompted, TargetBody
+from app.dialects.nninteractive.requests import (
+    BoxBody,
+    DrawnMeta,
+    InitialMeta,
+    PointBody,
+    Prompted,
+    TargetBody,
+    check_drawn,
+    decode_box,
+    decode_drawn,
+    decode_point,
+    is_thick,
+    painted,
+)
 from app.errors import BadInput, BadPrompt, Conflict
 from app.services import Services
 from app.services.prompting.images import SentImage, Space

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, TypeVar
 
+import numpy as np
 from fastapi import APIRouter, FastAPI, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from app.core.prompt import Lasso, Scribble
-from app.dialects.nninteractive.arrays import check, read_header, unpack, unpack_into
+from app.dialects.nninteractive.arrays import check, pack, read_header, unpack, unpack_into
 from app.dialects.nninteractive.capabilities import capabilities
 from app.dialects.nninteractive.client_session import ClientSession, Outcome
 from app.dialects.nninteractive.leases import LeaseTable, Terms
-from app.dialects.nninteractive.replies import reply
 from app.dialects.nninteractive.requests import (
+    META_HEADER,
     BoxBody,
     DrawnMeta,
     ImageMeta,
@@ -29,7 +31,9 @@ from app.dialects.nninteractive.requests import (
 )
 from app.dialects.nninteractive.routes import Route
 from app.http.bodies import whole_body
+from app.http.identity import host_of, user_of
 from app.services import Services
+from app.services.prompting.session import Change
 
 SWEEP_SECONDS = 15.0
 
@@ -222,11 +226,24 @@ def _answer(outcome: Outcome) -> Response:
 
 def _person(request: Request) -> str:
     """Whose session it is: the name the gate or the path gave, else where the client is."""
-    host = request.client.host if request.client else "nowhere"
-    return getattr(request.state, "user", "") or host
+    return user_of(request) or host_of(request)
 
 
 async def _sweep(leases: LeaseTable[ClientSession]) -> None:
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
         await run_in_threadpool(leases.sweep)
+
+
+def reply(ran: bool, change: Change | None, dtype: np.dtype[np.generic]) -> Response:
+    """`ran`: whether something was predicted or undone, even if that changed no voxel. `dtype` of the client's
+    buffer."""
+    meta: dict[str, Any] = {"ran_prediction": ran, "bbox": None}
+    body = b""
+    if change is not None and change.region is not None and change.voxels is not None:
+        region, voxels = change.region, change.voxels
+        meta["bbox"] = [[low, high] for low, high in zip(region.low, region.high, strict=True)]
+        meta |= {"dtype": str(dtype), "shape": list(voxels.shape)}
+        body = pack(voxels.astype(dtype, copy=False))
+    headers = {META_HEADER: json.dumps(meta, separators=(",", ":"))}
+    return Response(body, media_type="application/octet-stream", headers=headers)

@@ -20,7 +20,9 @@ from app.dialects.slicer_legacy.prompts import BoxBody, PointBody, decode_box, d
 from app.dialects.slicer_legacy.routes import Route, SharedRoute, no_lease, told
 from app.errors import BadInput, Conflict, SegloopError, UnknownSession
 from app.http.bodies import whole_body
+from app.http.errors import problems
 from app.http.forms import Form, received
+from app.http.identity import host_of, user_of
 from app.services import Services
 from app.services.prompting.images import SentImage
 from app.services.prompting.log import Viewer
@@ -154,8 +156,8 @@ class LegacySessions:
         return Response(packed, media_type="application/octet-stream", headers={"Content-Encoding": "gzip"})
 
     def _person(self, request: Request) -> str:
-        address = request.client.host if request.client else "nowhere"
-        return self._people.admitted(getattr(request.state, "user", ""), address)
+        address = host_of(request)
+        return self._people.admitted(user_of(request), address)
 
     @contextmanager
     def _session(self, request: Request) -> Iterator[Session]:
@@ -189,7 +191,7 @@ def _checked(kind: type[Body], body: dict[str, Any]) -> Body:
     try:
         return kind.model_validate(body)
     except ValidationError as error:
-        raise BadInput("; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())) from error
+        raise BadInput("; ".join(problems(error, lambda location: str(location[0])))) from error
 
 
 def _index(shape: tuple[int, ...]) -> Index:

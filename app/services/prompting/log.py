@@ -3,7 +3,7 @@
 One folder per session in the workspace, named by a digest of the session's id:
 
     session.json    what it was opened on, by whom, with which model
-    log.jsonl       one line per step, appended before the step is answered (`app.core.prompt_json`)
+    log.jsonl       one line per step, appended before the step is answered (`app.core.prompt`)
     snapshot.bin    what the session had in memory after some of the steps (`app.services.prompting.snapshots`)
 
 A line that a kill cut off is ignored: nobody was told that its step was done. Steps survive the end of the process;
@@ -26,8 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.core.model import Option
-from app.core.prompt import Prompt
-from app.core.prompt_json import decoded_prompt, encoded_prompt
+from app.core.prompt import Prompt, decoded_prompt, encoded_prompt
 from app.core.volume import Index
 from app.errors import IntegrityError, UnknownSession
 

@@ -28,8 +28,7 @@ from app.core.model import InteractiveModel, InteractiveSession, Option
 from app.core.prompt import InitialMask, Prompt, Region
 from app.core.volume import Geometry, Index
 from app.errors import SegloopError, UnknownSession
-from app.formats.packed_gzip import PackedGzip
-from app.formats.slicewise_gzip import SlicewiseGzip
+from app.formats.slicewise_gzip import PackedGzip, SlicewiseGzip
 from app.models.device import Device, Priority
 from app.services.prompting.images import SentImages
 from app.services.prompting.log import SessionLog, SessionRecord, Step

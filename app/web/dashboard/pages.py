@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from app.errors import NotFound
+from app.http.identity import user_of
 from app.services import Services
 from app.services.addresses import Place, connections
 from app.web.dashboard import health, learning, work
@@ -74,7 +75,7 @@ def router(services: Services) -> APIRouter:
         html = templates.get_template("page.html").render(
             name=services.settings.name,
             description=services.settings.description.rstrip("."),
-            user=getattr(request.state, "user", ""),
+            user=user_of(request),
             views={name: read(services, asked) for name, read in PANELS.items()},
             connections=connections(place_of(request, also)),
         )

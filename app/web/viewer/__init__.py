@@ -2,11 +2,9 @@
 
 | module | holds |
 | --- | --- |
-| `release` | which release, and how a file is known to be it |
-| `unpack`, `relocate`, `install` | from npm's tarball to a folder that can be served |
-| `files` | what may be served: known names only |
-| `page`, `config` | index.html and `app-config.js` as each request needs them |
-| `routes` | the addresses |
+| `install` | from npm's tarball to a folder that can be served |
+| `page` | index.html and `app-config.js` as each request needs them |
+| `routes` | the addresses, and what may be served: known names only |
 
 The extension's own files are in `app/web/ohif/`; `docs/ohif.md` says how all this is used.
 """

@@ -1,15 +1,16 @@
-"""index.html as one request needs it, and the page that says how to get a viewer."""
+"""index.html and `app-config.js` as one request needs them, and the page that says how to get a viewer."""
 
 from __future__ import annotations
 
+import json
 import secrets
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from starlette.responses import HTMLResponse
 
-from app.web.viewer.release import PINNED
-from app.web.viewer.relocate import BASE, NONCE
+from app.web.viewer.install import BASE, NONCE, PINNED
 
 # Whatever OHIF's own code might try, nothing is asked of any other server. WebAssembly decodes compressed images;
 # blob: are workers and pictures made in the page.
@@ -74,3 +75,60 @@ def missing(name: str, folder: Path, root: str) -> HTMLResponse:
         "X-Content-Type-Options": "nosniff",
     }
     return HTMLResponse(page, 503, headers)
+
+
+PLUGIN = "plugin"
+"""Folder below the viewer's base where the extension's modules are served."""
+
+SOURCE = "segloop"
+
+
+def app_config(root: str, name: str) -> str:
+    """The script. `root` is the path in front of every address of this server ("" or `/t/<token>`, percent-encoded);
+    `name` is the server's."""
+    base = f"{root}/ohif/"
+    config: dict[str, Any] = {
+        "routerBasename": base,
+        "showStudyList": True,
+        # OHIF imports whatever name it doesn't know as the address of a module.
+        "extensions": ["@ohif/extension-cornerstone-dicom-seg", f"{base}{PLUGIN}/extension.js"],
+        "modes": [f"{base}{PLUGIN}/mode.js"],
+        "customizationService": {},
+        "groupEnabledModesFirst": True,
+        "maxNumberOfWebWorkers": 3,
+        "maxNumRequests": {"interaction": 100, "thumbnail": 5, "prefetch": 25},
+        "showWarningMessageForCrossOrigin": True,
+        "showCPUFallbackMessage": True,
+        "showLoadingIndicator": True,
+        "strictZSpacingForVolumeViewport": True,
+        # A brush draws with the first press on another viewport, and doesn't only choose it.
+        "activateViewportBeforeInteraction": False,
+        # OHIF's notice that it is no medical device: asked once in a while, not on every case.
+        "investigationalUseDialog": {"option": "configure", "days": 30},
+        "defaultDataSourceName": SOURCE,
+        "dataSources": [_data_source(root, name)],
+    }
+    return f"window.config = {json.dumps(config, indent=1)};\n"
+
+
+def _data_source(root: str, name: str) -> dict[str, Any]:
+    return {
+        "namespace": "@ohif/extension-default.dataSourcesModule.dicomweb",
+        "sourceName": SOURCE,
+        "configuration": {
+            "friendlyName": name,
+            "name": SOURCE,
+            "qidoRoot": f"{root}/dicom-web",
+            "wadoRoot": f"{root}/dicom-web",
+            "wadoUriRoot": f"{root}/dicom-web/wado",
+            "qidoSupportsIncludeField": True,
+            "imageRendering": "wadors",
+            "thumbnailRendering": "wadors",
+            "enableStudyLazyLoad": True,
+            "supportsFuzzyMatching": True,
+            "supportsWildcard": True,
+            "dicomUploadEnabled": True,
+            "omitQuotationForMultipartRequest": True,
+            "bulkDataURI": {"enabled": True, "relativeResolution": "studies"},
+        },
+    }

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.dialects.itksnap.session_ids import SessionIds
+from app.dialects.itksnap.images import SessionIds
 from app.errors import ConfigurationError, UnknownSession
-from app.services.secret import server_secret
+from app.services.server import server_secret
 from app.workspace import Workspace
 
 IDS = SessionIds(bytes(range(32)))

@@ -8,7 +8,7 @@ import tarfile
 from hashlib import sha512
 from pathlib import Path
 
-from app.web.viewer.release import Release
+from app.web.viewer.install import Release
 
 PAGE = (
     '<html><link href="/a.css"><script>window.PUBLIC_URL="/"</script>'

@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import BadFile, SegloopError
-from app.web.viewer.install import fetch, home, install, installed
-from app.web.viewer.release import PINNED
-from app.web.viewer.relocate import BASE, NONCE, Relocation, Rewrite
+from app.web.viewer.install import BASE, NONCE, PINNED, Relocation, Rewrite, fetch, home, install, installed
 from tests.web.viewer.tarballs import FILES, release_of, tarball
 
 SCRIPT = "app.bundle.0123456789abcdef.js"

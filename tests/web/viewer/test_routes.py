@@ -15,7 +15,7 @@ from app.main import create_app
 from app.settings import ModelSettings, Settings
 from app.web.viewer import install as installing
 from app.web.viewer import routes
-from app.web.viewer.relocate import Relocation
+from app.web.viewer.install import Relocation
 from tests.web.viewer.tarballs import release_of, tarball
 
 SCRIPT = "app.bundle.0123456789abcdef.js"

@@ -1,12 +1,29 @@
-"""The server's own secret: what it signs with so that it knows its own words again, after a restart too."""
+"""The server itself: its log, for people who ask for it, and its secret, with which it signs what it has to know again
+after a restart."""
 
 from __future__ import annotations
 
 import secrets
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
 
 from app.durable import write_durably
 from app.errors import ConfigurationError
 from app.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class LogService:
+    file: Path
+
+    def tail(self, lines: int) -> str:
+        """The last lines of the log; all of it if `lines` isn't positive."""
+        if not self.file.exists():
+            return ""
+        with self.file.open(encoding="utf-8", errors="replace") as stream:
+            return "".join(deque(stream, lines if lines > 0 else None))
+
 
 BYTES = 32
 
