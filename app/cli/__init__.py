@@ -23,6 +23,8 @@ sessions = typer.Typer(no_args_is_help=True, help="What people do in their viewe
 cli.add_typer(sessions, name="sessions")
 catalog = typer.Typer(no_args_is_help=True, help="The database in the workspace.")
 cli.add_typer(catalog, name="catalog")
+simulation = typer.Typer(no_args_is_help=True, help="Users that a program plays, to measure how good a model is.")
+cli.add_typer(simulation, name="simulate")
 
 Config = Annotated[Path | None, typer.Option("--config", help="a YAML file; see configs/")]
 Studies = Annotated[str | None, typer.Option("--studies", help="address of a DICOMweb service, or a folder")]
@@ -213,6 +215,35 @@ def sessions_submit(
     from app.cli.sessions import Server, submit
 
     submit(Server(server, _token(token, config)), name, structure, comment)
+
+
+@simulation.command("clicks")
+def simulate_clicks(
+    images: Annotated[Path, typer.Argument(help="volume files or the CVPR 2025 challenge's npz: one, or a folder")],
+    labels: Annotated[Path | None, typer.Argument(help="their labels, by the same names; npz may hold theirs")] = None,
+    model: Annotated[str, typer.Option(help="a model of the settings; else the first that takes prompts")] = "",
+    server: Annotated[str, typer.Option("--server", help="click over HTTP, with nnInteractive's client")] = "",
+    count: Annotated[int, typer.Option("--clicks", min=1, help="for each structure")] = 10,
+    box: Annotated[bool, typer.Option("--box", help="begin with a box")] = False,
+    style: Annotated[str, typer.Option(help="points, scribbles or lassos")] = "points",
+    plane: Annotated[str, typer.Option(help="of scribbles and lassos: axial, coronal or sagittal")] = "axial",
+    noise: Annotated[int, typer.Option(min=0, help="how many voxels a prompt may miss its place by")] = 0,
+    seed: Annotated[int, typer.Option(help="of the draws among equally good places, and of the noise")] = 42,
+    min_voxels: Annotated[int, typer.Option(min=1, help="smaller structures are left out")] = 200,
+    csv: Annotated[Path | None, typer.Option(help="write every prompt to this file")] = None,
+    picture: Annotated[Path | None, typer.Option(help="draw the curves into this file (needs matplotlib)")] = None,
+    token: Token = None,
+    config: Config = None,
+    workspace: WorkspaceDir = None,
+) -> None:
+    """Click into the largest error again and again, and show Dice, surface Dice and seconds for each click."""
+    from app.cli.simulate import Outputs, clicks, target_of, user
+    from app.simulation.run import Protocol
+
+    robot = user(style, plane, noise, seed)
+    settings = load(config, _given(workspace=workspace))[0]
+    with target_of(settings, model, server, _token(token, config) if server else "") as target:
+        clicks(target, (images, labels), robot, Protocol(count, box, min_voxels), Outputs(csv, picture))
 
 
 def _token(given: str | None, config: Path | None) -> str:
