@@ -28,7 +28,7 @@ from app.archives.cache_entry import (
 )
 from app.core.archive import Archive, Fetched
 from app.core.case import Case
-from app.core.progress import Progress, unheard
+from app.core.progress import Progress, ignore_progress
 from app.core.volume import Volume
 from app.errors import IntegrityError, NoRoom
 
@@ -107,7 +107,7 @@ class VolumeCache:
         with self._lock:
             return replace(self._counts, bytes=sum(self._sizes.values()))
 
-    def volume(self, case: Case, progress: Progress = unheard) -> Volume:
+    def volume(self, case: Case, progress: Progress = ignore_progress) -> Volume:
         """The voxels, mapped read-only. Raises what `Archive.fetch` raises, and `NoRoom`."""
         for _ in range(ATTEMPTS):
             found = self._obtain(case, progress)
@@ -120,14 +120,14 @@ class VolumeCache:
                 self._forget(_key(case))
         raise NoRoom("the cache of volumes is too small for what is asked of it at once")
 
-    def nifti(self, case: Case, progress: Progress = unheard) -> CachedFile:
+    def nifti(self, case: Case, progress: Progress = ignore_progress) -> CachedFile:
         """The file that viewers download. Raises what `Archive.fetch` raises, and `NoRoom`."""
         found = self._obtain(case, progress, on_disk=True)
         if isinstance(found, Fetched):
             raise NoRoom("the disk or the cache of volumes is full; the image can't be made ready for download")
         return CachedFile(found.path, found.sha256, found.size)
 
-    def headers(self, case: Case, progress: Progress = unheard) -> Sequence[Dataset]:
+    def headers(self, case: Case, progress: Progress = ignore_progress) -> Sequence[Dataset]:
         """The instance headers in slice order, without pixel data; none for a volume file. Not to be changed.
 
         Raises what `Archive.fetch` raises, and `NoRoom`.
@@ -147,7 +147,7 @@ class VolumeCache:
                 self._discard(key)
         raise NoRoom("the cache of volumes is too small for what is asked of it at once")
 
-    def prefetch(self, case: Case, progress: Progress = unheard) -> None:
+    def prefetch(self, case: Case, progress: Progress = ignore_progress) -> None:
         """Fetch a case ahead of time, in the caller's thread. Raises like `volume`."""
         self._obtain(case, progress, on_disk=True)
 

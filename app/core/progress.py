@@ -12,5 +12,5 @@ class Progress(Protocol):
         """`done` goes from 0 to 1."""
 
 
-def unheard(done: float, text: str = "") -> None:
-    """A `Progress` for work that nobody watches."""
+def ignore_progress(done: float, text: str = "") -> None:
+    """A `Progress` that does nothing, for work that is neither shown nor cancelled."""

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
-from app.core.progress import Progress, unheard
+from app.core.progress import Progress, ignore_progress
 from app.core.volume import Geometry
 from app.demo.anatomy import STRUCTURES, Anatomy
 from app.demo.plan import Study, planned
@@ -39,7 +39,7 @@ class Truth:
 
 
 def write_studies(
-    folder: Path, truth_folder: Path, patients: int = 8, seed: int = 1, progress: Progress = unheard
+    folder: Path, truth_folder: Path, patients: int = 8, seed: int = 1, progress: Progress = ignore_progress
 ) -> list[Study]:
     """Write so many patients' studies below `folder` and one `<SeriesInstanceUID>.npz` each into `truth_folder`.
 

@@ -6,7 +6,7 @@ from app.catalog.labels import NewLabel
 from app.core.case import CaseRow
 from app.core.label import FINAL, Label
 from app.core.mask import Mask
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.errors import Conflict
 from app.project.project import Project
 
@@ -21,7 +21,7 @@ def commit_label(project: Project, row: CaseRow, mask: Mask, new: NewLabel) -> L
     known = labels.retried(new)
     if known is not None:
         return known
-    headers = project.volumes(row.origin).headers(row.case, unheard) if row.case.kind == "series" else ()
+    headers = project.volumes(row.origin).headers(row.case, ignore_progress) if row.case.kind == "series" else ()
     while True:
         number = labels.next_number(new.case_id, new.tag)
         stored = project.labels.write(row.case, new.tag, number, mask, headers, new.submission.author)

@@ -10,7 +10,7 @@ from cachetools import LRUCache
 
 from app.core.mask import Mask
 from app.core.model import Option
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.core.volume import Index
 from app.models.device import Device, Priority
 from app.services.cases import CaseService
@@ -37,7 +37,9 @@ class AutomaticService:
 
         def work() -> Mask:
             volume = self._cases.volume(case_id)
-            return self._device.run(lambda: automatic.segment(volume, unheard, options), Priority.AUTOMATIC, who)
+            return self._device.run(
+                lambda: automatic.segment(volume, ignore_progress, options), Priority.AUTOMATIC, who
+            )
 
         return self._remembered(key, work)
 
@@ -48,7 +50,7 @@ class AutomaticService:
         correctable = self._models.correctable(model)
         volume = self._cases.volume(case_id)
         return self._device.run(
-            lambda: correctable.segment_with_points(volume, points, unheard, options), Priority.PROMPT, who
+            lambda: correctable.segment_with_points(volume, points, ignore_progress, options), Priority.PROMPT, who
         )
 
     def _remembered(self, key: tuple[Any, ...], work: Callable[[], Mask]) -> Mask:

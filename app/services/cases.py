@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.core.case import CaseRow, CaseScore
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.core.volume import Volume
 from app.dicom.source_slices import SourceSlice, source_slices
 from app.durable import file_sha256
@@ -58,7 +58,7 @@ class CaseService:
         """The same for a case that was looked up already."""
         case_id = row.case.id
         try:
-            volume = self.project.volumes(row.origin).volume(row.case, unheard)
+            volume = self.project.volumes(row.origin).volume(row.case, ignore_progress)
         except BadInput as error:
             self.project.catalog.cases.mark_problem(case_id, str(error))
             raise
@@ -70,7 +70,7 @@ class CaseService:
         """Which DICOM instance is behind each slice; none for a volume file. Errors as for `volume`."""
         row = self.get(case_id)
         geometry = self.open(row).geometry
-        return source_slices(self.project.volumes(row.origin).headers(row.case, unheard), geometry)
+        return source_slices(self.project.volumes(row.origin).headers(row.case, ignore_progress), geometry)
 
     def scores(self, case_id: str) -> list[CaseScore]:
         """What scorers said about a case, newest first. Raises `UnknownCase`."""
@@ -89,7 +89,7 @@ class CaseService:
         """A case's voxels as one NIfTI file. Errors as for `volume`."""
         row = self.get(case_id)
         self.open(row)  # notes warnings and problems on the case
-        cached = self.project.volumes(row.origin).nifti(row.case, unheard)
+        cached = self.project.volumes(row.origin).nifti(row.case, ignore_progress)
         return ImageFile(cached.path, cached.sha256, cached.size, f"{case_id}.nii")
 
     def set_info(self, case_id: str, info: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.model import ModelCard
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.core.volume import Geometry, Volume
 from app.errors import BadInput, BadOption, ConfigurationError, NoRoom, NotSupported, SegloopError, UnknownModel
 from app.formats.grids import GridView, view_towards
@@ -266,7 +266,7 @@ class ExternalModels:
 
     def _by_own_model(self, name: str, volume: Volume, who: str) -> NDArray[np.uint8]:
         automatic = self._own.automatic(name)
-        mask = self._device.run(lambda: automatic.segment(volume, unheard, {}), Priority.AUTOMATIC, who)
+        mask = self._device.run(lambda: automatic.segment(volume, ignore_progress, {}), Priority.AUTOMATIC, who)
         if len(mask.segments) > 255:
             raise NotSupported("labels have one byte a voxel here, so at most 255 structures")
         return mask.labelmap().astype(np.uint8, copy=False)

@@ -14,7 +14,7 @@ from app.catalog.labels import NewLabel
 from app.core.case import CaseRow
 from app.core.label import FINAL, Contribution, Label, Submission
 from app.core.mask import Mask
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.dicom.parsing import parse
 from app.dicom.seg import SegOptions, write_seg
 from app.dicom.seg_read import describe_all, read_seg
@@ -142,7 +142,7 @@ class LabelService:
         row = self.cases.get(case_id)
         if row.case.kind != "series":
             raise BadInput(f"{case_id} is a volume file, and a DICOM SEG needs a DICOM series to refer to")
-        headers = self.project.volumes(row.origin).headers(row.case, unheard)
+        headers = self.project.volumes(row.origin).headers(row.case, ignore_progress)
         folder = Path(tempfile.mkdtemp(dir=self.project.paths.incoming))
         file = folder / f"{safe_name(case_id)}.dcm"
         options = SegOptions(

@@ -22,7 +22,7 @@ from app.archives.cache_entry import ENDINGS
 from app.archives.memory import MemoryArchive
 from app.core.archive import Fetched
 from app.core.case import Case
-from app.core.progress import Progress, unheard
+from app.core.progress import Progress, ignore_progress
 from app.core.volume import Volume
 from app.errors import ArchiveUnavailable, Cancelled, NoRoom
 from tests.dicom.synthetic import ct_series, grid, phantom
@@ -100,7 +100,7 @@ def test_the_download_is_a_nifti_that_others_read(archive: Counting, directory: 
 def test_headers_come_back_in_slice_order(archive: Counting, directory: Path) -> None:
     datasets, _ = ct_series(reversed=True)
     case = archive.add_series(datasets)
-    expected = archive.fetch(case, unheard).headers
+    expected = archive.fetch(case, ignore_progress).headers
     cache = VolumeCache(archive, directory, ROOM)
     assert list(cache.headers(case)) == list(expected)
     cache.drain()
@@ -268,7 +268,9 @@ def test_who_waits_can_be_stopped_and_who_stops_stops_nobody_else(archive: Count
     threads = [threading.Thread(target=ask, args=("first", stoppable))]
     threads[0].start()
     time.sleep(0.1)
-    threads += [threading.Thread(target=ask, args=(name, p)) for name, p in (("waits", stoppable), ("stays", unheard))]
+    threads += [
+        threading.Thread(target=ask, args=(name, p)) for name, p in (("waits", stoppable), ("stays", ignore_progress))
+    ]
     for thread in threads[1:]:
         thread.start()
     time.sleep(0.05)

@@ -19,7 +19,7 @@ from app.archives.dicomweb import DicomwebArchive, DicomwebOptions
 from app.archives.dicomweb.qido import read_pages
 from app.core.archive import Delivery
 from app.core.case import Case
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.dicom.parsing import parse
 from app.errors import (
     ArchiveUnavailable,
@@ -95,14 +95,14 @@ def test_reads_any_multipart(
 
     fake.multipart = answer
     case, truth = series
-    fetched = connect().fetch(case, unheard)
+    fetched = connect().fetch(case, ignore_progress)
     np.testing.assert_array_equal(fetched.volume.voxels, truth.voxels)
 
 
 def test_asks_for_the_bytes_as_stored_and_uncompressed(
     fake: FakeDicomweb, connect: Connect, series: tuple[Case, Truth]
 ) -> None:
-    connect().fetch(series[0], unheard)
+    connect().fetch(series[0], ignore_progress)
     headers = fake.requests[-1].headers
     assert headers["accept"] == 'multipart/related; type="application/dicom"; transfer-syntax=*'
     assert headers["accept-encoding"] == "identity"
@@ -114,7 +114,7 @@ def test_does_without_the_wildcard_where_it_is_refused(
 ) -> None:
     fake.intercept = lambda request: Answer(status) if "transfer-syntax" in request.headers["accept"] else None
     case, truth = series
-    np.testing.assert_array_equal(connect().fetch(case, unheard).volume.voxels, truth.voxels)
+    np.testing.assert_array_equal(connect().fetch(case, ignore_progress).volume.voxels, truth.voxels)
 
 
 def test_a_single_instance_may_come_without_multipart(fake: FakeDicomweb, connect: Connect) -> None:
@@ -122,7 +122,7 @@ def test_a_single_instance_may_come_without_multipart(fake: FakeDicomweb, connec
     fake.multipart = lambda files: Answer(200, {"Content-Type": "application/dicom"}, files[0])
     fake.instances.append(dataset)
     case = Case("x", "series", "1", study_uid=dataset.StudyInstanceUID, series_uid=dataset.SeriesInstanceUID)
-    assert connect().fetch(case, unheard).volume.geometry.shape == (1, 8, 8)
+    assert connect().fetch(case, ignore_progress).volume.geometry.shape == (1, 8, 8)
 
 
 def test_an_answer_cut_once_is_asked_for_again(
@@ -137,7 +137,7 @@ def test_an_answer_cut_once_is_asked_for_again(
 
     fake.multipart = answer
     case, truth = series
-    np.testing.assert_array_equal(connect().fetch(case, unheard).volume.voxels, truth.voxels)
+    np.testing.assert_array_equal(connect().fetch(case, ignore_progress).volume.voxels, truth.voxels)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -151,7 +151,7 @@ def test_an_answer_cut_twice_is_an_error(
 
     fake.multipart = answer
     with pytest.raises(ArchiveUnavailable, match="broke off twice"):
-        connect().fetch(series[0], unheard)
+        connect().fetch(series[0], ignore_progress)
 
 
 def test_an_answer_that_ends_early_but_in_order_is_an_error(
@@ -164,7 +164,7 @@ def test_an_answer_that_ends_early_but_in_order_is_an_error(
 
     fake.multipart = answer
     with pytest.raises(ArchiveUnavailable):
-        connect().fetch(series[0], unheard)
+        connect().fetch(series[0], ignore_progress)
 
 
 def test_a_part_that_is_no_dicom_is_a_bad_file(
@@ -172,13 +172,13 @@ def test_a_part_that_is_no_dicom_is_a_bad_file(
 ) -> None:
     fake.multipart = lambda files: multipart([*files, b"not DICOM"])
     with pytest.raises(BadFile):
-        connect().fetch(series[0], unheard)
+        connect().fetch(series[0], ignore_progress)
 
 
 def test_html_is_no_series(fake: FakeDicomweb, connect: Connect, series: tuple[Case, Truth]) -> None:
     fake.multipart = lambda files: Answer(200, {"Content-Type": "text/html"}, b"<p>log in</p>")
     with pytest.raises(ArchiveUnavailable, match="text/html"):
-        connect().fetch(series[0], unheard)
+        connect().fetch(series[0], ignore_progress)
 
 
 @pytest.mark.parametrize("answer", [Answer(404), Answer(204), multipart([])])
@@ -187,13 +187,13 @@ def test_nothing_there_is_an_unknown_case(
 ) -> None:
     fake.intercept = lambda request: answer
     with pytest.raises(UnknownCase):
-        connect().fetch(series[0], unheard)
+        connect().fetch(series[0], ignore_progress)
 
 
 def test_uids_that_are_none_reach_no_address(fake: FakeDicomweb, connect: Connect) -> None:
     for study, series_uid in (("1.2/../..", "1.2"), ("1.2", "1.2?x=1"), ("", "1.2"), ("1.2", "1.02")):
         with pytest.raises(UnknownCase):
-            connect().fetch(Case("x", "series", "1", study_uid=study, series_uid=series_uid), unheard)
+            connect().fetch(Case("x", "series", "1", study_uid=study, series_uid=series_uid), ignore_progress)
     assert fake.requests == []
 
 
@@ -218,7 +218,7 @@ def test_silence_is_an_error_in_time(fake: FakeDicomweb, connect: Connect, serie
 
     fake.multipart = answer
     with pytest.raises(ArchiveUnavailable, match="in time"):
-        connect(read_timeout=0.3).fetch(series[0], unheard)
+        connect(read_timeout=0.3).fetch(series[0], ignore_progress)
     assert [one.sent for one in given] == [1]  # the error came while the archive was silent
 
 
@@ -232,7 +232,7 @@ def test_a_drip_is_an_error_in_time(fake: FakeDicomweb, connect: Connect, series
 
     fake.multipart = answer
     with pytest.raises(ArchiveUnavailable, match="bytes a second"):
-        connect(read_timeout=0.5).fetch(series[0], unheard)
+        connect(read_timeout=0.5).fetch(series[0], ignore_progress)
     assert len(given) == 1
     assert given[0].sent < 60  # of hundreds: it took the time limit, and not the time of the whole body
     assert given[0].sent * 20 < len(given[0].body) / 4
@@ -264,7 +264,7 @@ def test_waits_as_long_as_it_is_asked_to(
         return False
 
     monkeypatch.setattr(threading.Event, "wait", wait)
-    archive.fetch(series[0], unheard)
+    archive.fetch(series[0], ignore_progress)
     least, most = seconds
     assert len(waits) == 1
     assert least <= waits[0] <= most
@@ -274,7 +274,7 @@ def test_waits_as_long_as_it_is_asked_to(
 def test_a_long_wait_is_handed_on(fake: FakeDicomweb, connect: Connect, series: tuple[Case, Truth]) -> None:
     fake.intercept = lambda request: Answer(503, {"Retry-After": "600"})
     with pytest.raises(ArchiveUnavailable) as caught:
-        connect().fetch(series[0], unheard)
+        connect().fetch(series[0], ignore_progress)
     assert caught.value.retry_after == 600
     assert len(fake.requests) == 1
 
@@ -331,7 +331,7 @@ def test_a_redirect_within_the_origin_is_followed(
 
     fake.intercept = moved
     archive = connect(url=fake.url.replace("/dicom-web", "/old"), token="t0ken")
-    archive.fetch(series[0], unheard)
+    archive.fetch(series[0], ignore_progress)
     assert fake.requests[-1].headers["authorization"] == "Bearer t0ken"
 
 
@@ -362,7 +362,7 @@ def test_an_address_with_a_password_in_it_is_refused_unseen() -> None:
 def test_prefixes_lead_to_each_service(fake: FakeDicomweb, connect: Connect, series: tuple[Case, Truth]) -> None:
     archive = connect(url=fake.url.removesuffix("/dicom-web"), qido_prefix="dicom-web", wado_prefix="/dicom-web/")
     assert len(archive.list(None).cases) == 1
-    archive.fetch(series[0], unheard)
+    archive.fetch(series[0], ignore_progress)
 
 
 # Listing

@@ -17,7 +17,7 @@ from app.archives.folder.durable import put
 from app.archives.folder.index import FolderIndex
 from app.core.archive import Delivery
 from app.core.case import Case
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.core.volume import Volume
 from app.errors import ArchiveUnavailable, BadFile, BadOption, Conflict, IntegrityError, NotFound, UnknownCase
 from app.formats.volume_files import write_nifti
@@ -73,7 +73,7 @@ def test_finds_series_in_any_layout_and_volume_files(folder: Path, archive: Fold
 def test_reads_volume_files_as_they_are(folder: Path, archive: FolderArchive) -> None:
     volume = add_volume(folder / "liver.nii.gz")
     (case,) = archive.list(None).cases
-    fetched = archive.fetch(case, unheard)
+    fetched = archive.fetch(case, ignore_progress)
     np.testing.assert_array_equal(fetched.volume.voxels, volume.voxels)
     assert volume.geometry.difference(fetched.volume.geometry) is None
     assert (case.kind, len(fetched.headers)) == ("file", 0)
@@ -141,7 +141,7 @@ def test_a_link_put_in_a_file_s_place_is_not_followed(folder: Path, tmp_path: Pa
     (folder / "a.nii.gz").unlink()
     (folder / "a.nii.gz").symlink_to(tmp_path / "outside" / "secret.nii.gz")
     with pytest.raises(UnknownCase):
-        archive.fetch(case, unheard)
+        archive.fetch(case, ignore_progress)
 
 
 def test_files_of_one_name_have_ids_of_their_own_that_stay(folder: Path, archive: FolderArchive) -> None:
@@ -292,7 +292,7 @@ def test_several_threads_list_read_and_search_at_once(folder: Path, archive: Fol
     def work(number: int) -> None:
         try:
             for case in archive.list(None).cases:
-                np.testing.assert_array_equal(archive.fetch(case, unheard).volume.voxels, truths[case.id])
+                np.testing.assert_array_equal(archive.fetch(case, ignore_progress).volume.voxels, truths[case.id])
                 assert len(archive.client.search_for_instances(series_instance_uid=case.id)) == 9
             datasets, _ = mr_series(patient=10 + number)
             # As a whole: a series that is still being written can't be fetched, which is an error of its own.
@@ -314,7 +314,7 @@ def test_a_case_nobody_listed_yet_can_be_fetched(folder: Path, archive: FolderAr
     ct, truth = ct_series()
     write_series(ct, folder)
     case = Case(ct[0].SeriesInstanceUID, "series", "?")
-    np.testing.assert_array_equal(archive.fetch(case, unheard).volume.voxels, truth.voxels)
+    np.testing.assert_array_equal(archive.fetch(case, ignore_progress).volume.voxels, truth.voxels)
 
 
 # Searching
@@ -420,7 +420,7 @@ def test_stores_instances_once(folder: Path, archive: FolderArchive) -> None:
         assert len(answer.ReferencedSOPSequence) == 9
         assert "FailedSOPSequence" not in answer
     (case,) = archive.list(None).cases
-    np.testing.assert_array_equal(archive.fetch(case, unheard).volume.voxels, truth.voxels)
+    np.testing.assert_array_equal(archive.fetch(case, ignore_progress).volume.voxels, truth.voxels)
     other = ct_series(seed=1)[0][0]
     other.SOPInstanceUID = ct[0].SOPInstanceUID
     stray = ct_series((1, 4, 4), patient=3)[0][0]

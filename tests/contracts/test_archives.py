@@ -19,7 +19,7 @@ from app.archives.memory import MemoryArchive
 from app.core.archive import Archive, Delivery
 from app.core.case import Case
 from app.core.mask import Mask
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.dicom.parsing import parse
 from app.dicom.seg import SegOptions, write_seg
 from app.dicom.seg_read import read_seg
@@ -163,7 +163,7 @@ class Known:
 
 def label_of(site: Site, case: Case, folder: Path, version: int = 1) -> tuple[Delivery, Mask]:
     """A DICOM SEG of a case, on its way."""
-    fetched = site.archive.fetch(case, unheard)
+    fetched = site.archive.fetch(case, ignore_progress)
     voxels = np.zeros(fetched.volume.geometry.shape, np.uint8)
     voxels[2:5, 3 : 8 + version, 4:9] = 1
     voxels[5:7, 3:8, 2:6] = 2
@@ -268,7 +268,7 @@ def test_hands_out_headers_in_slice_order_without_pixels(site: Site) -> None:
     datasets, truth = ct_series(reversed=True)
     site.add(datasets)
     (case,) = site.archive.list(None).cases
-    headers = site.archive.fetch(case, unheard).headers
+    headers = site.archive.fetch(case, ignore_progress).headers
     places = [float(header.ImagePositionPatient[2]) for header in headers]
     assert places == sorted(places)
     assert len(headers) == truth.geometry.shape[0]
@@ -281,9 +281,9 @@ def test_an_unknown_case_is_an_error(site: Site) -> None:
     site.add(ct)
     unknown = Case(uid("nothing"), "series", "1", study_uid=uid("no study"), series_uid=uid("nothing"))
     with pytest.raises(UnknownCase):
-        site.archive.fetch(unknown, unheard)
+        site.archive.fetch(unknown, ignore_progress)
     with pytest.raises(UnknownCase):
-        site.archive.fetch(Case("../../etc", "series", "1", study_uid="../..", series_uid="../../etc"), unheard)
+        site.archive.fetch(Case("../../etc", "series", "1", study_uid="../..", series_uid="../../etc"), ignore_progress)
 
 
 def test_a_removed_case_is_unknown(site: Site) -> None:
@@ -292,7 +292,7 @@ def test_a_removed_case_is_unknown(site: Site) -> None:
     (case,) = site.archive.list(None).cases
     site.remove(case.series_uid)
     with pytest.raises(UnknownCase):
-        site.archive.fetch(case, unheard)
+        site.archive.fetch(case, ignore_progress)
 
 
 def test_stores_a_label_that_reads_back_equal(site: Site, tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ def test_says_that_it_is_away_and_recovers(site: Site, tmp_path: Path) -> None:
     site.go_away()
     for call in (
         lambda: site.archive.list(None),
-        lambda: site.archive.fetch(case, unheard),
+        lambda: site.archive.fetch(case, ignore_progress),
         lambda: site.archive.store(sent),
         site.archive.check,
     ):
@@ -375,6 +375,6 @@ def test_says_that_it_is_away_and_recovers(site: Site, tmp_path: Path) -> None:
             call()
     site.come_back()
     assert known.refresh() == set()
-    np.testing.assert_array_equal(site.archive.fetch(case, unheard).volume.voxels, truth.voxels)
+    np.testing.assert_array_equal(site.archive.fetch(case, ignore_progress).volume.voxels, truth.voxels)
     site.archive.store(sent)
     assert site.archive.check()

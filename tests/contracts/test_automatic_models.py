@@ -20,7 +20,7 @@ from tests.models.volumes import ball_volume
 ALONE = samples("automatic", "deepedit")
 
 
-def unheard(done: float, text: str = "") -> None:
+def ignore_progress(done: float, text: str = "") -> None:
     """Nobody listens."""
 
 
@@ -54,11 +54,11 @@ def test_the_card_can_be_shown(model: Any, sample: Sample) -> None:
 
 def test_the_mask_has_the_cards_labels_on_the_volumes_grid(model: Any) -> None:
     volume = ball_volume(SHAPE, CENTRE, 7)
-    mask = model.segment(volume, unheard, {})
+    mask = model.segment(volume, ignore_progress, {})
     assert mask.geometry == volume.geometry
     assert [(one.number, one.name) for one in mask.segments] == list(enumerate(model.card.labels, start=1))
     assert all(layer.dtype == np.uint8 and layer.shape == SHAPE for layer in mask.layers)
-    again = model.segment(volume, unheard, {})
+    again = model.segment(volume, ignore_progress, {})
     np.testing.assert_array_equal(mask.labelmap(), again.labelmap())
 
 
@@ -78,17 +78,17 @@ def test_progress_rises_and_can_cancel(model: Any) -> None:
 @pytest.mark.parametrize("voxels", [np.full(SHAPE, 4, np.int16), np.full(SHAPE, np.nan)])
 def test_volumes_nobody_can_segment_are_refused(model: Any, voxels: Any) -> None:
     with pytest.raises(BadInput):
-        model.segment(Volume(voxels, Geometry(SHAPE, np.eye(4))), unheard, {})
+        model.segment(Volume(voxels, Geometry(SHAPE, np.eye(4))), ignore_progress, {})
 
 
 def test_unknown_options_are_refused(model: Any) -> None:
     with pytest.raises(BadOption, match="tempo"):
-        model.segment(ball_volume(SHAPE, CENTRE, 7), unheard, {"tempo": 3})
+        model.segment(ball_volume(SHAPE, CENTRE, 7), ignore_progress, {"tempo": 3})
 
 
 @pytest.mark.parametrize("sample", [one for one in ALONE if one.values[0].type.scored], indirect=True)
 def test_scored_types_give_a_distribution_over_classes(model: Any) -> None:
-    found = model.probabilities(ball_volume(SHAPE, CENTRE, 7), unheard)
+    found = model.probabilities(ball_volume(SHAPE, CENTRE, 7), ignore_progress)
     assert found.dtype == np.float32
     assert found.ndim == 4
     assert found.shape[0] == len(model.card.labels) + 1
@@ -100,10 +100,10 @@ def test_scored_types_give_a_distribution_over_classes(model: Any) -> None:
 def test_points_per_label_are_taken(model: Any) -> None:
     volume = ball_volume(SHAPE, CENTRE, 7)
     points = {name: [CENTRE] for name in [model.card.labels[0], "background"]}
-    assert model.segment_with_points(volume, points, unheard, {}).geometry == volume.geometry
+    assert model.segment_with_points(volume, points, ignore_progress, {}).geometry == volume.geometry
     for wrong in ({"no such label": [CENTRE]}, {model.card.labels[0]: [SHAPE]}):
         with pytest.raises(BadPrompt):
-            model.segment_with_points(volume, wrong, unheard, {})
+            model.segment_with_points(volume, wrong, ignore_progress, {})
 
 
 @pytest.mark.parametrize("sample", [one for one in ALONE if one.values[0].type.trained], indirect=True)
@@ -111,4 +111,4 @@ def test_trained_types_say_when_they_are_not(sample: Sample, tmp_path: Path, dev
     untrained: Any = sample.type.build("asked", ModelOptions(labels=("liver",)), device)
     assert not untrained.card.ready
     with pytest.raises(ModelNotTrained):
-        untrained.segment(ball_volume(SHAPE, CENTRE, 7), unheard, {})
+        untrained.segment(ball_volume(SHAPE, CENTRE, 7), ignore_progress, {})

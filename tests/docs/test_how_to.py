@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from app import plugins
 from app.core.archive import Archive
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.main import create_app
 from app.models.device import Device
 from app.models.registry import ModelOptions, ModelType
@@ -75,7 +75,7 @@ def test_a_model_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert found.broken == ()
         model = found.found["threshold"].build("bright", ModelOptions("bone"), CPU)
         volume = ball_volume((8, 9, 10), (4, 4, 5), 3)
-        assert model.segment(volume, unheard, {"value": 0.0}).geometry == volume.geometry
+        assert model.segment(volume, ignore_progress, {"value": 0.0}).geometry == volume.geometry
         page.run_tests("tests/models/test_threshold.py")
 
 
@@ -122,7 +122,7 @@ def test_a_monai_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     model = model_types().get(settings.type).build("spleen", ModelOptions(settings.source), CPU)
     assert model.card.ready
     volume = ball_volume((20, 24, 28), (9, 12, 14), 6)
-    mask = model.segment(volume, unheard, {})
+    mask = model.segment(volume, ignore_progress, {})
     assert [segment.name for segment in mask.segments] == ["spleen"]
     assert mask.geometry == volume.geometry
 
@@ -153,6 +153,6 @@ def test_a_torchscript_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert declared.sample is not None
         model = declared.build("lesion", declared.sample(tmp_path), CPU)
         volume = ball_volume((20, 24, 28), (9, 12, 14), 6)
-        mask = model.segment(volume, unheard, {})
+        mask = model.segment(volume, ignore_progress, {})
     assert [segment.name for segment in mask.segments] == ["lesion"]
     assert mask.geometry == volume.geometry

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.core.volume import Geometry, Volume
 from app.errors import BadFile, Cancelled, ConfigurationError
 from app.models.bundle import Bundle
@@ -31,7 +31,7 @@ def oblique_volume() -> Volume:
 def test_the_answer_lies_on_the_cases_grid(tmp_path: Path) -> None:
     volume = oblique_volume()
     model = Bundle("ball", bundle(tmp_path / "ball", {"0": "background", "1": "ball"}, 2, spacing=0.8), CPU)
-    found = model.segment(volume, unheard, {}).voxels_of(1)
+    found = model.segment(volume, ignore_progress, {}).voxels_of(1)
 
     ball = volume.voxels > 0
     assert found.shape == SHAPE
@@ -52,7 +52,7 @@ def test_the_card_is_the_metadata(tmp_path: Path) -> None:
 def test_classes_without_a_background_may_overlap(tmp_path: Path) -> None:
     volume = oblique_volume()
     channels = {"0": "never", "1": "nowhere", "2": "ball"}
-    mask = Bundle("three", bundle(tmp_path / "three", channels, 3), CPU).segment(volume, unheard, {})
+    mask = Bundle("three", bundle(tmp_path / "three", channels, 3), CPU).segment(volume, ignore_progress, {})
 
     assert [segment.name for segment in mask.segments] == ["never", "nowhere", "ball"]
     assert mask.overlapping
@@ -64,7 +64,7 @@ def test_weights_with_code_are_refused(tmp_path: Path) -> None:
     folder = bundle(tmp_path / "ball", {"0": "background", "1": "ball"}, 2)
     torch.save({"weight": print}, folder / "models" / "model.pt")
     with pytest.raises(BadFile, match="more than weights"):
-        Bundle("ball", folder, CPU).segment(oblique_volume(), unheard, {})
+        Bundle("ball", folder, CPU).segment(oblique_volume(), ignore_progress, {})
 
 
 def test_pickle_must_not_be_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_bundles_for_several_images_are_refused(tmp_path: Path) -> None:
 def test_metadata_that_disagrees_with_the_network_is_refused(tmp_path: Path) -> None:
     channels = {"0": "background", "1": "a", "2": "b"}
     with pytest.raises(BadFile, match="2 labels"):
-        Bundle("ball", bundle(tmp_path / "ball", channels, 2), CPU).segment(oblique_volume(), unheard, {})
+        Bundle("ball", bundle(tmp_path / "ball", channels, 2), CPU).segment(oblique_volume(), ignore_progress, {})
 
 
 def test_it_can_be_cancelled(tmp_path: Path) -> None:

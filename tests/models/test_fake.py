@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.core.prompt import Box, InitialMask, Lasso, Point, Region, Scribble
 from app.core.volume import Geometry, Volume
 from app.errors import BadInput, BadOption
@@ -90,7 +90,7 @@ def test_a_noted_prompt_takes_part_in_the_next_prediction() -> None:
 
 
 def test_automatic_cuts_equal_bands() -> None:
-    mask = FakeAutomatic(labels=("low", "high")).segment(ramp(), unheard, {})
+    mask = FakeAutomatic(labels=("low", "high")).segment(ramp(), ignore_progress, {})
 
     # 0..9 in three bands of 3: below 3, below 6, the rest.
     assert mask.layers[0].ravel().tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 2]
@@ -102,16 +102,16 @@ def test_probabilities_sum_to_one_and_agree_with_the_mask() -> None:
     voxels = np.random.default_rng(0).random((6, 7, 8))  # whole numbers would fall on the edges of bands
     volume = Volume(voxels, Geometry((6, 7, 8), np.eye(4)))
 
-    probabilities = model.probabilities(volume, unheard)
+    probabilities = model.probabilities(volume, ignore_progress)
 
     np.testing.assert_allclose(probabilities.sum(axis=0), 1, rtol=1e-6)
-    np.testing.assert_array_equal(probabilities.argmax(axis=0), model.segment(volume, unheard, {}).layers[0])
+    np.testing.assert_array_equal(probabilities.argmax(axis=0), model.segment(volume, ignore_progress, {}).layers[0])
 
 
 def test_snapshots_are_less_certain_the_older_they_are() -> None:
     volume = ball_volume()
     certainty = [
-        float(model.probabilities(volume, unheard).max(axis=0).mean())
+        float(model.probabilities(volume, ignore_progress).max(axis=0).mean())
         for model in (FakeAutomatic(earlier=2), *FakeAutomatic(earlier=2).snapshots())
     ]
 
@@ -125,4 +125,4 @@ def test_constant_volumes_are_refused(value: int) -> None:
     with pytest.raises(BadInput, match=str(value)):
         FakeInteractive().open(volume, {})
     with pytest.raises(BadInput):
-        FakeAutomatic().segment(volume, unheard, {})
+        FakeAutomatic().segment(volume, ignore_progress, {})

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.progress import Progress, unheard
+from app.core.progress import Progress, ignore_progress
 from app.errors import BadFile, SegloopError
 from app.models.itkit.grey_window import GreyHint, GreyWindow
 from app.models.itkit.mmengine_wire import Garbled, Message, receive, send
@@ -83,7 +83,7 @@ class MMEngineModel:
             "inference_config": {key: config[key] for key in ("patch_size", "patch_stride") if config.get(key)},
         }
         try:
-            loaded = self._ask(Message("load", wanted), files.load_seconds, unheard).values
+            loaded = self._ask(Message("load", wanted), files.load_seconds, ignore_progress).values
             self.classes = int(loaded["classes"])
             self.grey = GreyHint(loaded["level"], loaded["width"])
         except (SegloopError, KeyError, TypeError, ValueError) as error:
@@ -101,7 +101,7 @@ class MMEngineModel:
         grey: GreyWindow | None,
         *,
         force_cpu: bool = False,
-        progress: Progress = unheard,
+        progress: Progress = ignore_progress,
     ) -> NDArray[np.uint8]:
         """The likeliest class of every voxel, as `app.models.itkit.onnx.OnnxModel.label`.
 

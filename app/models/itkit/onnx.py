@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.progress import Progress, unheard
+from app.core.progress import Progress, ignore_progress
 from app.core.volume import Index
 from app.errors import BadFile, BadInput, BadOption
 from app.models.device import Device
@@ -87,7 +87,7 @@ class OnnxModel:
         grey: GreyWindow | None,
         *,
         force_cpu: bool = False,
-        progress: Progress = unheard,
+        progress: Progress = ignore_progress,
     ) -> NDArray[np.uint8]:
         """The likeliest class of every voxel of `image` `(k, j, i)`, which is given to the network as it lies, its
         values scaled by `grey` or else as they are. Lets clicks go first between windows.

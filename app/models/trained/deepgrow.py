@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from app.core.guidance import DEEPGROW_SIGMA, point_guidance
 from app.core.model import InteractiveSession, ModelCard, Option
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.core.prompt import InitialMask, Point, Prompt, Region
 from app.core.training import ModelSpec
 from app.core.volume import Index, Volume
@@ -108,7 +108,7 @@ class _Predict:
                 _signal([at for at, include in places if not include], region),
             ]
         )
-        probabilities = window_probabilities(self._loaded, channels, "sigmoid", self._device, unheard)
+        probabilities = window_probabilities(self._loaded, channels, "sigmoid", self._device, ignore_progress)
         answer = region_from_model(probabilities[0], region, grid, self._shape)
         after = mask.copy()
         if answer is not None:

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.errors import BadFile, BadInput, Cancelled, SegloopError
 from app.learning.processes import started
 from app.models.itkit.grey_window import GreyHint, GreyWindow
@@ -213,7 +213,7 @@ def test_a_process_stopped_by_a_person_is_an_error(tmp_path: Path):
     assert model._process.wait(30) == -signal.SIGTERM
     assert not model.loaded
     with pytest.raises(SegloopError, match="load the model again"):
-        model.label(np.zeros((3, 4, 5), np.float32), None, progress=unheard)
+        model.label(np.zeros((3, 4, 5), np.float32), None, progress=ignore_progress)
 
 
 @settings(max_examples=50, deadline=None)

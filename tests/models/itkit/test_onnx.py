@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.errors import BadFile, BadInput, BadOption, Cancelled
 from app.models.device import Device, Priority
 from app.models.itkit.grey_window import GreyHint, GreyWindow
@@ -303,5 +303,5 @@ def test_a_click_goes_first_between_windows_and_work_can_be_stopped():
 
     with pytest.raises(Cancelled):
         model.label(image, None, progress=stop)
-    np.testing.assert_array_equal(model.label(image, None, force_cpu=True, progress=unheard), image > 0.5)
+    np.testing.assert_array_equal(model.label(image, None, force_cpu=True, progress=ignore_progress), image > 0.5)
     device.shutdown()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.core.guidance import point_guidance
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.core.training import ModelSpec
 from app.core.volume import Geometry, Volume
 from app.errors import BadPrompt, ModelNotTrained
@@ -41,7 +41,7 @@ def dark_volume() -> Volume:
 
 def test_without_points_it_segments_on_its_own(tmp_path: Path) -> None:
     volume = ball_volume(SHAPE, (10, 11, 12), 6)
-    mask = editor(tmp_path / "1").segment(volume, unheard, {})
+    mask = editor(tmp_path / "1").segment(volume, ignore_progress, {})
 
     np.testing.assert_array_equal(mask.voxels_of(1), volume.voxels > 60)
     assert not mask.voxels_of(2).any()
@@ -50,7 +50,7 @@ def test_without_points_it_segments_on_its_own(tmp_path: Path) -> None:
 
 def test_each_labels_points_go_to_its_channel_and_the_backgrounds_to_the_last(tmp_path: Path) -> None:
     points = {"right": [(5, 6, 7), (5, 6, 9)], "background": [(12, 12, 12)], "left": [(15, 15, 18)]}
-    mask = editor(tmp_path / "1").segment_with_points(dark_volume(), points, unheard, {})
+    mask = editor(tmp_path / "1").segment_with_points(dark_volume(), points, ignore_progress, {})
 
     signals = {name: point_guidance(SHAPE, at, 3.0) for name, at in points.items()}
     logits = np.stack([10 + 500 * signals["background"], 200 * signals["left"], 300 * signals["right"]])
@@ -64,11 +64,11 @@ def test_each_labels_points_go_to_its_channel_and_the_backgrounds_to_the_last(tm
 @pytest.mark.parametrize("points", [{"heart": [(1, 1, 1)]}, {"left": [(20, 0, 0)]}, {"background": [(0, 0, -1)]}])
 def test_wrong_points_are_refused(tmp_path: Path, points: dict[str, list[tuple[int, int, int]]]) -> None:
     with pytest.raises(BadPrompt):
-        editor(tmp_path / "1").segment_with_points(dark_volume(), points, unheard, {})
+        editor(tmp_path / "1").segment_with_points(dark_volume(), points, ignore_progress, {})
 
 
 def test_untrained_models_say_so() -> None:
     model = DeepEdit("deepedit", Served(None, CPU), CPU, ("left",))
     assert (model.card.ready, model.card.labels, model.card.kind) == (False, ("left",), "deepedit")
     with pytest.raises(ModelNotTrained):
-        model.segment(dark_volume(), unheard, {})
+        model.segment(dark_volume(), ignore_progress, {})

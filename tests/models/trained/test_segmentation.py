@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from app.core.mask import Mask
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.core.training import ModelSpec
 from app.core.volume import Geometry, Volume
 from app.errors import BadFile, BadInput, BadOption, Cancelled, ModelNotTrained
@@ -37,7 +37,7 @@ def model(version: Version | None, device: Device = CPU) -> Segmentation:
 
 def test_a_known_network_finds_the_ball(tmp_path: Path) -> None:
     volume = ball_volume()
-    mask = model(ball_finder(tmp_path / "1")).segment(volume, unheard, {})
+    mask = model(ball_finder(tmp_path / "1")).segment(volume, ignore_progress, {})
 
     np.testing.assert_array_equal(mask.voxels_of(1), volume.voxels > 55)
     assert mask.layers[0].dtype == np.uint8
@@ -48,7 +48,7 @@ def test_a_known_network_finds_the_ball(tmp_path: Path) -> None:
 def test_a_coarser_model_grid_finds_the_ball_in_its_place(tmp_path: Path) -> None:
     shape, centre = (30, 44, 38), (14, 25, 16)
     volume = ball_volume(shape, centre, 10)
-    found = model(ball_finder(tmp_path / "1", spacing=1.5)).segment(volume, unheard, {}).voxels_of(1)
+    found = model(ball_finder(tmp_path / "1", spacing=1.5)).segment(volume, ignore_progress, {}).voxels_of(1)
 
     ball = ball_mask(shape, centre, 10)
     assert 2 * (found & ball).sum() / (found.sum() + ball.sum()) > 0.95
@@ -57,7 +57,9 @@ def test_a_coarser_model_grid_finds_the_ball_in_its_place(tmp_path: Path) -> Non
 
 def test_probabilities_lie_on_the_models_grid_and_sum_to_one(tmp_path: Path) -> None:
     volume = ball_volume(spacing=1.0)
-    probabilities = model(tiny_version(tmp_path / "1", "segmentation", spacing=2.0)).probabilities(volume, unheard)
+    probabilities = model(tiny_version(tmp_path / "1", "segmentation", spacing=2.0)).probabilities(
+        volume, ignore_progress
+    )
 
     assert probabilities.shape == (3, 12, 14, 16)
     assert probabilities.dtype == np.float32
@@ -69,7 +71,7 @@ def test_flat_networks_segment_slice_by_slice(tmp_path: Path) -> None:
     version = known_version(tmp_path / "1", spec, [[0.0], [100.0]], [0.0, -5.0])
     volume = ball_volume()
 
-    np.testing.assert_array_equal(model(version).segment(volume, unheard, {}).voxels_of(1), volume.voxels > 55)
+    np.testing.assert_array_equal(model(version).segment(volume, ignore_progress, {}).voxels_of(1), volume.voxels > 55)
 
 
 def test_untrained_models_say_so(tmp_path: Path) -> None:
@@ -78,9 +80,9 @@ def test_untrained_models_say_so(tmp_path: Path) -> None:
     assert untrained.card.version == ""
     assert untrained.card.labels == ("liver", "spleen")
     with pytest.raises(ModelNotTrained, match="train"):
-        untrained.segment(ball_volume(), unheard, {})
+        untrained.segment(ball_volume(), ignore_progress, {})
     with pytest.raises(ModelNotTrained):
-        untrained.probabilities(ball_volume(), unheard)
+        untrained.probabilities(ball_volume(), ignore_progress)
     assert untrained.snapshots() == []
 
 
@@ -91,7 +93,7 @@ def test_a_model_serves_its_first_version_once_there_is_one(tmp_path: Path) -> N
     assert served.card.ready
     assert served.card.version == "3"
     assert served.card.labels == ("ball",)
-    assert served.segment(ball_volume(), unheard, {}).voxels_of(1).any()
+    assert served.segment(ball_volume(), ignore_progress, {}).voxels_of(1).any()
 
 
 def test_snapshots_answer_with_their_own_weights(tmp_path: Path) -> None:
@@ -109,23 +111,25 @@ def test_snapshots_answer_with_their_own_weights(tmp_path: Path) -> None:
     assert len(snapshots) == 2
     for snapshot, state in zip(snapshots, (states[1], states[0]), strict=True):
         alone = model(write_version(tmp_path / "alone", spec, state))
-        np.testing.assert_array_equal(snapshot.probabilities(volume, unheard), alone.probabilities(volume, unheard))
+        np.testing.assert_array_equal(
+            snapshot.probabilities(volume, ignore_progress), alone.probabilities(volume, ignore_progress)
+        )
 
 
 def test_a_network_with_another_number_of_classes_is_refused(tmp_path: Path) -> None:
     spec = ModelSpec("segmentation", "", {}, ("a", "b", "c"), (0.0, 0.0, 0.0), (16, 16, 16))
     version = known_version(tmp_path / "1", spec, [[0.0], [1.0]], [0.0, 0.0])
     with pytest.raises(BadFile, match="3 labels"):
-        model(version).segment(ball_volume(), unheard, {})
+        model(version).segment(ball_volume(), ignore_progress, {})
 
 
 def test_unknown_options_and_bad_volumes_are_refused(tmp_path: Path) -> None:
     finder = model(ball_finder(tmp_path / "1"))
     with pytest.raises(BadOption):
-        finder.segment(ball_volume(), unheard, {"fast": True})
+        finder.segment(ball_volume(), ignore_progress, {"fast": True})
     voxels = np.full((4, 4, 4), np.nan, np.float32)
     with pytest.raises(BadInput):
-        finder.segment(Volume(voxels, Geometry((4, 4, 4), np.eye(4))), unheard, {})
+        finder.segment(Volume(voxels, Geometry((4, 4, 4), np.eye(4))), ignore_progress, {})
 
 
 def test_a_click_does_not_wait_for_the_whole_volume(tmp_path: Path) -> None:
@@ -171,5 +175,5 @@ def test_cancelled_work_leaves_the_device_usable(tmp_path: Path) -> None:
 
     with pytest.raises(Cancelled):
         device.run(lambda: finder.segment(ball_volume(), stop, {}), Priority.AUTOMATIC)
-    assert device.run(lambda: finder.segment(ball_volume(), unheard, {}).voxels_of(1).any(), Priority.AUTOMATIC)
+    assert device.run(lambda: finder.segment(ball_volume(), ignore_progress, {}).voxels_of(1).any(), Priority.AUTOMATIC)
     device.shutdown()

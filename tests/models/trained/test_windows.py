@@ -8,7 +8,7 @@ import torch
 from monai.data.utils import dense_patch_slices
 from monai.inferers.utils import _get_scan_interval
 
-from app.core.progress import unheard
+from app.core.progress import ignore_progress
 from app.core.training import ModelSpec
 from app.core.volume import Index
 from app.errors import BadFile, Cancelled
@@ -36,7 +36,7 @@ def loaded(network: torch.nn.Module, patch: Index) -> Loaded:
 def test_windows_give_what_the_whole_would(patch: Index) -> None:
     image = np.random.default_rng(0).normal(size=(1, 13, 17, 21)).astype(np.float32)
     network = PerVoxel()
-    result = window_probabilities(loaded(network, patch), image, "softmax", CPU, unheard)
+    result = window_probabilities(loaded(network, patch), image, "softmax", CPU, ignore_progress)
 
     logits = np.stack([np.zeros_like(image[0]), image[0], -image[0]])
     expected = np.exp(logits) / np.exp(logits).sum(axis=0)
@@ -45,7 +45,7 @@ def test_windows_give_what_the_whole_would(patch: Index) -> None:
 
 def test_sigmoid_is_per_channel() -> None:
     image = np.random.default_rng(0).normal(size=(1, 9, 9, 9)).astype(np.float32)
-    result = window_probabilities(loaded(PerVoxel(), (8, 8, 8)), image, "sigmoid", CPU, unheard)
+    result = window_probabilities(loaded(PerVoxel(), (8, 8, 8)), image, "sigmoid", CPU, ignore_progress)
 
     np.testing.assert_allclose(result[1], 1 / (1 + np.exp(-image[0])), atol=1e-5)
 
@@ -86,4 +86,6 @@ def test_cancelling_stops_at_the_next_window() -> None:
 def test_a_network_for_other_channels_is_a_bad_file() -> None:
     network = torch.nn.Conv3d(2, 3, 1)
     with pytest.raises(BadFile, match="1 channels"):
-        window_probabilities(loaded(network, (8, 8, 8)), np.zeros((1, 8, 8, 8), np.float32), "softmax", CPU, unheard)
+        window_probabilities(
+            loaded(network, (8, 8, 8)), np.zeros((1, 8, 8, 8), np.float32), "softmax", CPU, ignore_progress
+        )
