@@ -56,7 +56,7 @@ def case_of_entry(entry: Entry, location: str = "") -> Case | None:
 
     The stamp is made of all `CASE_FIELDS`, the number of instances among them.
     """
-    from app.dicom.uids import check_uid
+    from app.dicom.values import check_uid
 
     values = {keyword: text(entry, keyword) for keyword in CASE_FIELDS}
     try:

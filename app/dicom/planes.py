@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.tag import BaseTag, Tag
 
+from app.core.volume import Geometry
 from app.dicom.decoding import Pixels
 from app.dicom.values import numbers, text
 from app.errors import UnusableSeries
@@ -216,3 +217,37 @@ def positions_of(header: Dataset) -> list[tuple[float, ...]]:
     """ImagePositionPatient of each frame of an instance, in the order of its frames. Raises `UnusableSeries`."""
     common = (*items_of(header, _SHARED)[:1], header)
     return [position_of((frame, *common)) for frame in items_of(header, _PER_FRAME)] or [position_of(common)]
+
+
+@dataclass(frozen=True)
+class SourceSlice:
+    """One slice's instance, "" for a slice that was interpolated. `position` is the LPS millimetres of its first voxel.
+    With `frames` the instance holds several slices, and is listed once."""
+
+    sop_instance_uid: str
+    position: tuple[float, float, float]
+    frames: bool = False
+
+
+def source_slices(headers: Sequence[Dataset], geometry: Geometry) -> list[SourceSlice]:
+    """One entry per slice, k ascending; for multi-frame instances one per instance; none without headers.
+
+    `headers` are those of a series in slice order. Slices are found by ImagePositionPatient: where some are missing
+    there are fewer headers than slices.
+    """
+    if any("PerFrameFunctionalGroupsSequence" in header for header in headers):
+        return [SourceSlice(str(header.SOPInstanceUID), _place(header), frames=True) for header in headers]
+    if not headers:
+        return []
+    step = geometry.affine[:3, 2]
+    normal = np.cross(geometry.affine[:3, 0], geometry.affine[:3, 1])
+    uids = {}
+    for header in headers:
+        offset = np.subtract(_place(header), geometry.origin)
+        uids[round(float(offset @ normal / (step @ normal)))] = str(header.SOPInstanceUID)
+    return [SourceSlice(uids.get(k, ""), geometry.to_patient((k, 0, 0))) for k in range(geometry.shape[0])]
+
+
+def _place(header: Dataset) -> tuple[float, float, float]:
+    x, y, z = positions_of(header)[0]
+    return x, y, z

@@ -21,7 +21,7 @@ from app.dicom.ordering import SPACING_TOLERANCE
 from app.dicom.parsing import PARSER_ERRORS
 from app.dicom.planes import positions_of
 from app.dicom.seg_sources import plane_text, source_images
-from app.dicom.uids import check_uid
+from app.dicom.values import check_uid
 from app.errors import BadInput, GeometryMismatch
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from app.dicom.decoding import decode
 from app.dicom.ordering import Stack, missing_text, stack
 from app.dicom.parsing import PARSER_ERRORS, PIXEL_KEYWORDS, parse
 from app.dicom.planes import Plane, planes_of
-from app.dicom.uids import check_uid
-from app.dicom.values import text
+from app.dicom.values import check_uid, text
 from app.errors import BadFile, BadInput, UnusableSeries
 from app.formats.volume_header import DEFAULT_MAX_BYTES
 

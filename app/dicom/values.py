@@ -8,11 +8,14 @@ representation isn't plain text or a number, go through pydicom.
 from __future__ import annotations
 
 import math
+import re
 from functools import lru_cache
 
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
+
+from app.errors import BadInput
 
 _TEXT = {"AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI"}
 
@@ -73,3 +76,16 @@ def _numbers(value: str) -> tuple[float, ...]:
     except ValueError:
         return ()
     return found if all(math.isfinite(number) for number in found) else ()
+
+
+_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
+
+
+def check_uid(value: str) -> str:
+    """`value`, if it is a UID (DICOM PS3.5 9.1): at most 64 characters, numbers without leading zeros between dots.
+
+    pydicom lets any text through, `../../x` too. Raises `BadInput`.
+    """
+    if len(value) > 64 or not _UID.fullmatch(value):
+        raise BadInput(f"{value[:80]!r} is not a DICOM UID: digits and dots, at most 64 characters")
+    return value

@@ -59,7 +59,7 @@ class Services:
     deliveries: DeliveryService
     next_case: NextCaseService
     models: ModelService
-    loaded: ExternalModels
+    external: ExternalModels
     jobs: JobService
     logs: LogService
     sync: SyncService
@@ -102,7 +102,7 @@ class Services:
             deliveries=DeliveryService(project),
             next_case=NextCaseService(project, cases, plugins.strategies().found, models.probabilistic()),
             models=models,
-            loaded=ExternalModels(settings, models, device, project.paths),
+            external=ExternalModels(settings, models, device, project.paths),
             jobs=jobs,
             logs=LogService(project.paths.log),
             sync=sync,
@@ -131,7 +131,7 @@ class Services:
         # In a thread: an archive that is slow or away must not keep the server from answering.
         threading.Thread(target=self.sync.run, name="first-sync", daemon=True).start()
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
-        threading.Thread(target=self.loaded.load_directory, name="load-models", daemon=True).start()
+        threading.Thread(target=self.external.load_directory, name="load-models", daemon=True).start()
         self.clock.start()
 
     def _warm_up(self) -> None:
@@ -148,7 +148,7 @@ class Services:
         self.sync.close()
         self.jobs.runner.shutdown()
         self.prompting.shutdown()
-        self.loaded.close()
+        self.external.close()
         self.device.shutdown()
         self.project.close()
 

@@ -11,7 +11,7 @@ from typing import Any
 from app.core.case import CaseRow, CaseScore
 from app.core.progress import ignore_progress
 from app.core.volume import Volume
-from app.dicom.source_slices import SourceSlice, source_slices
+from app.dicom.planes import SourceSlice, source_slices
 from app.durable import file_sha256
 from app.errors import BadInput, Conflict, UnknownCase
 from app.project.project import Project
@@ -92,8 +92,9 @@ class CaseService:
         cached = self.project.volumes(row.origin).nifti(row.case, ignore_progress)
         return ImageFile(cached.path, cached.sha256, cached.size, f"{case_id}.nii")
 
-    def set_info(self, case_id: str, info: Mapping[str, Any]) -> None:
-        self.project.catalog.cases.set_info(case_id, info)
+    def note(self, case_id: str, noted: Mapping[str, Any]) -> None:
+        """Add to what clients noted about a case, or replace it key by key. Raises `UnknownCase`."""
+        self.project.catalog.cases.set_info(case_id, {**self.get(case_id).info, **noted})
 
     def add_upload(
         self, files: list[tuple[Path, str]], case_id: str, who: str, seconds: float | None = None

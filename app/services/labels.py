@@ -160,8 +160,9 @@ class LabelService:
         """What clients noted about a label."""
         return self.project.catalog.labels.info(label.id)
 
-    def set_info(self, label: Label, info: Mapping[str, Any], who: str) -> None:
-        self.project.catalog.labels.set_info(label.id, info, who)
+    def note(self, label: Label, noted: Mapping[str, Any], who: str) -> None:
+        """Add to what clients noted about a label, or replace it key by key."""
+        self.project.catalog.labels.set_info(label.id, {**self.info(label), **noted}, who)
 
     def delete(self, case_id: str, tag: str, who: str) -> None:
         """Hide every version under a tag. Files stay, and so does what the archive has."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from app.learning.processes import started
+from app.learning.runner import started
 from tests.browser.axe import serious
 from tests.browser.dashboard_site import Site, serving, submit
 from tests.browser.watching import watched

@@ -7,7 +7,7 @@ import os
 import pytest
 from playwright.sync_api import expect
 
-from app.learning.processes import started
+from app.learning.runner import started
 from tests.browser.dashboard_site import Site, submit
 from tests.browser.watching import Watched
 

@@ -15,7 +15,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossl
 
 from app.dicom.parsing import parse
 from app.dicom.series import SeriesBuilder
-from app.dicom.uids import check_uid
+from app.dicom.values import check_uid
 from app.errors import BadFile, BadInput, UnusableSeries
 from tests.dicom.synthetic import ct_series, encode
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from app.dicom.planes import source_slices
 from app.dicom.series import assemble
-from app.dicom.source_slices import source_slices
 from tests.dicom.synthetic import ct_series, enhanced_series
 
 SHAPE = (7, 5, 6)

@@ -51,7 +51,7 @@ def volume(seed: int = 0) -> Volume:
 
 
 def test_the_directory_is_loaded_as_far_as_it_can_be(services: Services, caplog: pytest.LogCaptureFixture):
-    loaded = services.loaded
+    loaded = services.external
     loaded.load_directory()
     assert list(loaded.all()) == ["bands", "a", "b", "sub/a"]
     assert "broken.onnx" in caplog.text
@@ -65,16 +65,16 @@ def test_the_directory_is_loaded_as_far_as_it_can_be(services: Services, caplog:
 def test_the_directory_is_loaded_at_start(services: Services):
     services.start()
     for _ in range(1000):
-        if "sub/a" in services.loaded.all():
+        if "sub/a" in services.external.all():
             break
         threading.Event().wait(0.02)
-    current = services.loaded.current()
+    current = services.external.current()
     assert current is not None
     assert current.name == "a"
 
 
 def test_the_current_model_is_the_last_loaded_then_the_first_named_then_an_own_one(services: Services):
-    loaded = services.loaded
+    loaded = services.external
 
     def current() -> str:
         model = loaded.current()
@@ -99,7 +99,7 @@ def test_the_current_model_is_the_last_loaded_then_the_first_named_then_an_own_o
 
 
 def test_a_current_model_has_its_name_for_the_other_generation_too(services: Services):
-    loaded = services.loaded
+    loaded = services.external
     loaded.load(ONNX)
     assert loaded.get("a").name == "a"
     loaded.unload_named("a")
@@ -108,7 +108,7 @@ def test_a_current_model_has_its_name_for_the_other_generation_too(services: Ser
 
 
 def test_a_failed_load_changes_nothing(services: Services):
-    loaded = services.loaded
+    loaded = services.external
     before = loaded.load(ONNX)
     named = loaded.load_named("x", ONNX)
     for request, error in [
@@ -128,40 +128,40 @@ def test_a_failed_load_changes_nothing(services: Services):
 
 
 def test_a_file_that_changes_later_is_still_the_model_that_was_loaded(services: Services, folder: Path):
-    model = services.loaded.load(ONNX)
+    model = services.external.load(ONNX)
     saved(threshold(0.9), folder / "a.onnx")
-    found = services.loaded.segment(model, volume(), Handling(), "anna")
+    found = services.external.segment(model, volume(), Handling(), "anna")
     np.testing.assert_array_equal(found.labels, volume().voxels > 0.5)
-    again = services.loaded.segment(services.loaded.load(ONNX), volume(), Handling(), "anna")
+    again = services.external.segment(services.external.load(ONNX), volume(), Handling(), "anna")
     np.testing.assert_array_equal(again.labels, volume().voxels > 0.9)
 
 
 def test_a_windowed_image_needs_a_window(services: Services):
-    model = services.loaded.load(ONNX)
+    model = services.external.load(ONNX)
     with pytest.raises(NoGreyWindow):
-        services.loaded.segment(model, volume(), Handling(windowed=True, level=0.5), "anna")
+        services.external.segment(model, volume(), Handling(windowed=True, level=0.5), "anna")
     image = volume()
-    found = services.loaded.segment(model, image, Handling(windowed=True, level=0, width=0.5), "anna")
+    found = services.external.segment(model, image, Handling(windowed=True, level=0, width=0.5), "anna")
     np.testing.assert_array_equal(found.labels, image.voxels > 0)
-    lpi = services.loaded.segment(model, image, Handling(windowed=True, level=0.6, width=1, lpi_grid=True), "anna")
+    lpi = services.external.segment(model, image, Handling(windowed=True, level=0.6, width=1, lpi_grid=True), "anna")
     np.testing.assert_array_equal(lpi.labels[::-1], image.voxels > 0.6)
     assert lpi.geometry.origin == (0, 0, 3 * 17)
 
 
 def test_only_so_many_models_are_kept_by_name(services: Services, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loaded_module, "MOST_NAMED", 2)
-    services.loaded.load_named("1", ONNX)
-    services.loaded.load_named("2", ONNX)
+    services.external.load_named("1", ONNX)
+    services.external.load_named("2", ONNX)
     with pytest.raises(NoRoom):
-        services.loaded.load_named("3", ONNX)
-    services.loaded.load_named("2", LoadRequest("onnx", "b.onnx"))
-    services.loaded.unload_named("1")
-    services.loaded.load_named("3", ONNX)
+        services.external.load_named("3", ONNX)
+    services.external.load_named("2", LoadRequest("onnx", "b.onnx"))
+    services.external.unload_named("1")
+    services.external.load_named("3", ONNX)
 
 
 def test_loads_and_uses_from_many_threads(services: Services):
     """Everyone who segments gets one whole model, whichever is loaded or unloaded meanwhile."""
-    loaded, image, problems = services.loaded, volume(), []
+    loaded, image, problems = services.external, volume(), []
     answers = {"a": image.voxels > 0.5, "sub/a": image.voxels > 0.25}
     done = threading.Event()
 
@@ -197,9 +197,9 @@ def test_a_model_directory_that_is_not_there_is_a_configuration_error(tmp_path: 
 
 def test_without_a_model_directory_only_own_models_are_offered(tmp_path: Path):
     services = services_at(tmp_path)
-    assert list(services.loaded.all()) == ["bands"]
-    services.loaded.load_directory()
+    assert list(services.external.all()) == ["bands"]
+    services.external.load_directory()
     with pytest.raises(UnknownModel):
-        services.loaded.load(ONNX)
-    assert services.loaded.load(LoadRequest("onnx", "bands")).name == "bands"
+        services.external.load(ONNX)
+    assert services.external.load(LoadRequest("onnx", "bands")).name == "bands"
     services.stop()

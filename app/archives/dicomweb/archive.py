@@ -16,7 +16,7 @@ from app.archives.series_reader import SeriesReader
 from app.core.archive import Delivery, Fetched, Listing, Receipt
 from app.core.case import Case
 from app.core.progress import Progress
-from app.dicom.uids import check_uid
+from app.dicom.values import check_uid
 from app.errors import ArchiveUnavailable, BadInput, NotSupported, UnknownCase
 
 FETCHES = 2

@@ -131,7 +131,7 @@ class Orthanc:
 
 def _case_of(series: Mapping[str, Any], study: Mapping[str, Any]) -> Case | None:
     """The frame of reference stays empty: Orthanc's database doesn't keep it by default."""
-    from app.dicom.uids import check_uid
+    from app.dicom.values import check_uid
 
     tags, above = series.get("MainDicomTags", {}), study.get("MainDicomTags", {})
     try:

@@ -18,7 +18,7 @@ from app.archives.dicomweb.session import ArchiveSession, answers_wanted, origin
 from app.archives.same_object import difference
 from app.core.archive import Delivery, Receipt
 from app.dicom.parsing import parse
-from app.dicom.uids import check_uid
+from app.dicom.values import check_uid
 from app.errors import ArchiveRefuses, ArchiveUnavailable, BadFile, Conflict, IntegrityError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from app.archives.folder.options import FolderOptions
 from app.archives.folder.results import Query, available_syntax, number, page, single_uid, study_entry
 from app.archives.folder.walk import is_inside
 from app.dicom.parsing import PARSER_ERRORS, parse
-from app.dicom.uids import check_uid
+from app.dicom.values import check_uid
 from app.errors import BadFile, BadInput, Conflict, NotFound
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from app.archives.folder.fields import SEARCHABLE_FIELDS
 from app.archives.folder.options import volume_stem
 from app.dicom.parsing import DEFLATED, PARSER_ERRORS
-from app.dicom.uids import check_uid
+from app.dicom.values import check_uid
 from app.errors import BadFile, BadInput
 from app.formats.volume_files import read_header
 

@@ -11,7 +11,7 @@ from typing import Any
 from app.archives.dicom_json import Entry, tag_of
 from app.archives.folder.index import Row
 from app.archives.folder.match import attribute, matcher
-from app.dicom.uids import check_uid
+from app.dicom.values import check_uid
 from app.errors import BadInput
 
 

@@ -14,7 +14,7 @@ from app.core.model import Option
 from app.core.volume import Geometry
 from app.dialects.api.common import Asking, moment
 from app.dialects.api.voxels import gzipped
-from app.dicom.source_slices import SourceSlice
+from app.dicom.planes import SourceSlice
 from app.errors import NotSupported, UnknownStrategy
 from app.services import Services
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 
-from app.dicom.uids import check_uid
+from app.dicom.values import check_uid
 from app.http.identity import identity, user_of
 
 ROOT = "dicom-web"

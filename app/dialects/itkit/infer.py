@@ -40,7 +40,7 @@ def _answer(services: Services, form: Form, who: str) -> Response:
     handling = _handling(form.fields)
     try:
         volume = read_volume(form.needed("image").file, services.settings.labels.max_upload_bytes)
-        return _file(services.loaded.segment(model, volume, handling, who))
+        return _file(services.external.segment(model, volume, handling, who))
     except BadFile as error:
         # The image or the model: the protocol has 500 for both.
         raise Refusal(500, str(error)) from error
@@ -52,12 +52,12 @@ def _named(services: Services, form: Form) -> LoadedModel:
         raise Refusal(400, "No image file uploaded")
     if not form.fields["model_name"]:
         raise Refusal(400, "Model name is required")
-    return services.loaded.get(form.fields["model_name"])
+    return services.external.get(form.fields["model_name"])
 
 
 def _current(services: Services, form: Form) -> LoadedModel:
     """The model of the singular API."""
-    model = services.loaded.current()
+    model = services.external.current()
     if model is None:
         raise Refusal(400, "No model loaded")
     if form.upload("image") is None:

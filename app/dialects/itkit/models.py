@@ -38,7 +38,7 @@ _SINGULAR = _Generation(no_json=400, no_config=400, no_model="Model path is requ
 
 
 def add_info(api: APIRouter, services: Services) -> None:
-    loaded = services.loaded
+    loaded = services.external
 
     @api.get("/health")
     def health() -> dict[str, Any]:
@@ -75,7 +75,7 @@ def told(model: LoadedModel) -> dict[str, Any]:
 
 
 def add(api: APIRouter, services: Services) -> None:
-    loaded = services.loaded
+    loaded = services.external
 
     @api.post("/model")
     async def load(request: Request) -> dict[str, Any]:

@@ -69,9 +69,7 @@ def router(services: Services) -> APIRouter:
     async def set_info(request: Request, image: str) -> None:
         """Merge the form's `info` into what is noted about the image."""
         async with received(request, services.incoming, most) as form:
-            noted = form.json("info")
-            row = await run_in_threadpool(services.cases.get, image)
-            await run_in_threadpool(services.cases.set_info, image, {**row.info, **noted})
+            await run_in_threadpool(services.cases.note, image, form.json("info"))
 
     return api
 

@@ -99,7 +99,7 @@ def _names(label_info: object, sent: Upload) -> list[str] | None:
 
 def _note(services: Services, case_id: str, tag: str, noted: Mapping[str, Any], who: str) -> None:
     label = services.labels.newest(case_id, tag)
-    services.labels.set_info(label, {**services.labels.info(label), **noted}, who)
+    services.labels.note(label, noted, who)
 
 
 def _text(value: object) -> str:

@@ -11,7 +11,7 @@ from app.archives.folder.client import FolderClient
 from app.archives.label_store import derived_uid
 from app.core.label import FINAL, Label
 from app.dicom.parsing import meta_values, parse
-from app.dicom.uids import check_uid
+from app.dicom.values import check_uid
 from app.errors import BadFile, BadInput, Conflict, GeometryMismatch, SegloopError, Unavailable, UnknownCase
 from app.services.cases import CaseService
 from app.services.labels import LabelService

@@ -155,7 +155,7 @@ def test_what_nobody_foresaw_is_told_in_general_terms(site: Site, monkeypatch: p
     def broken() -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr(site.services.loaded, "cards", broken)
+    monkeypatch.setattr(site.services.external, "cards", broken)
     status, text = told(site.client.get("/api/health"))
     assert status == 500
     assert "secret" not in text

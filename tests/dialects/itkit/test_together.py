@@ -61,7 +61,7 @@ def test_unloading_while_it_segments(site: Site, tmp_path: Path):
 def test_force_cpu_is_of_one_request(site: Site, monkeypatch: pytest.MonkeyPatch):
     """A model that says which processor it was asked to use."""
     site.load("spleen.onnx")
-    model = site.services.loaded.current()
+    model = site.services.external.current()
     assert model is not None
     assert model.engine is not None
     asked = []

@@ -22,7 +22,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from app.core.progress import ignore_progress
 from app.errors import BadFile, BadInput, Cancelled, SegloopError
-from app.learning.processes import started
+from app.learning.runner import started
 from app.models.itkit.grey_window import GreyHint, GreyWindow
 from app.models.itkit.mmengine import MMEngineFiles, MMEngineModel
 from app.models.itkit.mmengine_wire import Garbled, Message, receive, send
