@@ -65,6 +65,12 @@ class ModelSettings(_Part):
 
     type: str = Field(description="model type, see below; or one of another installed package")
     source: str = Field("", description="nninteractive: demo, an official id or a folder; bundle: its folder")
+    patches: int | None = Field(
+        None,
+        ge=0,
+        description="nninteractive: patches that one prompt may look at besides the first (zooming out and refining);"
+        " else as the model's folder says; official models as the library does",
+    )
     trainer: str = Field("", description="which trainer makes new versions; none if empty")
     options: dict[str, bool | int | float | str] = Field(default_factory=dict, description="for the trainer")
 

@@ -73,6 +73,7 @@ def run(plan: Plan) -> list[Row]:
     series = ct(plan)
     folder = plan.new_folder("click")
     weights = Path(shutil.copytree(find_folder("demo"), folder / "model"))
+    (weights / "segloop.json").unlink()  # what the folder asks of segloop and the library doesn't have
     voxels = folder / "voxels.npy"
     np.save(voxels, series.voxels)
     models = {"unguarded": {"type": "nninteractive", "source": str(weights)}}

@@ -26,11 +26,13 @@ class ModelOptions:
 
     `source` is the setting of that name; each type says what it means. `version` is the served version folder of a
     trained type, None while there is none. `labels` are the structures of the settings, for models that learn them.
+    `patches` is the setting of that name.
     """
 
     source: str = ""
     version: Path | None = None
     labels: tuple[str, ...] = ()
+    patches: int | None = None
 
 
 class Importer(Protocol):

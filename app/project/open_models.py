@@ -27,6 +27,7 @@ def open_model(project: Project, name: str, device: Device, version: ModelVersio
         source=settings.source,
         version=project.paths.models / served.folder if served is not None else None,
         labels=tuple(project.settings.labels.structures),
+        patches=settings.patches,
     )
     try:
         return MODEL_TYPES.get(settings.type).build(name, options, device)

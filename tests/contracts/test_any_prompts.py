@@ -7,21 +7,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from app.core.model import InteractiveModel, InteractiveSession
+from app.core.model import PROMPTED, InteractiveModel, InteractiveSession
 from app.core.prompt import Box, InitialMask, Lasso, Point, Prompt, Region, Scribble
 from app.core.volume import Geometry, Index, Volume
 from app.errors import BadInput, BadPrompt, SegloopError
 from app.models.device import Device
 from app.models.nninteractive.folder import find_folder
 from app.models.nninteractive.model import NnInteractive
-from tests.contracts.test_models import MODELS
+from tests.contracts.model_samples import Sample, samples
 from tests.models.folders import tiny_nninteractive
 
 SHAPES: list[Index] = [(1, 18, 22), (3, 26, 24), (30, 14, 12), (21, 1, 17), (9, 23, 2), (20, 70, 9)]
@@ -36,33 +38,44 @@ class Tried:
     examples: int
 
 
-def _folder(guard: bool, patch: int) -> Callable[[Path, Device], Tried]:
+def _folder(patch: int, asks: dict[str, Any]) -> Callable[[Path, Device], Tried]:
     def make(folder: Path, device: Device) -> Tried:
-        weights = tiny_nninteractive(folder / "tiny", seed=1, patch=patch, background=4.0 if patch > 16 else 0.0)
-        (weights / "segloop.json").write_text(json.dumps({"guard": guard}))
-        return Tried(NnInteractive("tiny", weights, device), guard, 6)
+        background = 4.0 if patch > 16 else 0.0  # a random mask that runs everywhere is refined for minutes
+        weights = tiny_nninteractive(folder / "tiny", seed=1, patch=patch, background=background)
+        (weights / "segloop.json").write_text(json.dumps(asks))
+        return Tried(NnInteractive("tiny", weights, device), bool(asks.get("guard")), 6)
 
     return make
 
 
-def _plain(name: str) -> Callable[[Path, Device], Tried]:
-    return lambda folder, device: Tried(MODELS[name](folder, device).model, False, 15)
+def _demo(_: Path, device: Device) -> Tried:
+    return Tried(NnInteractive("demo", find_folder("demo"), device), True, 2)
 
 
-TRIED: dict[str, Callable[[Path, Device], Tried]] = {
-    name: _plain(name)
-    for name in ("fake", "deepgrow_2d", "deepgrow_3d", "deepgrow_coarse", "histogram_graphcut", "gmm_graphcut")
-}
-TRIED["nninteractive"] = _folder(guard=False, patch=80)
-TRIED["nninteractive_guarded"] = _folder(guard=True, patch=80)
-TRIED["nninteractive_small_patch"] = _folder(guard=True, patch=16)
-TRIED["nninteractive_demo"] = lambda _, device: Tried(NnInteractive("demo", find_folder("demo"), device), True, 1)
+def _every() -> list[Any]:
+    """Every model type that can be prompted, nninteractive as folders may ask for it."""
+    plain = [one.values[0] for one in samples(*PROMPTED) if one.values[0].type.name != "nninteractive"]
+    made = {sample.name: partial(_plain, sample) for sample in plain}
+    folders: dict[str, Callable[[Path, Device], Tried]] = {
+        "nninteractive": _folder(80, {}),
+        "nninteractive_guarded": _folder(80, {"guard": True}),
+        "nninteractive_limited": _folder(80, {"guard": True, "patches": 3}),
+        "nninteractive_small_patch": _folder(16, {"guard": True}),
+        "nninteractive_small_patch_limited": _folder(16, {"patches": 2}),
+        "nninteractive_first_patch": _folder(16, {"patches": 0}),
+        "nninteractive_demo": _demo,
+    }
+    return [pytest.param(make, id=name) for name, make in {**made, **folders}.items()]
 
 
-@pytest.fixture(scope="module", params=sorted(TRIED))
+def _plain(sample: Sample, folder: Path, device: Device) -> Tried:
+    return Tried(sample.make(folder, device), False, 15)
+
+
+@pytest.fixture(scope="module", params=_every())
 def tried(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tried]:
     device = Device("cpu", threads=1)
-    yield TRIED[request.param](tmp_path_factory.mktemp("tried"), device)
+    yield request.param(tmp_path_factory.mktemp("tried"), device)
     device.shutdown()
 
 

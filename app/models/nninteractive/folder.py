@@ -5,7 +5,8 @@
     LICENSE                        its first line is what people are shown
     fold_X/checkpoint_final.pth    exactly one
     segloop.json                   ours, optional: {"guard": true} asks for the guard against runaway clicks
-                                   (`app.models.nninteractive.guard`); only the shipped demo has it unasked
+                                   (`app.models.nninteractive.guard`); {"patches": 4} for no more patches than that
+                                   besides the first in one prediction (`app.models.nninteractive.patches`)
 
 The library unpickles the checkpoint and builds whatever class the plans name, so both are checked here first.
 """
@@ -43,7 +44,9 @@ DEMO_NETWORK = "app.models.demo_network.ClickUNet"
 @dataclass(frozen=True)
 class ModelFolder:
     """What a model folder says about itself. `patch` is the network's input `(k, j, i)`; `version` names the weights
-    by the start of their sha256; `boxes_3d` says that boxes thicker than a slice are understood."""
+    by the start of their sha256, and the limit of patches if there is one: both decide about a mask's voxels.
+    `boxes_3d` says that boxes thicker than a slice are understood. `patches` is how many patches besides the first one
+    prediction may look at; None leaves that to the library."""
 
     path: Path
     checkpoint: Path
@@ -53,6 +56,7 @@ class ModelFolder:
     accepts: frozenset[type[Prompt]]
     boxes_3d: bool
     guard: bool
+    patches: int | None
 
 
 def find_folder(model: str) -> Path:
@@ -91,8 +95,8 @@ def pull(model: str) -> Path:
         raise UnknownModel(str(error)) from error
 
 
-def read_folder(path: Path) -> ModelFolder:
-    """Read a model folder without importing torch.
+def read_folder(path: Path, patches: int | None = None) -> ModelFolder:
+    """Read a model folder without importing torch. `patches` goes before what the folder says about them.
 
     Raises:
         BadFile: a file is missing or says something that can't be used.
@@ -110,15 +114,18 @@ def read_folder(path: Path) -> ModelFolder:
     accepts = {_INTERACTIONS[name] for name, taken in takes.items() if taken}
     if info.get("supports_initial_label", True):
         accepts.add(InitialMask)
+    wishes = _wishes(path)
+    patches = wishes.patches if patches is None else patches
     return ModelFolder(
         path=path,
         checkpoint=checkpoints[0],
-        version=_sha256(checkpoints[0])[:12],
+        version=_sha256(checkpoints[0])[:12] + (f"-{patches}p" if patches is not None else ""),
         licence=_licence(path, plans),
         patch=_largest_patch(plans),
         accepts=frozenset(accepts),
         boxes_3d=bool(takes["bbox3d"]),
-        guard=_guard(path),
+        guard=wishes.guard,
+        patches=patches,
     )
 
 
@@ -156,9 +163,20 @@ def _capabilities(path: Path) -> dict[str, Any]:
     raise BadFile(f"{path} has no inference_info.json; it is no nnInteractive model folder")
 
 
-def _guard(path: Path) -> bool:
-    wishes = _json(path / "segloop.json") if (path / "segloop.json").exists() else {}
-    return bool(wishes.get("guard", path.resolve() == _DEMO.resolve()))
+@dataclass(frozen=True)
+class _Wishes:
+    """What segloop.json asks for."""
+
+    guard: bool = False
+    patches: int | None = None
+
+
+def _wishes(path: Path) -> _Wishes:
+    content = _json(path / "segloop.json") if (path / "segloop.json").exists() else {}
+    patches = content.get("patches")
+    if patches is not None and (type(patches) is not int or patches < 0):
+        raise BadFile(f"{path}/segloop.json: patches is a whole number from 0, not {patches!r}")
+    return _Wishes(bool(content.get("guard", False)), patches)
 
 
 def _check_architecture(plans: dict[str, Any]) -> None:

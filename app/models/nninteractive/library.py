@@ -18,7 +18,7 @@ from app.core.volume import Volume
 from app.errors import BadFile, BadInput
 from app.models.device import Device
 from app.models.nninteractive.folder import ModelFolder, check_checkpoint
-from app.models.nninteractive.patches import fit_plans
+from app.models.nninteractive.patches import fit_plans, limit_patches
 from app.models.precision import in_precision
 
 Storage = Literal["blosc2", "tensor", "auto"]
@@ -86,7 +86,10 @@ def open_session(loaded: LoadedModel, volume: Volume, device: Device, storage: S
 
     session = _session(device, storage, autozoom=autozoom)
     session.initialize_from_loaded_artifacts(loaded.artifacts)
-    fit_plans(session)
+    if loaded.folder.patches is None:
+        fit_plans(session)
+    else:
+        limit_patches(session, loaded.folder.patches)
     session.set_image(volume.voxels[None])
     # Waited for here, in the caller's thread, so that errors surface now and the device goes on working meanwhile.
     try:

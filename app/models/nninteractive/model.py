@@ -44,14 +44,23 @@ class NnInteractive:
     """One nnInteractive model folder, loaded when the first session opens. Thread-safe.
 
     `storage`: `blosc2` for servers with several sessions, `tensor` for one. `autozoom` is the default of the option of
-    the same name: follow a structure beyond the patch around the click (more forwards per click).
+    the same name: follow a structure beyond the patch around the click (more forwards per click). `patches` limits
+    those; None leaves it to the folder, and if that says nothing, to the library.
     """
 
     def __init__(
-        self, name: str, folder: Path, device: Device, *, storage: Storage = "blosc2", autozoom: bool = True
+        self,
+        name: str,
+        folder: Path,
+        device: Device,
+        *,
+        storage: Storage = "blosc2",
+        autozoom: bool = True,
+        patches: int | None = None,
     ) -> None:
         self._name = name
-        self._folder = read_folder(folder)
+        self._patches = patches
+        self._folder = read_folder(folder, patches)
         self._device = device
         self._storage: Storage = storage
         self._autozoom = autozoom
@@ -99,7 +108,7 @@ class NnInteractive:
     def use(self, folder: Path) -> None:
         """Serve the weights of another folder from now on; open sessions keep theirs. Raises `BadFile`, and then
         nothing has changed."""
-        loaded = load_model(read_folder(folder), self._device)
+        loaded = load_model(read_folder(folder, self._patches), self._device)
         with self._loading:
             self._folder = loaded.folder
             self._loaded = loaded
@@ -344,5 +353,7 @@ def _index(values: Any) -> Index:
 NNINTERACTIVE = ModelType(
     "nninteractive",
     "interactive",
-    build=lambda name, options, device: NnInteractive(name, find_folder(options.source or "demo"), device),
+    build=lambda name, options, device: NnInteractive(
+        name, find_folder(options.source or "demo"), device, patches=options.patches
+    ),
 )
