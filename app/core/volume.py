@@ -114,3 +114,13 @@ class Volume:
     def __post_init__(self) -> None:
         if self.voxels.shape != self.geometry.shape:
             raise ValueError(f"voxels are {self.voxels.shape}, the geometry says {self.geometry.shape}")
+
+
+@dataclass(frozen=True)
+class SourceSlice:
+    """One slice's instance, "" for a slice that was interpolated. `position` is the LPS millimetres of its first voxel.
+    With `frames` the instance holds several slices, and is listed once."""
+
+    sop_instance_uid: str
+    position: tuple[float, float, float]
+    frames: bool = False

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.tag import BaseTag, Tag
 
-from app.core.volume import Geometry
+from app.core.volume import Geometry, SourceSlice
 from app.dicom.decoding import Pixels
 from app.dicom.values import numbers, text
 from app.errors import UnusableSeries
@@ -217,16 +217,6 @@ def positions_of(header: Dataset) -> list[tuple[float, ...]]:
     """ImagePositionPatient of each frame of an instance, in the order of its frames. Raises `UnusableSeries`."""
     common = (*items_of(header, _SHARED)[:1], header)
     return [position_of((frame, *common)) for frame in items_of(header, _PER_FRAME)] or [position_of(common)]
-
-
-@dataclass(frozen=True)
-class SourceSlice:
-    """One slice's instance, "" for a slice that was interpolated. `position` is the LPS millimetres of its first voxel.
-    With `frames` the instance holds several slices, and is listed once."""
-
-    sop_instance_uid: str
-    position: tuple[float, float, float]
-    frames: bool = False
 
 
 def source_slices(headers: Sequence[Dataset], geometry: Geometry) -> list[SourceSlice]:

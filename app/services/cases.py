@@ -10,8 +10,8 @@ from typing import Any
 
 from app.core.case import CaseRow, CaseScore
 from app.core.progress import ignore_progress
-from app.core.volume import Volume
-from app.dicom.planes import SourceSlice, source_slices
+from app.core.volume import SourceSlice, Volume
+from app.dicom.planes import source_slices
 from app.durable import file_sha256
 from app.errors import BadInput, Conflict, UnknownCase
 from app.project.project import Project

@@ -11,10 +11,9 @@ from pydantic import BaseModel, Field
 
 from app.core.case import CaseRow, CaseScore
 from app.core.model import Option
-from app.core.volume import Geometry
+from app.core.volume import Geometry, SourceSlice
 from app.dialects.api.common import Asking, moment
 from app.dialects.api.voxels import gzipped
-from app.dicom.planes import SourceSlice
 from app.errors import NotSupported, UnknownStrategy
 from app.services import Services
 
