@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.core.archive import Delivery, Fetched, Listing, Receipt
+from app.core.archive import Delivery, DicomwebUpstream, Fetched, Listing, Receipt
 from app.core.case import Case
 from app.core.progress import Progress
 from app.core.volume import Volume
@@ -34,7 +34,14 @@ class MemoryArchive:
 
     name = "memory"
 
-    def __init__(self, series: Iterable[Sequence[Dataset]] = (), volumes: Mapping[str, Volume] | None = None) -> None:
+    def __init__(
+        self,
+        series: Iterable[Sequence[Dataset]] = (),
+        volumes: Mapping[str, Volume] | None = None,
+        dicomweb: DicomwebUpstream | None = None,
+    ) -> None:
+        """`dicomweb` is what viewers read from, where that is to be tried without the archive behind it."""
+        self._dicomweb = dicomweb
         self.available = True
         self.labels: dict[str, bytes] = {}
         self._lock = threading.Lock()
@@ -104,6 +111,9 @@ class MemoryArchive:
     def check(self) -> str:
         self._check_available()
         return f"{len(self._held)} cases in memory"
+
+    def dicomweb(self) -> DicomwebUpstream | None:
+        return self._dicomweb
 
     def close(self) -> None:
         """Nothing to close."""

@@ -97,5 +97,8 @@ class UploadArchive:
     def check(self) -> str:
         return f"uploads in {self.folder}"
 
+    def dicomweb(self) -> None:
+        """Uploads are no studies."""
+
     def close(self) -> None:
         """Nothing is open."""

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from app import plugins
+from app.archives.registry import ARCHIVE_TYPES
 from app.catalog import Catalog
 from app.errors import SegloopError
 from app.models.device import Device
@@ -31,6 +32,7 @@ def run(config: Path | None, given: Mapping[str, Any]) -> None:
         ("catalog", lambda: _catalog(project.catalog)),
         ("device", lambda: _device(settings)),
         ("models", lambda: ", ".join(open_models(project, Device("cpu")))),
+        ("archive types", lambda: _plugins(ARCHIVE_TYPES.find())),
         ("model types", lambda: _plugins(MODEL_TYPES.find())),
         ("strategies", lambda: _plugins(plugins.strategies())),
         ("trainers", lambda: _trainers(project)),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from app.core.case import Case
 from app.core.progress import Progress
@@ -56,6 +56,84 @@ class Receipt:
     location: str
 
 
+@dataclass(frozen=True)
+class DicomwebUpstream:
+    """A DICOMweb service that viewers' requests are passed on to.
+
+    `url` is the root under which `/studies` lies. This server logs in with `user` and `password` (HTTP Basic) or with
+    `token` (Bearer). `verify`: check its certificate, or against the authorities in this file. Times are in seconds.
+    """
+
+    url: str
+    user: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    verify: bool | str = True
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A DICOM Part 10 file: where it is, and what it was when the archive last looked. `header` is DICOM JSON without
+    bulk data, `syntax` the transfer syntax ("" if the file doesn't say it)."""
+
+    path: Path
+    study: str
+    series: str
+    sop: str
+    syntax: str
+    header: str
+
+
+class DicomFiles(Protocol):
+    """DICOM files on this machine, which this server serves over DICOMweb. Thread-safe.
+
+    Searches are those of dicomweb-client's `DICOMwebClient`: results are DICOM JSON, a filter that isn't known raises
+    `BadOption`.
+    """
+
+    def search_for_studies(
+        self,
+        fuzzymatching: bool | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        fields: Sequence[str] | None = None,
+        search_filters: Mapping[str, object] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The studies that meet the filters."""
+
+    def search_for_series(
+        self,
+        study_instance_uid: str | None = None,
+        fuzzymatching: bool | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        fields: Sequence[str] | None = None,
+        search_filters: Mapping[str, object] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The series that meet the filters, of one study or of all."""
+
+    def search_for_instances(
+        self,
+        study_instance_uid: str | None = None,
+        series_instance_uid: str | None = None,
+        fuzzymatching: bool | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        fields: Sequence[str] | None = None,
+        search_filters: Mapping[str, object] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The instances that meet the filters, of one study or series or of all."""
+
+    def files(self, study: str, series: str = "", sop: str = "") -> list[StoredFile]:
+        """The files of a study, of a series, or of one instance, in the order of their UIDs. Raises `NotFound`."""
+
+    def store_file(self, file: bytes, study_instance_uid: str | None = None) -> None:
+        """Keep a Part 10 file as it is. Raises `BadFile`, `BadInput` (not of the study), `Conflict` (another object has
+        its UID), `OSError`."""
+
+
 class Archive(Protocol):
     """Thread-safe. Every method may raise `ArchiveUnavailable`; the archive being away never loses anything here."""
 
@@ -74,5 +152,8 @@ class Archive(Protocol):
 
     def check(self) -> str:
         """One line for `segloop doctor`: what answered. Raises `ArchiveUnavailable`."""
+
+    def dicomweb(self) -> DicomwebUpstream | DicomFiles | None:
+        """What viewers may read its studies from over DICOMweb; None if there is no such thing."""
 
     def close(self) -> None: ...

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from app.archives.cache import VolumeCache
 from app.archives.label_store import LabelStore
+from app.archives.registry import ArchiveOptions, open_archive
 from app.archives.uploads import UploadArchive
 from app.catalog import Catalog
 from app.core.archive import Archive
-from app.errors import ConfigurationError
 from app.settings import Settings
 from app.workspace import Workspace
 
@@ -35,7 +34,7 @@ class Project:
         Raises `ConfigurationError`; an archive that doesn't answer is no error here.
         """
         paths = Workspace.open(settings.workspace)
-        source = archive if archive is not None else open_archive(settings)
+        source = archive if archive is not None else open_archive(archive_options(settings))
         uploads = UploadArchive(paths.uploads, settings.labels.max_upload_bytes)
         limit = settings.cache.max_bytes
         return cls(
@@ -65,31 +64,19 @@ class Project:
         self.catalog.close()
 
 
-def open_archive(settings: Settings) -> Archive:
-    """The archive that the settings name: a DICOMweb service or a folder. Raises `ConfigurationError`."""
-    options = settings.archive
-    if settings.studies_url is None:
-        from app.archives.folder import FolderArchive, FolderOptions
-
-        folder = Path(settings.studies)
-        if not folder.is_dir():
-            raise ConfigurationError(f"{folder} is no folder; name one with --studies, or a DICOMweb address")
-        index = settings.workspace / "folder-index.sqlite"
-        return FolderArchive(FolderOptions(folder=folder, labels_dir=options.labels_dir, index=index))
-    from app.archives.dicomweb import DicomwebArchive, DicomwebOptions
-
-    password, token = settings.archive_secrets()
-    return DicomwebArchive(
-        DicomwebOptions(
-            url=settings.studies_url,
-            user=options.username,
-            password=password,
-            token=token,
-            filter=options.filter,
-            connect_timeout=options.connect_timeout,
-            read_timeout=options.read_timeout,
-            page_size=options.page_size,
-            verify=str(options.ca_file) if options.ca_file else True,
-            orthanc_url=options.orthanc_url or None,
-        )
+def archive_options(settings: Settings) -> ArchiveOptions:
+    """What the settings say about the archive."""
+    archive = settings.archive
+    return ArchiveOptions(
+        studies=settings.studies,
+        workspace=settings.workspace,
+        filter=archive.filter,
+        username=archive.username,
+        secrets=settings.archive_secrets,
+        ca_file=archive.ca_file,
+        connect_timeout=archive.connect_timeout,
+        read_timeout=archive.read_timeout,
+        page_size=archive.page_size,
+        orthanc_url=archive.orthanc_url,
+        labels_dir=archive.labels_dir,
     )

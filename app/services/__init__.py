@@ -25,7 +25,7 @@ from app.project.project import Project
 from app.services.automatic import AutomaticService
 from app.services.cases import CaseService
 from app.services.deliveries import DeliveryService
-from app.services.dicomweb.face import face_of
+from app.services.dicomweb.factory import dicomweb_of
 from app.services.dicomweb.folder import FolderDicomweb
 from app.services.dicomweb.proxy import DicomwebProxy
 from app.services.external_models import ExternalModels
@@ -120,7 +120,7 @@ class Services:
 
     def dicomweb(self) -> FolderDicomweb | DicomwebProxy | None:
         """The DICOMweb service that viewers get to see; None for an archive in memory."""
-        return face_of(self.project)
+        return dicomweb_of(self.project.archive)
 
     def start(self) -> None:
         """Read the archive once and start the background work."""

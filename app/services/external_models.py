@@ -27,10 +27,11 @@ from app.core.volume import Geometry, Volume
 from app.errors import BadInput, BadOption, ConfigurationError, NoRoom, NotSupported, SegloopError, UnknownModel
 from app.formats.grids import GridView, view_towards
 from app.models.device import Device, Priority
+from app.models.itkit.engine import Engine
 from app.models.itkit.grey_window import GreyHint, GreyWindow
 from app.models.itkit.inference_config import InferenceConfig
 from app.models.itkit.mmengine import MMEngineFiles, MMEngineModel
-from app.models.itkit.onnx import OnnxModel, open_onnx
+from app.models.itkit.onnx import open_onnx
 from app.services.models import ModelService
 from app.settings import Settings
 from app.workspace import Workspace, safe_name
@@ -97,7 +98,7 @@ class LoadedModel:
 
     name: str
     request: LoadRequest
-    engine: OnnxModel | MMEngineModel | None = None
+    engine: Engine | None = None
 
     @property
     def loaded(self) -> bool:
@@ -252,7 +253,7 @@ class ExternalModels:
 
     def _by_engine(
         self,
-        engine: OnnxModel | MMEngineModel,
+        engine: Engine,
         voxels: NDArray[np.generic],
         grey: GreyWindow | None,
         handling: Handling,
@@ -261,8 +262,7 @@ class ExternalModels:
         def work() -> NDArray[np.uint8]:
             return engine.label(voxels, grey, force_cpu=handling.force_cpu)
 
-        # An MMEngine model computes in a process of its own: waiting for that must not keep clicks from the device.
-        return work() if isinstance(engine, MMEngineModel) else self._device.run(work, Priority.AUTOMATIC, who)
+        return self._device.run(work, Priority.AUTOMATIC, who) if engine.on_device else work()
 
     def _by_own_model(self, name: str, volume: Volume, who: str) -> NDArray[np.uint8]:
         automatic = self._own.automatic(name)
@@ -334,7 +334,7 @@ def _segments_alone(card: ModelCard) -> bool:
     return card.ready and not card.takes_prompts
 
 
-def _grey(engine: OnnxModel | MMEngineModel, handling: Handling) -> GreyWindow | None:
+def _grey(engine: Engine, handling: Handling) -> GreyWindow | None:
     if not handling.windowed:
         return None
     window = GreyHint(handling.level, handling.width).over(engine.grey).window()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,9 +13,9 @@ import pytest
 from pydicom import Dataset
 
 from app.archives.dicomweb import DicomwebArchive, DicomwebOptions
-from app.archives.folder import FolderArchive, FolderOptions
 from app.archives.memory import MemoryArchive
-from app.core.archive import Archive, Delivery
+from app.archives.registry import ARCHIVE_TYPES, ArchiveOptions, open_archive
+from app.core.archive import Archive, Delivery, DicomwebUpstream
 from app.core.case import Case
 from app.core.mask import Mask
 from app.core.progress import ignore_progress
@@ -28,12 +27,6 @@ from tests import orthanc
 from tests.dicom.synthetic import Truth, ct_series, encode, mr_series, pt_series, uid, write_series
 
 NEEDS_ORTHANC = pytest.mark.skipif(bool(orthanc.missing()), reason=orthanc.missing() or "-")
-KINDS = (
-    "memory",
-    "folder",
-    pytest.param("orthanc", marks=[pytest.mark.orthanc, NEEDS_ORTHANC]),
-    pytest.param("qido", marks=[pytest.mark.orthanc, NEEDS_ORTHANC]),
-)
 
 
 class Site(Protocol):
@@ -77,7 +70,7 @@ class FolderSite:
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "images"
         self._folder.mkdir()
-        self.archive = FolderArchive(FolderOptions(self._folder, folder / "index.sqlite"))
+        self.archive = open_archive(ArchiveOptions(str(self._folder), folder))
 
     def add(self, datasets: Sequence[Dataset]) -> None:
         write_series(datasets, self._folder / hashlib.sha256(datasets[0].SeriesInstanceUID.encode()).hexdigest()[:8])
@@ -124,20 +117,48 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[orthanc.Orthanc
     started.stop()
 
 
-@pytest.fixture(params=KINDS)
+def _orthanc(request: pytest.FixtureRequest, orthanc_url: str | None) -> Site:
+    running: orthanc.Orthanc = request.getfixturevalue("server")
+    running.empty()
+    options = DicomwebOptions(running.url, max_retries=1, connect_timeout=2, read_timeout=10, orthanc_url=orthanc_url)
+    return OrthancSite(running, options)
+
+
+Make = Callable[[pytest.FixtureRequest, Path], Site]
+
+ROWS: dict[str, dict[str, Make]] = {
+    "folder": {"folder": lambda request, folder: FolderSite(folder)},
+    "http": {
+        "orthanc": lambda request, folder: _orthanc(request, None),
+        "qido": lambda request, folder: _orthanc(request, ""),
+    },
+    "https": {},  # opened by the same function as http
+}
+"""Archive type -> the sites it is asked at. One that another package registers gets a row here too."""
+
+MARKS = {"http": [pytest.mark.orthanc, NEEDS_ORTHANC]}
+SITES = [
+    pytest.param(lambda request, folder: MemorySite(), id="memory"),
+    *(
+        pytest.param(make, id=name, marks=MARKS.get(type_, ()))
+        for type_ in ARCHIVE_TYPES.names()
+        for name, make in ROWS.get(type_, {}).items()
+    ),
+]
+
+
+@pytest.fixture(params=SITES)
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    made: Site
-    if request.param == "memory":
-        made = MemorySite()
-    elif request.param == "folder":
-        made = FolderSite(tmp_path)
-    else:
-        running: orthanc.Orthanc = request.getfixturevalue("server")
-        running.empty()
-        options = DicomwebOptions(running.url, max_retries=1, connect_timeout=2, read_timeout=10)
-        made = OrthancSite(running, options if request.param == "orthanc" else replace(options, orthanc_url=""))
+    made: Site = request.param(request, tmp_path)
     yield made
     made.archive.close()
+
+
+def test_every_type_is_asked() -> None:
+    found = ARCHIVE_TYPES.find()
+    assert found.broken == ()
+    assert set(found.found) == set(ROWS)
+    assert found.found["https"].open is found.found["http"].open
 
 
 class Known:
@@ -195,6 +216,21 @@ def test_lists_image_series_with_what_is_known_of_them(site: Site) -> None:
     assert (case.patient_id, case.description) == ("PHANTOM-00000", "Synthetic CT")
     assert (case.body_part, case.manufacturer) == ("ABDOMEN", "Synthetic")
     assert (case.study_date, case.study_time) == ("20240102", "101112")
+
+
+def test_dicomweb_is_a_service_or_files_or_nothing(site: Site) -> None:
+    ct, _ = ct_series()
+    site.add(ct)
+    site.archive.list(None)
+    offered = site.archive.dicomweb()
+    if isinstance(offered, DicomwebUpstream):
+        assert offered.url.startswith("http")
+    elif offered is not None:
+        study, series = str(ct[0].StudyInstanceUID), str(ct[0].SeriesInstanceUID)
+        files = offered.files(study, series)
+        assert {file.sop for file in files} == {str(one.SOPInstanceUID) for one in ct}
+        assert all(file.path.is_file() for file in files)
+        assert len(offered.search_for_series(study)) == 1
 
 
 def test_an_empty_archive_lists_nothing(site: Site) -> None:

@@ -12,8 +12,9 @@ from app.archives.dicomweb.read_ahead import ReadAhead
 from app.archives.dicomweb.retrieve import ConnectionLost, NotThere, retrieve
 from app.archives.dicomweb.session import ArchiveSession, answers_wanted, origin
 from app.archives.dicomweb.stow import Stow
+from app.archives.registry import ArchiveOptions, ArchiveType
 from app.archives.series_reader import SeriesReader
-from app.core.archive import Delivery, Fetched, Listing, Receipt
+from app.core.archive import Delivery, DicomwebUpstream, Fetched, Listing, Receipt
 from app.core.case import Case
 from app.core.progress import Progress
 from app.dicom.values import check_uid
@@ -90,6 +91,19 @@ class DicomwebArchive:
         version = orthanc.version() if orthanc else None
         return f"{self._options.url} answers" + (f" (Orthanc {version})" if version else " (DICOMweb)")
 
+    def dicomweb(self) -> DicomwebUpstream:
+        """The service itself."""
+        options = self._options
+        return DicomwebUpstream(
+            url=options.url,
+            user=options.user,
+            password=options.password,
+            token=options.token,
+            verify=options.verify,
+            connect_timeout=options.connect_timeout,
+            read_timeout=options.read_timeout,
+        )
+
     def close(self) -> None:
         self._session.close()
 
@@ -147,3 +161,25 @@ def _since(cursor: str | None) -> State | None:
         return State(int(change), int(instances))
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _open(options: ArchiveOptions) -> DicomwebArchive:
+    password, token = options.secrets()
+    return DicomwebArchive(
+        DicomwebOptions(
+            url=options.studies,
+            user=options.username,
+            password=password,
+            token=token,
+            filter=options.filter,
+            connect_timeout=options.connect_timeout,
+            read_timeout=options.read_timeout,
+            page_size=options.page_size,
+            verify=str(options.ca_file) if options.ca_file else True,
+            orthanc_url=options.orthanc_url or None,
+        )
+    )
+
+
+HTTP = ArchiveType("http", _open)
+HTTPS = ArchiveType("https", _open)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from app.archives.folder.client import FolderClient
 from app.archives.folder.index import FolderIndex
 from app.archives.folder.labels import store_label
 from app.archives.folder.options import FolderOptions
 from app.archives.folder.walk import is_inside
+from app.archives.registry import ArchiveOptions, ArchiveType
 from app.archives.series_reader import SeriesReader
 from app.core.archive import Delivery, Fetched, Listing, Receipt
 from app.core.case import Case
 from app.core.progress import Progress
-from app.errors import ArchiveUnavailable, NotFound, UnknownCase
+from app.errors import ArchiveUnavailable, ConfigurationError, NotFound, UnknownCase
 from app.formats.volume_files import read_volume
 
 
@@ -71,6 +73,10 @@ class FolderArchive:
             f" files{broken}"
         )
 
+    def dicomweb(self) -> FolderClient:
+        """The folder's files."""
+        return self.client
+
     def close(self) -> None:
         self.index.close()
 
@@ -94,3 +100,14 @@ class FolderArchive:
     def _check_folder(self) -> None:
         if not self._options.folder.is_dir():
             raise ArchiveUnavailable(f"the folder {self._options.folder} isn't there")
+
+
+def _open(options: ArchiveOptions) -> FolderArchive:
+    folder = Path(options.studies)
+    if not folder.is_dir():
+        raise ConfigurationError(f"{folder} is no folder; name one with --studies, or a DICOMweb address")
+    index = options.workspace / "folder-index.sqlite"
+    return FolderArchive(FolderOptions(folder=folder, labels_dir=options.labels_dir, index=index))
+
+
+FOLDER = ArchiveType("folder", _open)

@@ -18,6 +18,7 @@ from app.archives.folder.index import FolderIndex
 from app.archives.folder.options import FolderOptions
 from app.archives.folder.results import Query, available_syntax, number, page, single_uid, study_entry
 from app.archives.folder.walk import is_inside
+from app.core.archive import StoredFile
 from app.dicom.parsing import PARSER_ERRORS, parse
 from app.dicom.values import check_uid
 from app.errors import BadFile, BadInput, Conflict, NotFound
@@ -31,20 +32,8 @@ ANOTHER_IS_STORED = 0x0111
 
 
 @dataclass(frozen=True)
-class StoredFile:
-    """A DICOM file in the folder: where it is, and what it was when the index last looked."""
-
-    path: Path
-    study: str
-    series: str
-    sop: str
-    syntax: str
-    header: str
-
-
-@dataclass(frozen=True)
 class FolderClient:
-    """Search, retrieve and store in a folder, as of its index' last scan. Thread-safe.
+    """Search, retrieve and store in a folder, as of its index' last scan. Keeps `DicomFiles`; thread-safe.
 
     Results are DICOM JSON, in the order of their UIDs. An unknown filter raises `BadOption`, and UIDs that the folder
     doesn't have raise `NotFound`.

@@ -30,15 +30,15 @@ from app.services.dicomweb.proxy import DicomwebProxy
 def router(services: Services) -> APIRouter:
     """All routes of the dialect."""
     api = APIRouter(tags=["DICOMweb"])
-    face = services.dicomweb()
-    if isinstance(face, DicomwebProxy):
-        api.include_router(passing.router(services, face))
-    elif face is not None:
-        frames.add_route(api, face)
+    dicomweb = services.dicomweb()
+    if isinstance(dicomweb, DicomwebProxy):
+        api.include_router(passing.router(services, dicomweb))
+    elif dicomweb is not None:
+        frames.add_route(api, dicomweb)
         for routes in (frames.pictures, retrieve.router, search.router):
-            api.include_router(routes(face))
-        api.include_router(store.router(services, face))
-    api.include_router(_nothing_else(served=face is not None))
+            api.include_router(routes(dicomweb))
+        api.include_router(store.router(services, dicomweb))
+    api.include_router(_nothing_else(served=dicomweb is not None))
     return api
 
 

@@ -54,8 +54,10 @@ class MMEngineModel:
     """A process with one model in it. Thread-safe: requests wait for each other.
 
     The process ends when nobody holds the model any more, so that unloading it lets a running request finish, and it
-    ends by itself when this server does.
+    ends by itself when this server does. Keeps `Engine`.
     """
+
+    on_device = False
 
     def __init__(self, files: MMEngineFiles, config: Mapping[str, Any], device: str, log: Path) -> None:
         """Start the process and load the model. `config` is an `inference_config` that goes before the model's own,

@@ -51,7 +51,9 @@ class _Plan:
 
 
 class OnnxModel:
-    """One ONNX file in memory. Thread-safe; `grey` is the window that the file itself recommends."""
+    """One ONNX file in memory. Keeps `Engine`; thread-safe."""
+
+    on_device = True
 
     def __init__(self, content: bytes, device: Device, config: InferenceConfig, threads: int = 0) -> None:
         """`content` is the file, `config` what a client asked for; it goes before the file's own. `threads` is for the

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from app.archives.dicom_json import tag_of
-from app.archives.folder.client import FolderClient, StoredFile
+from app.core.archive import DicomFiles, StoredFile
 from app.dicom.frame_decoding import NATIVE, decoded_frame, explicit_little_endian, frame_values
 from app.dicom.json_encoding import JsonEncoder, bulk_value, with_root
 from app.dicom.pixel_layout import PixelLayout, read_header, read_layout
@@ -93,7 +93,7 @@ class FolderDicomweb:
     """Reads what a folder's index knows. Thread-safe. Every method raises `NotFound` for what isn't there, and
     `BadFile` for a file that has come to harm."""
 
-    def __init__(self, client: FolderClient) -> None:
+    def __init__(self, client: DicomFiles) -> None:
         self.client = client
         self._metadata: ByteCache[Metadata] = ByteCache(JSON_BYTES, lambda kept: len(kept.encoded))
         self._instances: ByteCache[Instance] = ByteCache(INSTANCE_BYTES, lambda kept: 1000 + len(kept.file.header))

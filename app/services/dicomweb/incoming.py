@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from app.archives.folder.client import FolderClient
 from app.archives.label_store import derived_uid
+from app.core.archive import DicomFiles
 from app.core.label import FINAL, Label
 from app.dicom.parsing import meta_values, parse
 from app.dicom.values import check_uid
@@ -107,7 +107,7 @@ class Incoming:
         return Outcome(reference, _location(label, case.study_uid), warning=COERCED)
 
 
-def into_folder(client: FolderClient, study: str) -> Callable[[bytes, Reference], Outcome]:
+def into_folder(client: DicomFiles, study: str) -> Callable[[bytes, Reference], Outcome]:
     """Stores objects in a folder."""
 
     def store(part: bytes, reference: Reference) -> Outcome:

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import httpx
 
+from app.core.archive import DicomwebUpstream
 from app.errors import ArchiveUnavailable, BadInput, NotFound, NotSupported
 from app.services.dicomweb.addresses import Addresses, has_addresses
-from app.settings import Settings
 
 _RESOURCES = ("studies", "series", "instances", "bulkdata")
 """What lies below a DICOMweb root. Nothing else is asked for, because our credentials go with it."""
@@ -62,11 +62,9 @@ class Upstream:
 class DicomwebProxy:
     """Streams both ways, so that a series of a gigabyte takes no memory and no thread here."""
 
-    def __init__(self, settings: Settings, root: str) -> None:
-        """`root` is the address of the archive's DICOMweb service."""
-        self._root = root
+    def __init__(self, upstream: DicomwebUpstream) -> None:
+        self._upstream = upstream
         self._client: httpx.AsyncClient | None = None
-        self._settings = settings
 
     async def forward(
         self,
@@ -82,7 +80,7 @@ class DicomwebProxy:
         Raises `NotFound` and `BadInput` for a path that is no DICOMweb resource, `NotSupported` for WADO-URI,
         `ArchiveUnavailable`.
         """
-        url = f"{self._root.rstrip('/')}/{_checked(path)}" + (f"?{query}" if query else "")
+        url = f"{self._upstream.url.rstrip('/')}/{_checked(path)}" + (f"?{query}" if query else "")
         asked = {name: headers[name] for name in _ASKED if name in headers}
         # Orthanc would deflate each frame on the fly for whoever accepts it, which is five to ten times slower.
         asked["accept-encoding"] = "identity"
@@ -97,7 +95,7 @@ class DicomwebProxy:
             await answer.aclose()
             raise ArchiveUnavailable(problem, retry_after=300)
         kept = {name: value for name, value in answer.headers.items() if not name.lower().startswith(_NOT_ANSWERED)}
-        addresses = Addresses(self._root, ours)
+        addresses = Addresses(self._upstream.url, ours)
         for name in ("location", "content-location"):
             if name in kept:
                 kept[name] = addresses.in_text(f'"{kept[name]}'.encode())[1:].decode()
@@ -115,12 +113,11 @@ class DicomwebProxy:
     def _connected(self) -> httpx.AsyncClient:
         """The client, made at the first request: it belongs to the event loop that uses it."""
         if self._client is None:
-            archive = self._settings.archive
-            verify = ssl.create_default_context(cafile=str(archive.ca_file)) if archive.ca_file else True
+            to = self._upstream
             self._client = httpx.AsyncClient(
-                headers=_credentials(self._settings),
-                timeout=httpx.Timeout(archive.read_timeout, connect=archive.connect_timeout),
-                verify=verify,
+                headers=_credentials(to),
+                timeout=httpx.Timeout(to.read_timeout, connect=to.connect_timeout),
+                verify=ssl.create_default_context(cafile=to.verify) if isinstance(to.verify, str) else to.verify,
                 trust_env=False,
                 follow_redirects=False,
                 limits=httpx.Limits(max_connections=32, max_keepalive_connections=16),
@@ -128,12 +125,11 @@ class DicomwebProxy:
         return self._client
 
 
-def _credentials(settings: Settings) -> dict[str, str]:
-    password, token = settings.archive_secrets()
-    if token:
-        return {"Authorization": f"Bearer {token}"}
-    if settings.archive.username:
-        pair = f"{settings.archive.username}:{password}".encode()
+def _credentials(upstream: DicomwebUpstream) -> dict[str, str]:
+    if upstream.token:
+        return {"Authorization": f"Bearer {upstream.token}"}
+    if upstream.user:
+        pair = f"{upstream.user}:{upstream.password}".encode()
         return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
     return {}
 

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
 from app.archives.memory import MemoryArchive
+from app.core.archive import DicomwebUpstream
 from app.core.volume import Geometry, Volume
 from app.main import create_app
 from app.services import Services
@@ -61,8 +62,9 @@ class Site:
 
 
 @contextmanager
-def opened(folder: Path, **settings: Any) -> Iterator[Site]:
-    archive, truth = MemoryArchive(), {}
+def opened(folder: Path, dicomweb: DicomwebUpstream | None = None, **settings: Any) -> Iterator[Site]:
+    """`dicomweb` is what viewers read from, though the cases are in memory."""
+    archive, truth = MemoryArchive(dicomweb=dicomweb), {}
     for orientation, patient in (("oblique", 1), ("sagittal", 2)):
         datasets, true = ct_series(SHAPE, orientation=orientation, reversed=True, patient=patient)
         truth[archive.add_series(datasets).id] = true

@@ -9,6 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from app.archives.registry import open_archive
+from app.project.project import archive_options
+from app.settings import Settings
 from tests.dialects.monailabel.site import Site, opened
 
 
@@ -49,8 +52,9 @@ def site(tmp_path_factory) -> Iterator[Site]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Archive)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     studies = f"http://127.0.0.1:{server.server_address[1]}/dicom-web"
-    archive = {"username": "segloop", "password": "pw"}
-    with opened(tmp_path_factory.mktemp("site"), studies=studies, archive=archive) as one:
+    settings = Settings(studies=studies, archive={"username": "segloop", "password": "pw"})
+    archive = open_archive(archive_options(settings))
+    with opened(tmp_path_factory.mktemp("site"), archive.dicomweb()) as one:
         yield one
     server.shutdown()
 
