@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import tomllib
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import yaml
 from fastapi import FastAPI
 
 from app import plugins
+from app.archives.registry import ArchiveOptions, ArchiveType
 from app.core.archive import Archive
 from app.core.progress import ignore_progress
 from app.main import create_app
@@ -19,12 +21,23 @@ from app.models.device import Device
 from app.models.registry import ModelOptions, ModelType
 from app.plugins import Registry
 from app.settings import Settings
-from tests.contracts import test_strategies, test_trainers
+from tests.contracts import test_archives, test_strategies, test_trainers
 from tests.docs.examples import Examples
 from tests.learning import phantoms
 from tests.models.volumes import ball_volume
 
 CPU = Device("cpu", threads=1, precision="fp32")
+
+
+ARCHIVE_QUESTIONS = [
+    test_archives.test_lists_image_series_with_what_is_known_of_them,
+    test_archives.test_says_what_appears_changes_and_disappears,
+    test_archives.test_hands_out_headers_in_slice_order_without_pixels,
+    test_archives.test_an_unknown_case_is_an_error,
+    test_archives.test_storing_again_is_harmless_and_versions_stand_side_by_side,
+    test_archives.test_another_label_in_the_same_place_is_refused,
+    test_archives.test_says_that_it_is_away_and_recovers,
+]
 
 
 def model_types() -> Registry[ModelType]:
@@ -98,6 +111,24 @@ def test_a_model_type_of_another_package(tmp_path: Path, monkeypatch: pytest.Mon
     types = model_types()
     assert "threshold" in types.names()
     assert types.get("threshold").build("bright", ModelOptions("bone"), CPU).card.labels == ("bone",)
+
+
+def test_an_archive(tmp_path: Path) -> None:
+    page = Examples.of("archive", tmp_path)
+    with page.added_to("app.archives"):
+        types = Registry(ArchiveType, "archive type", "app.archives", "segloop.archives")
+        assert types.find().broken == ()
+        studies = Settings(**yaml.safe_load(page.texts["settings.yaml"])).studies.replace("/data/zips", str(tmp_path))
+        assert studies.startswith("zip://")
+        archive = types.get("zip").open(ArchiveOptions(studies, tmp_path))
+        assert archive.check().endswith("0 series")
+        module = page.load("tests/contracts/zip_site.py")
+        make = eval(page.texts["row of ROWS"], vars(module))["zip"]["zip"]
+        for number, question in enumerate(ARCHIVE_QUESTIONS):
+            folder = tmp_path / f"site-{number}"
+            folder.mkdir()
+            given = {"site": make(None, folder), "tmp_path": folder}
+            question(**{name: given[name] for name in inspect.signature(question).parameters})
 
 
 def test_a_dialect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
