@@ -17,7 +17,7 @@ from app.errors import ConfigurationError
 from app.models.registry import MODEL_TYPES
 from app.settings import ModelSettings, Settings, load
 from tests.contracts.installed import install
-from tests.dialects.live import application
+from tests.live import application
 from tests.models.volumes import ball_volume
 
 SHAPE = (12, 14, 16)
