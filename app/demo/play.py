@@ -17,9 +17,8 @@ from app.demo.annotator import Annotator
 from app.demo.client import Client, Refused
 from app.demo.narrator import Narrator
 from app.demo.phantoms import Truth, read_truth, write_studies
-from app.demo.picture import draw
 from app.demo.plan import PATIENT_PREFIX
-from app.demo.report import table
+from app.demo.report import draw, table
 from app.demo.rounds import Game, Round, held_out
 from app.demo.server import Launch, Server, ServerFailed, running, terminable
 from app.demo.stow import is_local, store

@@ -1,4 +1,5 @@
-"""NRRD headers (https://teem.sourceforge.net/nrrd/format.html): attached, raw or gzip, three spatial axes.
+"""NRRD headers, read and written (https://teem.sourceforge.net/nrrd/format.html): attached, raw or gzip, three spatial
+axes.
 
 Detached data (`data file`) are refused: they name a path, and a path from outside is never opened.
 """
@@ -6,9 +7,10 @@ Detached data (`data file`) are refused: they name a path, and a path from outsi
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from app.core.volume import Geometry
 from app.errors import BadFile
@@ -153,3 +155,32 @@ def _integers(fields: dict[str, str], name: str) -> list[int]:
     if not texts or not all(re.fullmatch(r"\d{1,10}", text) for text in texts):
         raise BadFile(f"the NRRD header has the {name} {fields.get(name, '')[:64]!r}")
     return [int(text) for text in texts]
+
+
+_WRITTEN_TYPES = {"u1": "unsigned char", "u2": "unsigned short", "i2": "short", "u4": "unsigned int", "f4": "float"}
+
+
+def nrrd_header(geometry: Geometry, dtype: DTypeLike = np.uint8, encoding: Literal["raw", "gzip"] = "raw") -> bytes:
+    """The header, up to and with the blank line; the voxels follow, i fastest, raw little-endian or as one gzip stream.
+
+    Numbers are written so that reading gives back the same float64.
+    """
+    k, j, i = geometry.shape
+    directions = " ".join(_written(geometry.affine[:3, axis]) for axis in range(3))
+    lines = (
+        "NRRD0004",
+        f"type: {_WRITTEN_TYPES[np.dtype(dtype).str[1:]]}",
+        "dimension: 3",
+        "space: left-posterior-superior",
+        f"sizes: {i} {j} {k}",
+        f"space directions: {directions}",
+        "kinds: domain domain domain",
+        "endian: little",
+        f"encoding: {encoding}",
+        f"space origin: {_written(geometry.affine[:3, 3])}",
+    )
+    return ("\n".join(lines) + "\n\n").encode("ascii")
+
+
+def _written(values: np.typing.NDArray[np.float64]) -> str:
+    return "(" + ",".join(repr(float(v)) for v in values) + ")"

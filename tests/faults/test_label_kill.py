@@ -25,7 +25,7 @@ import requests
 from app.catalog import Catalog
 from app.cli.backup import verify
 from app.dicom.seg_read import read_seg
-from app.formats.nrrd_mask import nrrd_header
+from app.formats.nrrd import nrrd_header
 from app.settings import Settings
 from tests.dicom.synthetic import Truth, ct_series, write_series
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.volume import Geometry
-from app.formats.nrrd_mask import nrrd_header
+from app.formats.nrrd import nrrd_header
 from app.formats.slicewise_gzip import SlicewiseGzip
 
 turn = st.floats(-3.2, 3.2, allow_nan=False)

@@ -4,9 +4,9 @@
 | --- | --- |
 | `server`, `models`, `jobs`, `events` | what there is, training and scoring, what happens as it happens |
 | `cases`, `thumbnails` | images, the next one to label, and what automatic models find |
-| `sessions`, `prompts`, `voxels` | prompting, and arrays in JSON |
+| `sessions`, `prompts` | prompting |
 | `labels` | label versions, in and out |
-| `common` | who asks, how errors and times look, how files are described |
+| `common` | who asks, how errors, times and arrays look, how files are described |
 
 Each module has the shapes of its resource (pydantic models with the names of `docs/api.md`) and then its routes.
 Indices are `[k, j, i]` on the wire as everywhere below. Errors are `{"detail": text}` by the application's own table.

@@ -12,8 +12,7 @@ from pydantic import BaseModel, Field
 from app.core.case import CaseRow, CaseScore
 from app.core.model import Option
 from app.core.volume import Geometry, SourceSlice
-from app.dialects.api.common import Asking, moment
-from app.dialects.api.voxels import gzipped
+from app.dialects.api.common import Asking, gzipped, moment
 from app.errors import NotSupported, UnknownStrategy
 from app.services import Services
 

@@ -15,8 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from app.core.label import FINAL, DeliveryState, Label, Submission
 from app.core.mask import Mask
-from app.dialects.api.common import Asking, binary
-from app.dialects.api.voxels import gzipped, inflate
+from app.dialects.api.common import Asking, binary, gzipped, inflate
 from app.errors import BadInput, NotSupported
 from app.http.bodies import whole_body
 from app.http.errors import problems

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.core.drawing import polygon_lasso, polyline_scribble
 from app.core.prompt import Box, InitialMask, Lasso, Point, Prompt, Region, Scribble
 from app.core.volume import Index
-from app.dialects.api.voxels import unpack_bits
+from app.dialects.api.common import unpack_bits
 from app.errors import BadPrompt
 
 Triple = tuple[int, int, int]

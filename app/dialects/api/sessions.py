@@ -13,10 +13,9 @@ from pydantic import BaseModel
 
 from app.core.label import FINAL, Label
 from app.core.model import Option
-from app.dialects.api.common import Asking, binary, moment
+from app.dialects.api.common import Asking, binary, gzipped, moment
 from app.dialects.api.labels import LabelShape, Tag
 from app.dialects.api.prompts import PromptsRequest, decoded
-from app.dialects.api.voxels import gzipped
 from app.errors import UnknownSession
 from app.services import Services
 from app.services.prompting.log import SessionRecord

@@ -2,8 +2,7 @@
 
 | module | holds |
 | --- | --- |
-| `about` | `/status` and `/v2/models`: what ITK-SNAP asks before it does anything |
-| `sessions` | start, upload, reset, end |
+| `sessions` | what ITK-SNAP asks before it does anything; start, upload, reset, end |
 | `strokes` | points, scribbles and lassos |
 | `images` | ids that need no table, and which image lies behind one |
 | `metadata`, `buffers` | decoding what is sent: where voxels lie, and the voxels |
@@ -20,7 +19,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.dialects.itksnap import about, sessions, strokes
+from app.dialects.itksnap import sessions, strokes
 from app.dialects.itksnap.images import Images, SessionIds
 from app.dialects.itksnap.routes import PlainRoute
 from app.services import Services
@@ -30,6 +29,6 @@ def router(services: Services) -> APIRouter:
     """All routes of the dialect."""
     images = Images(services.prompting, SessionIds(services.secret()))
     api = APIRouter(tags=["ITK-SNAP"], route_class=PlainRoute)
-    for part in (about.router(services), sessions.router(services, images), strokes.router(services, images)):
+    for part in (sessions.about_router(services), sessions.router(services, images), strokes.router(services, images)):
         api.include_router(part)
     return api

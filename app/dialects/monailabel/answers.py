@@ -19,7 +19,7 @@ from app.core.mask import Mask
 from app.core.volume import Geometry
 from app.dialects.monailabel.params import InferParams
 from app.errors import NotSupported
-from app.formats.nrrd_mask import nrrd_header
+from app.formats.nrrd import nrrd_header
 from app.formats.slicewise_gzip import SlicewiseGzip
 from app.services import Services
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.dialects.api.voxels import gzipped, inflate, unpack_bits
+from app.dialects.api.common import gzipped, inflate, unpack_bits
 from app.errors import BadFile, BadPrompt
 from tests.dialects.api.calls import bits, mask, opened_session, post, prompt, unzipped
 from tests.dialects.monailabel.site import SHAPE, Site
