@@ -126,6 +126,7 @@ def _check_drawn(region: Region, voxels: NDArray[np.bool_]) -> None:
 
 
 def encoded_prompt(prompt: Prompt) -> dict[str, Any]:
+    """A prompt as JSON, for what outlives a process: logs and snapshots. Drawn voxels are packed, deflated, base64."""
     if isinstance(prompt, InitialMask):
         return {"prompt": "mask", "refine": prompt.refine, "voxels": _packed(prompt.voxels)}
     if isinstance(prompt, Point):

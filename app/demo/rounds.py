@@ -93,6 +93,9 @@ _OTHER_SEED = 7919
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
+    """A patient the server never sees among its cases: the honest measure of what its models have learned. The image
+    travels with each question, so it is no case, nobody is offered it, and no model is trained on it."""
+
     volume: Volume
     truth: Truth
 

@@ -223,7 +223,8 @@ _JPEG2000_START = b"\xff\x4f\xff\x51"
 
 
 def check_size(frame: bytes, *, rows: int, columns: int) -> None:
-    """Raise `BadFile` if a JPEG, JPEG-LS or JPEG 2000 frame is of another size than the header declares."""
+    """Raise `BadFile` if a JPEG, JPEG-LS or JPEG 2000 frame is of another size than the header declares. Read from the
+    frame itself, before a decoder allocates what it says."""
     size = _jpeg2000_size(frame) if _JPEG2000_START in frame[:512] else _jpeg_size(frame)
     if size != (rows, columns):
         raise BadFile(f"an image declares {rows} x {columns} pixels, its compressed frame says {size}")

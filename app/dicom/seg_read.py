@@ -186,7 +186,8 @@ def _color(item: Dataset) -> tuple[int, int, int] | None:
 def describe_all(dataset: Dataset, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
     """Add a segment "Segment n" for every value n of a LABELMAP that none describes; other kinds stay as they are.
 
-    Raises `BadFile`.
+    OHIF 3.13 was seen to describe one segment and to store two: its export lists the segments it knows by name. What a
+    person painted must not be dropped because of that. Raises `BadFile`.
     """
     if dataset.get("SegmentationType") != "LABELMAP":
         return

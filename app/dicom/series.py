@@ -125,7 +125,8 @@ def voxel_type(planes: Sequence[Plane]) -> np.dtype[np.generic]:
 
 
 def rescale_into(plane: Plane, out: NDArray[np.generic]) -> None:
-    """Write `stored * slope + intercept` into `out` `(rows, columns)`, whose type `voxel_type` chose."""
+    """Stored values to modality values (DICOM PS3.3 C.11.1): write `stored * slope + intercept` into `out`
+    `(rows, columns)`, whose type `voxel_type` chose."""
     if out.dtype.kind == "f":
         # In float64 first: a product rounded to float32 and then shifted would be rounded twice.
         np.copyto(out, plane.stored.astype(np.float64) * plane.slope + plane.intercept, casting="unsafe")

@@ -184,7 +184,12 @@ class DescribedSegment:
 
 
 def described_segments(fields: Mapping[str, str]) -> list[DescribedSegment]:
-    """The segments in the order of their N; none if the header describes none. Raises `BadInput`."""
+    """The segments that the header of a 3D Slicer `.seg.nrrd` describes, in the order of their N; none if it describes
+    none. Raises `BadInput`.
+
+    Keys are `SegmentN_Name`, `SegmentN_LabelValue`, `SegmentN_Layer`, `SegmentN_Color` and `SegmentN_Tags`
+    (https://slicer.readthedocs.io/en/latest/user_guide/modules/segmentations.html).
+    """
     numbers = sorted(int(m[1]) for key in fields if (m := re.fullmatch(r"Segment(\d{1,5})_LabelValue", key)))
     described = []
     for position, n in enumerate(numbers, start=1):

@@ -161,7 +161,9 @@ _WRITTEN_TYPES = {"u1": "unsigned char", "u2": "unsigned short", "i2": "short", 
 
 
 def nrrd_header(geometry: Geometry, dtype: DTypeLike = np.uint8, encoding: Literal["raw", "gzip"] = "raw") -> bytes:
-    """The header, up to and with the blank line; the voxels follow, i fastest, raw little-endian or as one gzip stream.
+    """The header of a mask's file with attached data (NRRD0004), as Slicer, ITK and OHIF read it.
+
+    It goes up to and with the blank line; the voxels follow, i fastest, raw little-endian or as one gzip stream.
 
     Numbers are written so that reading gives back the same float64.
     """

@@ -146,7 +146,8 @@ SLICES = 8
 class PackedGzip:
     """The gzip stream of `np.packbits(mask)`, most significant bit first, for a uint8 mask `(k, j, i)` of 0 and 1.
 
-    Its owner changes the mask in place. Not thread-safe: whoever holds the lock of the mask holds this too.
+    Only the parts that changed are compressed anew, eight slices at a time: whatever their size, their bits fill whole
+    bytes. Its owner changes the mask in place. Not thread-safe: whoever holds the lock of the mask holds this too.
     """
 
     def __init__(self, mask: NDArray[np.uint8]) -> None:

@@ -148,7 +148,11 @@ T = TypeVar("T")
 
 
 def is_validation(patient_key: str, fold: int) -> bool:
-    """One patient in `fold`, by the SHA-256 of `patient_key`."""
+    """Whether a patient is for validation: one in `fold`, by the SHA-256 of `patient_key` alone.
+
+    A patient never changes sides, however many labels come and in whatever order, so no version is ever measured on
+    what an earlier one was trained on.
+    """
     return int(sha256(patient_key.encode()).hexdigest(), 16) % fold == 0
 
 

@@ -25,7 +25,7 @@ from app.project.project import Project
 from app.services.automatic import AutomaticService
 from app.services.cases import CaseService
 from app.services.deliveries import DeliveryService
-from app.services.dicomweb.factory import dicomweb_of
+from app.services.dicomweb import dicomweb_of
 from app.services.dicomweb.folder import FolderDicomweb
 from app.services.dicomweb.proxy import DicomwebProxy
 from app.services.external_models import ExternalModels

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.dicomweb.addresses import Addresses, has_addresses
+from app.services.dicomweb.proxy import Addresses, has_addresses
 
 THEIRS, OURS = "http://pacs:8042/dicom-web", "https://here/t/token/dicom-web"
 ANSWER = {

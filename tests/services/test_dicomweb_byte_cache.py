@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.services.dicomweb.byte_cache import ByteCache
+from app.services.dicomweb.folder import ByteCache
 
 
 def test_what_was_used_last_stays() -> None:

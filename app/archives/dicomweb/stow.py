@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 from app.archives.dicomweb.options import DicomwebOptions
 from app.archives.dicomweb.retrieve import ConnectionLost, NotThere, retrieve
 from app.archives.dicomweb.session import ArchiveSession, answers_wanted, origin, refusal
-from app.archives.same_object import difference
 from app.core.archive import Delivery, Receipt
-from app.dicom.parsing import parse
+from app.dicom.parsing import PARSER_ERRORS, parse
 from app.dicom.values import check_uid
 from app.errors import ArchiveRefuses, ArchiveUnavailable, BadFile, Conflict, IntegrityError
 
@@ -177,3 +176,42 @@ def _reason(code: int) -> str:
     if code == 0x0122:
         return "it doesn't take DICOM SEG"
     return f"reason {code:04X}"
+
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+COMPARED = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "FrameOfReferenceUID",
+    "SegmentationType",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "SegmentSequence",
+    "ReferencedSeriesSequence",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+)
+"""What makes a label: archives may coerce a patient's name, they may not touch these."""
+
+
+def difference(sent: Dataset, held: Dataset) -> str | None:
+    """What differs between two objects, in words; None if they are the same label.
+
+    The pixels are compared as stored bytes, and decoded where the archive changed the transfer syntax.
+    """
+    for keyword in COMPARED:
+        if sent.get(keyword) != held.get(keyword):
+            return f"{keyword} differs"
+    if sent.get("PixelData") == held.get("PixelData"):
+        return None
+    try:
+        same = sent.pixel_array.tobytes() == held.pixel_array.tobytes()
+    except PARSER_ERRORS:
+        return "PixelData can't be decoded"
+    return None if same else "PixelData differs"

@@ -117,7 +117,11 @@ def _numbers(value: object, count: int) -> NDArray[np.float64] | None:
 
 @dataclass(frozen=True)
 class Voxels:
-    """What was sent: a gzip `file` of ours, gone when the form's block ends, and JSON text about it."""
+    """What was sent: a gzip `file` of ours, gone when the form's block ends, and JSON text about it.
+
+    The file comes first, so nothing is known about it until it is here. It stays packed, on disk, until the metadata
+    say how many bytes it may hold.
+    """
 
     file: Path
     metadata: str

@@ -83,9 +83,10 @@ def _dicom_seg(services: Services, result: Result, params: InferParams, case_id:
 
 
 def params_and_file(params: Mapping[str, Any], name: str, content: bytes) -> Response:
-    """One whole body with its length: clients read the raw socket and can't take chunks apart.
+    """The two-part answer: parameters, then the mask file. One whole body with its length, because clients read the raw
+    socket and can't take chunks apart.
 
-    Protocol: docs/protocols/monailabel.md, section 1.3.
+    Protocol: docs/protocols/monailabel.md, sections 1.3 and 5.2.
 
     `params` has no file name, which is how they tell it from the file; `name` is what they call the file.
     """

@@ -119,7 +119,10 @@ INSIDE, BESIDE = "foreground_scribbles", "background_scribbles"
 
 
 def decode_scribbles(params: InferParams, label: Upload | None, geometry: Geometry, max_bytes: int) -> list[Prompt]:
-    """The box if there is one, then the strokes beside the structure, then those on it.
+    """Painted strokes, a labelmap of all segments, two of which are the strokes: the box if there is one, then the
+    strokes beside the structure, then those on it.
+
+    Protocol: docs/protocols/monailabel.md, section 5.6.
 
     Raises `BadInput`, `BadFile`, `GeometryMismatch`.
     """

@@ -93,6 +93,7 @@ def _write(services: Services, file: Path, limit: int | None) -> None:
 
 
 def image_note(row: CaseRow) -> dict[str, Any]:
+    """What clients noted about an image, and on top of it what is so."""
     note = {
         **row.info,
         "ts": int(row.first_seen),

@@ -236,8 +236,12 @@ async def _sweep(leases: LeaseTable[ClientSession]) -> None:
 
 
 def reply(ran: bool, change: Change | None, dtype: np.dtype[np.generic]) -> Response:
-    """`ran`: whether something was predicted or undone, even if that changed no voxel. `dtype` of the client's
-    buffer."""
+    """What a prediction changed, as clients read it: a box of their buffer, and its new voxels.
+
+    `ran`: whether something was predicted or undone, even if that changed no voxel. `dtype` of the client's buffer.
+
+    Protocol: docs/protocols/nninteractive.md, section 2.2.
+    """
     meta: dict[str, Any] = {"ran_prediction": ran, "bbox": None}
     body = b""
     if change is not None and change.region is not None and change.voxels is not None:

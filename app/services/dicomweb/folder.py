@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+from cachetools import LRUCache
 
 from app.archives.dicom_json import tag_of
 from app.core.archive import DicomFiles, StoredFile
@@ -23,9 +26,46 @@ from app.dicom.json_encoding import JsonEncoder, bulk_value, with_root
 from app.dicom.pixel_layout import PixelLayout, read_header, read_layout
 from app.dicom.rendering import Rendering, render
 from app.errors import BadFile, Conflict, NotFound
-from app.services.dicomweb.byte_cache import ByteCache
-from app.services.dicomweb.file_slice import FileSlice
 from app.services.dicomweb.query import Level, Query
+
+Value = TypeVar("Value")
+
+
+class ByteCache(Generic[Value]):
+    """The values that were used last, up to `max_bytes` together. Thread-safe; two threads may make the same value."""
+
+    def __init__(self, max_bytes: int, size_of: Callable[[Value], int]) -> None:
+        self._lock = threading.Lock()
+        self._values: LRUCache[Hashable, Value] = LRUCache(max_bytes, getsizeof=size_of)
+
+    def get(self, key: Hashable, make: Callable[[], Value], holds: Callable[[Value], bool] | None = None) -> Value:
+        """The value of a key, made if it isn't there or doesn't hold any more.
+
+        One larger than everything allowed is not kept.
+        """
+        with self._lock:
+            found = self._values.get(key)
+        if found is not None and (holds is None or holds(found)):
+            return found
+        value = make()
+        with self._lock:
+            self._values.pop(key, None)
+            if self._values.getsizeof(value) <= self._values.maxsize:
+                self._values[key] = value
+        return value
+
+
+@dataclass(frozen=True)
+class FileSlice:
+    """`length` bytes of an open file from `start` on. Whoever has it closes the file."""
+
+    file: FileIO
+    start: int
+    length: int
+
+    def read(self) -> bytes:
+        return os.pread(self.file.fileno(), self.length, self.start)
+
 
 JSON_BYTES = 256 << 20
 LAYOUT_BYTES = 64 << 20

@@ -134,6 +134,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class LearningCurves:
+    """Whether models get better: Dice of each version on the patients that are kept for validation for good."""
+
     curves: tuple[Curve, ...]
 
     @property

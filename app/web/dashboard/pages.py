@@ -182,7 +182,8 @@ class StaticFile:
 
 
 def static_files() -> Mapping[str, StaticFile]:
-    """By their names below `static/`, such as `vendor/uPlot.esm.js`."""
+    """The page's own script, style and chart library by their names below `static/`, such as `vendor/uPlot.esm.js`.
+    Read once: no path from a request is ever opened."""
     return _found(files("app.web.dashboard") / "static", "")
 
 

@@ -21,7 +21,8 @@ from app.services.prompting.images import PREFIX
 
 @dataclass(frozen=True)
 class CaseName:
-    """`title` is short and what people say; `detail` tells the images of one patient apart, and may be empty."""
+    """What a case is called on the page: series are known by UIDs that nobody reads. `title` is short;
+    `detail` tells the images of one patient apart, and may be empty."""
 
     id: str
     title: str
