@@ -19,7 +19,7 @@
     ├── Unavailable              may work later; carries `retry_after` seconds
     │   ├── ArchiveUnavailable   the archive doesn't answer, or answers with an error
     │   ├── ModelNotTrained      the model has no weights yet
-    │   └── NoRoom               memory or disk would run out
+    │   └── ResourceExhausted               memory or disk would run out
     ├── ArchiveRefuses           the archive will not take a label, however often it is sent
     ├── NotSupported             a route or option that this server will not serve, with the reason
     ├── IntegrityError           stored bytes don't match their checksum
@@ -115,7 +115,7 @@ class ModelNotTrained(Unavailable):
     pass
 
 
-class NoRoom(Unavailable):
+class ResourceExhausted(Unavailable):
     pass
 
 

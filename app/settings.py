@@ -24,11 +24,11 @@ MIB = 2**20
 GIB = 2**30
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ArchiveSettings(_Part):
+class ArchiveSettings(_Section):
     """How to talk to a DICOMweb archive, or where a folder archive puts labels."""
 
     filter: dict[str, str] = Field(default_factory=dict, description="QIDO-RS matches; only these series are cases")
@@ -46,11 +46,11 @@ class ArchiveSettings(_Part):
     sync_seconds: float = Field(60.0, gt=0, description="how often the archive is asked what is new")
 
 
-class CacheSettings(_Part):
+class CacheSettings(_Section):
     max_bytes: int = Field(20 * GIB, ge=64 * MIB, description="disk used for fetched volumes at most")
 
 
-class LabelSettings(_Part):
+class LabelSettings(_Section):
     structures: list[str] = Field(
         default_factory=lambda: ["structure"], description="what is labelled; viewers show one segment for each"
     )
@@ -60,7 +60,7 @@ class LabelSettings(_Part):
     max_upload_bytes: int = Field(2 * GIB, ge=MIB, description="a larger upload is refused")
 
 
-class ModelSettings(_Part):
+class ModelSettings(_Section):
     """One model, served to every viewer under its key."""
 
     type: str = Field(description="model type, see below; or one of another installed package")
@@ -84,7 +84,7 @@ class ModelSettings(_Part):
         return name
 
 
-class MMEngineSettings(_Part):
+class MMEngineSettings(_Section):
     """One MMEngine model that ITKIT clients may load by its key. Its configuration file is Python and will be run."""
 
     config: Path = Field(description="configuration file (.py)")
@@ -106,7 +106,7 @@ def _default_models() -> dict[str, ModelSettings]:
     }
 
 
-class LearningSettings(_Part):
+class LearningSettings(_Section):
     epochs: int = Field(50, ge=1, description="epochs of a training run")
     train_after: int = Field(3, ge=0, description="train when this many new labels have come; 0: only by hand")
     train_fraction: float = Field(0.1, ge=0, description="... or this share of all labels, whichever is more")
@@ -119,7 +119,7 @@ class LearningSettings(_Part):
     pause_seconds: float = Field(2.0, ge=0, description="jobs wait until nobody has clicked for so long")
 
 
-class SessionSettings(_Part):
+class SessionSettings(_Section):
     lease_seconds: float = Field(3600.0, gt=0, description="how long a case stays someone's after their last action")
     idle_seconds: float = Field(1800.0, gt=0, description="an idle prompt session gives its memory back after this")
     keep_seconds: float = Field(30 * 86400.0, gt=0, description="what was done in a session is forgotten after this")

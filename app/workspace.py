@@ -17,7 +17,7 @@ class Workspace:
 
     | folder | holds |
     | --- | --- |
-    | `catalog.sqlite` | cases, labels, jobs, versions, leases, audit |
+    | `catalog.sqlite` | cases, labels, jobs, versions, claims, audit |
     | `backups/` | the catalog as it was before each upgrade of its schema |
     | `labels/` | every label version, never overwritten |
     | `models/` | model versions, never overwritten |

@@ -14,7 +14,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
 
 from app.core.volume import Geometry
-from app.dicom.seg import MOST_BINARY_SEGMENTS, SegOptions, write_seg
+from app.dicom.seg import MAX_BINARY_SEGMENTS, SegOptions, write_seg
 from app.dicom.seg_read import read_seg
 from bench.data import mask, names
 
@@ -33,7 +33,7 @@ def write_ours(
 
 
 def write_highdicom(labelmap: NDArray[np.uint8], count: int, headers: Sequence[Dataset], file: Path) -> None:
-    binary = count <= MOST_BINARY_SEGMENTS
+    binary = count <= MAX_BINARY_SEGMENTS
     descriptions = [
         highdicom.seg.SegmentDescription(
             segment_number=number,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.core.pool import Pick, Pool
-from app.core.ranking import ENOUGH
+from app.core.ranking import MAX_PICKS
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Random:
         waited = pool.now - np.array([c.served for c in pool.candidates], float)
         # Weighted drawing without replacement: the smallest exponential times come first (Efraimidis, Spirakis 2006).
         times = np.random.default_rng(pool.seed).exponential(size=len(waited)) / np.maximum(waited, 1.0)
-        return [Pick(pool.candidates[i].case_id, _reason(pool, i)) for i in np.argsort(times)[:ENOUGH]]
+        return [Pick(pool.candidates[i].case_id, _reason(pool, i)) for i in np.argsort(times)[:MAX_PICKS]]
 
 
 def _reason(pool: Pool, index: int) -> str:

@@ -12,7 +12,7 @@ from app.core.training import Epoch, TrainingRun
 
 _WARM_UP = 20  # steps
 _WEIGHT_DECAY = 1e-4
-_LONGEST_GRADIENT = 5.0
+_MAX_GRADIENT_NORM = 5.0
 
 
 def epochs(
@@ -42,11 +42,11 @@ def epochs(
             run.pause()
             now = (number - 1) * steps + step
             for group in optimizer.param_groups:
-                group["lr"] = rate * _pace(now, run.epochs * steps)
+                group["lr"] = rate * _rate_factor(now, run.epochs * steps)
             loss = loss_of(rng)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(network.parameters(), _LONGEST_GRADIENT)
+            torch.nn.utils.clip_grad_norm_(network.parameters(), _MAX_GRADIENT_NORM)
             optimizer.step()
             total += loss.item()
         metrics = {"loss": total / steps}
@@ -75,7 +75,7 @@ def dice(overlap: Mapping[str, int], sizes: Mapping[str, int]) -> dict[str, floa
     return {"dice": mean} | {f"dice:{name}": value for name, value in each.items()}
 
 
-def _pace(step: int, total: int) -> float:
+def _rate_factor(step: int, total: int) -> float:
     warm = min(1.0, (step + 1) / _WARM_UP)
     return warm * 0.5 * (1 + math.cos(math.pi * step / total))
 

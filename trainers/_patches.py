@@ -13,7 +13,7 @@ from app.core.training import Sample
 from app.core.volume import Index
 
 UNKNOWN = 255
-_PLACES_KEPT = 5000  # voxels remembered per structure and case: enough to hit every part of it
+_MAX_VOXELS_KEPT = 5000  # voxels remembered per structure and case: enough to hit every part of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Patches:
     size: Index
     foreground: float
     centred: bool = False
-    _places: dict[int, dict[int, NDArray[np.int32]]] = field(default_factory=dict)
+    _voxels: dict[int, dict[int, NDArray[np.int32]]] = field(default_factory=dict)
 
     def draw(self, rng: np.random.Generator) -> Patch:
         number = int(rng.integers(len(self.samples)))
@@ -55,18 +55,18 @@ class Patches:
 
     def _structures(self, number: int, sample: Sample) -> dict[int, NDArray[np.int32]]:
         """Some voxels `(n, 3)` of each structure in a case, found once."""
-        if number not in self._places:
+        if number not in self._voxels:
             rng = np.random.default_rng(number)
             places = {}
             for structure in np.flatnonzero(np.bincount(sample.label.ravel(), minlength=UNKNOWN)[1:UNKNOWN]) + 1:
                 flat = np.flatnonzero(sample.label == structure)
-                some = rng.choice(flat, min(len(flat), _PLACES_KEPT), replace=False)
+                some = rng.choice(flat, min(len(flat), _MAX_VOXELS_KEPT), replace=False)
                 places[int(structure)] = np.stack(np.unravel_index(some, sample.label.shape), 1).astype(np.int32)
-            self._places[number] = places
-        return self._places[number]
+            self._voxels[number] = places
+        return self._voxels[number]
 
 
-def varied(patch: Patch, rng: np.random.Generator, mirrored: bool) -> Patch:
+def augmented(patch: Patch, rng: np.random.Generator, mirrored: bool) -> Patch:
     """The patch a little brighter or darker, flatter or steeper, noisier, and with `mirrored` perhaps flipped."""
     image = patch.image * rng.uniform(0.9, 1.1) + rng.normal(0, 0.1)
     image = image + rng.normal(0, rng.uniform(0, 0.1), image.shape)
@@ -75,7 +75,7 @@ def varied(patch: Patch, rng: np.random.Generator, mirrored: bool) -> Patch:
     return Patch(np.ascontiguousarray(image, np.float32), np.ascontiguousarray(label), patch.structure)
 
 
-def have_sides(labels: Sequence[str]) -> bool:
+def has_left_and_right(labels: Sequence[str]) -> bool:
     """Whether a mirrored patch would be labelled wrongly: some structure is the left or the right one of two."""
     return any(side in name.lower() for name in labels for side in ("left", "right"))
 

@@ -17,7 +17,7 @@ from trainers import _losses
 from trainers._clicks import inside
 from trainers._epochs import epochs, forward
 from trainers._options import three_real, three_whole, whole
-from trainers._patches import UNKNOWN, Patch, Patches, have_sides, varied
+from trainers._patches import UNKNOWN, Patch, Patches, augmented, has_left_and_right
 from trainers._scoring import MeasuredPatches
 
 
@@ -61,11 +61,11 @@ class DeepEdit:
     def train(self, run: TrainingRun) -> Iterator[Epoch]:
         patches = Patches(run.train, run.spec.patch, self.foreground)
         measured = MeasuredPatches.of(run.validate, run.spec)
-        mirrored = not have_sides(run.spec.labels)
+        mirrored = not has_left_and_right(run.spec.labels)
         classes = len(run.spec.labels) + 1
 
         def loss_of(rng: np.random.Generator) -> torch.Tensor:
-            drawn = [varied(patches.draw(rng), rng, mirrored) for _ in range(self.batch)]
+            drawn = [augmented(patches.draw(rng), rng, mirrored) for _ in range(self.batch)]
             clicks: list[list[tuple[int, Index]]] = [[] for _ in drawn]
             rounds = 0 if rng.random() < self.automatic else int(rng.integers(1, self.clicks + 1))
             for _ in range(rounds):

@@ -16,7 +16,7 @@ from trainers import _losses
 from trainers._clicks import correction, inside
 from trainers._epochs import dice, epochs, forward
 from trainers._options import three_real, three_whole, whole
-from trainers._patches import UNKNOWN, Patch, Patches, varied
+from trainers._patches import UNKNOWN, Patch, Patches, augmented
 from trainers._scoring import COUNT
 
 
@@ -71,7 +71,7 @@ class Deepgrow:
         size = self.batch or (8 if self.dimension == 2 else 2)
 
         def loss_of(rng: np.random.Generator) -> torch.Tensor:
-            tasks = [_Task.begin(varied(patches.draw(rng), rng, mirrored=True), rng) for _ in range(size)]
+            tasks = [_Task.begin(augmented(patches.draw(rng), rng, mirrored=True), rng) for _ in range(size)]
             for _ in range(int(rng.integers(0, self.clicks + 1))):
                 with torch.no_grad():
                     _click_on_errors(tasks, _answer(run, tasks), rng)

@@ -13,7 +13,7 @@ from app.core.training import Epoch, ModelSpec, TrainingRun
 from trainers import _losses
 from trainers._epochs import epochs, forward
 from trainers._options import three_real, three_whole, whole
-from trainers._patches import Patch, Patches, have_sides, varied
+from trainers._patches import Patch, Patches, augmented, has_left_and_right
 from trainers._scoring import MeasuredPatches
 
 
@@ -57,10 +57,10 @@ class Segmentation:
     def train(self, run: TrainingRun) -> Iterator[Epoch]:
         patches = Patches(run.train, run.spec.patch, self.foreground)
         measured = MeasuredPatches.of(run.validate, run.spec)
-        mirrored = not have_sides(run.spec.labels)
+        mirrored = not has_left_and_right(run.spec.labels)
 
         def loss_of(rng: np.random.Generator) -> torch.Tensor:
-            drawn = [varied(patches.draw(rng), rng, mirrored) for _ in range(self.batch)]
+            drawn = [augmented(patches.draw(rng), rng, mirrored) for _ in range(self.batch)]
             label = torch.from_numpy(np.stack([patch.label for patch in drawn])).long()
             return _losses.many(forward(run.network, _images(drawn, run.device)), label.to(run.device))
 

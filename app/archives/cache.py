@@ -30,7 +30,7 @@ from app.core.archive import Archive, Fetched
 from app.core.case import Case
 from app.core.progress import Progress, ignore_progress
 from app.core.volume import Volume
-from app.errors import IntegrityError, NoRoom
+from app.errors import IntegrityError, ResourceExhausted
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -108,7 +108,7 @@ class VolumeCache:
             return replace(self._counts, bytes=sum(self._sizes.values()))
 
     def volume(self, case: Case, progress: Progress = ignore_progress) -> Volume:
-        """The voxels, mapped read-only. Raises what `Archive.fetch` raises, and `NoRoom`."""
+        """The voxels, mapped read-only. Raises what `Archive.fetch` raises, and `ResourceExhausted`."""
         for _ in range(ATTEMPTS):
             found = self._obtain(case, progress)
             if isinstance(found, Fetched):
@@ -117,20 +117,22 @@ class VolumeCache:
                 return found.volume()
             except OSError:
                 # Taken away to make room between being found and being opened.
-                self._forget(_key(case))
-        raise NoRoom("the cache of volumes is too small for what is asked of it at once")
+                self._drop(_key(case))
+        raise ResourceExhausted("the cache of volumes is too small for what is asked of it at once")
 
     def nifti(self, case: Case, progress: Progress = ignore_progress) -> CachedFile:
-        """The file that viewers download. Raises what `Archive.fetch` raises, and `NoRoom`."""
+        """The file that viewers download. Raises what `Archive.fetch` raises, and `ResourceExhausted`."""
         found = self._obtain(case, progress, on_disk=True)
         if isinstance(found, Fetched):
-            raise NoRoom("the disk or the cache of volumes is full; the image can't be made ready for download")
+            raise ResourceExhausted(
+                "the disk or the cache of volumes is full; the image can't be made ready for download"
+            )
         return CachedFile(found.path, found.sha256, found.size)
 
     def headers(self, case: Case, progress: Progress = ignore_progress) -> Sequence[Dataset]:
         """The instance headers in slice order, without pixel data; none for a volume file. Not to be changed.
 
-        Raises what `Archive.fetch` raises, and `NoRoom`.
+        Raises what `Archive.fetch` raises, and `ResourceExhausted`.
         """
         key = _key(case)
         for _ in range(ATTEMPTS):
@@ -142,10 +144,10 @@ class VolumeCache:
             if isinstance(found, Fetched):
                 return found.headers
             try:
-                self._keep_headers(key, found.headers())
+                self._cache_headers(key, found.headers())
             except (OSError, IntegrityError):
                 self._discard(key)
-        raise NoRoom("the cache of volumes is too small for what is asked of it at once")
+        raise ResourceExhausted("the cache of volumes is too small for what is asked of it at once")
 
     def prefetch(self, case: Case, progress: Progress = ignore_progress) -> None:
         """Fetch a case ahead of time, in the caller's thread. Raises like `volume`."""
@@ -166,26 +168,26 @@ class VolumeCache:
             if writing is None:
                 entry = self._load(key)
                 if entry is not None:
-                    self._use(key, hits=1)
+                    self._record_use(key, hits=1)
                     return entry
                 writing = self._fetch(key, case, progress)
         fetched, written = writing
         return written.result() if on_disk else fetched
 
     def _fetch(self, key: str, case: Case, progress: Progress) -> tuple[Fetched, Future[Entry | Fetched]]:
-        self._hold_back()
+        self._wait_for_writes()
         try:
             fetched = self._archive.fetch(case, progress)
         except MemoryError as error:
-            raise NoRoom("there is not enough memory for this image") from error
-        self._use(None, fetches=1)
-        self._keep_headers(key, fetched.headers)
+            raise ResourceExhausted("there is not enough memory for this image") from error
+        self._record_use(None, fetches=1)
+        self._cache_headers(key, fetched.headers)
         with self._lock:
             written = self._writer.submit(self._write, key, case, fetched)
             self._writing[key] = fetched, written
         return fetched, written
 
-    def _hold_back(self) -> None:
+    def _wait_for_writes(self) -> None:
         """Fetch no faster than can be written: what waits to be written lies in memory."""
         with self._lock:
             writing = [written for _, written in self._writing.values()]
@@ -194,7 +196,7 @@ class VolumeCache:
 
     def _write(self, key: str, case: Case, fetched: Fetched) -> Entry | Fetched:
         try:
-            return self._keep(key, case, fetched)
+            return self._store(key, case, fetched)
         finally:
             with self._lock:
                 del self._writing[key]
@@ -218,7 +220,7 @@ class VolumeCache:
         self._trust(key, entry, signature)
         return entry
 
-    def _keep(self, key: str, case: Case, fetched: Fetched) -> Entry | Fetched:
+    def _store(self, key: str, case: Case, fetched: Fetched) -> Entry | Fetched:
         needed = needed_bytes(fetched)
         if needed <= self._max_bytes:
             self._evict(needed)
@@ -230,9 +232,9 @@ class VolumeCache:
                 except OSError as error:
                     _log.warning("a volume can't be kept in the cache: %s", error.strerror)
                     remove_entry(self._directory, key)
-                    if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._free(needed):
+                    if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._free_disk(needed):
                         break
-        self._use(None, uncached=1)
+        self._record_use(None, uncached=1)
         return fetched
 
     def _trust(self, key: str, entry: Entry, signature: tuple[int, int, int]) -> None:
@@ -241,11 +243,11 @@ class VolumeCache:
             self._sizes[key] = _size_on_disk(self._directory, key)
             self._sizes.move_to_end(key)
 
-    def _keep_headers(self, key: str, headers: Sequence[Dataset]) -> None:
+    def _cache_headers(self, key: str, headers: Sequence[Dataset]) -> None:
         with self._lock:
             self._headers[key] = headers
 
-    def _use(self, key: str | None, *, hits: int = 0, fetches: int = 0, uncached: int = 0) -> None:
+    def _record_use(self, key: str | None, *, hits: int = 0, fetches: int = 0, uncached: int = 0) -> None:
         with self._lock:
             counts = self._counts
             self._counts = replace(
@@ -261,16 +263,16 @@ class VolumeCache:
             try:
                 os.utime(self._directory / f"{key}.json")
             except OSError:
-                self._forget(key)
+                self._drop(key)
 
     def _discard(self, key: str) -> None:
         """Take a damaged entry away and count it."""
-        self._forget(key)
+        self._drop(key)
         remove_entry(self._directory, key)
         with self._lock:
             self._counts = replace(self._counts, corrupt=self._counts.corrupt + 1)
 
-    def _forget(self, key: str) -> None:
+    def _drop(self, key: str) -> None:
         with self._lock:
             self._trusted.pop(key, None)
             self._sizes.pop(key, None)
@@ -284,7 +286,7 @@ class VolumeCache:
                     return
             self._evict_one()
 
-    def _free(self, needed: int) -> bool:
+    def _free_disk(self, needed: int) -> bool:
         """Take entries away to free `needed` bytes of disk; False if there was none to take."""
         freed = 0
         while freed < needed:

@@ -89,7 +89,7 @@ def write_entry(directory: Path, key: str, case: Case, fetched: Fetched) -> Entr
     voxels = np.ascontiguousarray(volume.voxels, dtype)
     header = nifti_header_bytes(volume.geometry, dtype)
     final = directory / f"{key}.nii"
-    with _held(directory, fcntl.LOCK_SH):
+    with _directory_lock(directory, fcntl.LOCK_SH):
         with ThreadPoolExecutor(1) as hasher:
             pieces = [memoryview(header), voxels.reshape(-1).view(np.uint8).data]
             digest = hasher.submit(_digest, pieces)
@@ -150,7 +150,7 @@ def remove_leftovers(directory: Path) -> None:
 
     While another process writes an entry these look the same, so nothing is touched then; the next start will do it.
     """
-    with _held(directory, fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
+    with _directory_lock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
         if not alone:
             return
         for path in directory.glob("*.tmp"):
@@ -162,7 +162,7 @@ def remove_leftovers(directory: Path) -> None:
 
 
 @contextmanager
-def _held(directory: Path, how: int) -> Iterator[bool]:
+def _directory_lock(directory: Path, how: int) -> Iterator[bool]:
     """A lock on the directory, which ends with the process that holds it (process ids would not tell: containers reuse
     them). False if there is none to be had: others have it and `how` says not to wait, or the file system knows none.
     """

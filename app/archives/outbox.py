@@ -1,8 +1,8 @@
-"""Carries labels that are safe here to the archive, for as long as it takes, or until the archive will not have one.
+"""Delivers stored labels to the archive.
 
-What may get better by waiting is tried again for ever: an archive that is away, busy, out of room, or at odds with our
-password, and every answer that doesn't say what is wrong with the label. What can't (`LASTING`) is not: the label stays
-here, its row says why and what to do, and it is tried again when a person asks for that.
+Temporary failures are retried with backoff, without limit: the archive is unreachable, busy, full or refuses our
+credentials, or its answer doesn't say what is wrong with the label. Permanent ones (`PERMANENT`) are not: the label
+stays stored here, its outbox row says why and what to do, and it is retried when a user asks for that.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from app.errors import ArchiveRefuses, BadInput, Conflict, IntegrityError, NotSu
 
 logger = logging.getLogger(__name__)
 
-LONGEST_WAIT = 900.0
-"""Seconds between two tries at most."""
+MAX_BACKOFF = 900.0
+"""The longest delay between two attempts, in seconds."""
 
-LASTING: Mapping[type[SegloopError], str] = {
+PERMANENT: Mapping[type[SegloopError], str] = {
     ArchiveRefuses: "Let the archive take it (its settings and its log say more), then ask for another try.",
     Conflict: "Look at what the archive has there. Move that away if it is wrong, then ask for another try.",
     IntegrityError: "Bring the label's file back from a backup of the workspace, then ask for another try.",
     NotSupported: "If this isn't the archive that the label is for, set the right one, then ask for another try.",
     BadInput: "Its file can be fetched here and brought into the archive by hand.",
 }
-"""Errors that waiting doesn't mend, and what a person can do. The nearest class in an error's ancestry counts."""
+"""Errors that retrying doesn't fix, and what a user can do. The most specific base class of an error counts."""
 
 
 @dataclass(frozen=True)
 class OutboxWorker:
-    """Delivers what is due. `archive_of(origin)` says where cases of an origin live."""
+    """Delivers what is due. `archive_of(origin)` is the archive of cases of an origin."""
 
     catalog: Catalog
     labels: LabelStore
     archive_of: Callable[[str], Archive]
 
     def deliver_due(self) -> int:
-        """Try everything that is due once; returns how many the archive has confirmed."""
+        """Attempt every due delivery once; returns how many the archive confirmed."""
         confirmed = 0
         for label_id, attempts in self.catalog.outbox.due(time.time()):
             confirmed += self._deliver(label_id, attempts)
@@ -55,7 +55,7 @@ class OutboxWorker:
             self._failed(label_id, attempts, error)
             return False
         except Exception as error:
-            # A fault of ours, or of a library, at one label must not keep those behind it from going.
+            # An unexpected error with one label must not block those behind it in the queue.
             logger.exception("label %d can't be delivered", label_id)
             self._failed(label_id, attempts, error)
             return False
@@ -64,7 +64,7 @@ class OutboxWorker:
         return True
 
     def _store(self, label_id: int) -> str:
-        """Where the archive keeps the label now."""
+        """Store the label in the archive; returns its location there."""
         label = self.catalog.labels.by_id(label_id)
         row = self.catalog.cases.get(label.case_id)
         delivery = Delivery(
@@ -78,15 +78,15 @@ class OutboxWorker:
         return self.archive_of(row.origin).store(delivery).location
 
     def _failed(self, label_id: int, attempts: int, error: Exception) -> None:
-        advice = next((LASTING[cls] for cls in type(error).__mro__ if cls in LASTING), None)
+        advice = next((PERMANENT[cls] for cls in type(error).__mro__ if cls in PERMANENT), None)
         if advice is not None:
             self.catalog.outbox.refused(label_id, str(error), advice)
             logger.error("label %d stays here until someone asks for another try: %s", label_id, error)
             return
-        # A wait that has reached the longest stays there: 2.0**attempts ends in an error after a thousand tries.
-        wait = min(LONGEST_WAIT, 2.0 ** min(attempts, 10)) * random.uniform(0.8, 1.2)
+        # The exponent is limited: 2.0**attempts would overflow after about a thousand attempts.
+        wait = min(MAX_BACKOFF, 2.0 ** min(attempts, 10)) * random.uniform(0.8, 1.2)
         if isinstance(error, Unavailable):
-            wait = max(wait, min(LONGEST_WAIT, error.retry_after))
+            wait = max(wait, min(MAX_BACKOFF, error.retry_after))
         told = str(error) if isinstance(error, (SegloopError, OSError)) else f"{type(error).__name__}: {error}"
         self.catalog.outbox.failed(label_id, told, time.time() + wait)
         logger.warning("label %d isn't delivered yet, next try in %.0f s: %s", label_id, wait, error)

@@ -1,4 +1,4 @@
-"""What this server knows: cases, label versions, scores, jobs, model versions, leases, audit. One SQL schema.
+"""What this server knows: cases, label versions, scores, jobs, model versions, claims, audit. One SQL schema.
 
 `schema` holds the tables, `database` how they are opened, and each other module the questions asked of one of them.
 `Catalog` bundles these modules' classes over one database.
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from app.catalog.audit import Audit
 from app.catalog.cases import Cases
+from app.catalog.claims import CaseClaims
 from app.catalog.database import Database
 from app.catalog.fingerprints import Fingerprints
 from app.catalog.jobs import Jobs
 from app.catalog.labels import Labels
-from app.catalog.leases import Leases
 from app.catalog.outbox import Outbox
 from app.catalog.scores import Scores
 from app.catalog.versions import Versions
@@ -30,7 +30,7 @@ class Catalog:
     fingerprints: Fingerprints
     labels: Labels
     outbox: Outbox
-    leases: Leases
+    claims: CaseClaims
     scores: Scores
     jobs: Jobs
     versions: Versions
@@ -47,7 +47,7 @@ class Catalog:
             fingerprints=Fingerprints(database),
             labels=Labels(database, audit),
             outbox=Outbox(database),
-            leases=Leases(database),
+            claims=CaseClaims(database),
             scores=Scores(database),
             jobs=Jobs(database),
             versions=Versions(database, audit),

@@ -156,7 +156,7 @@ def _all(connection: sa.Connection, query: str) -> Sequence[Any]:
 
 
 def mark_served(connection: sa.Connection, case_id: str, strategy: str, client: str) -> None:
-    """Note that a strategy offered the case to a client just now, within the transaction that leases it."""
+    """Note that a strategy offered the case to a client just now, within the transaction that claims it."""
     now = time.time()
     served_by = dict(connection.scalar(sa.select(case.c.served_by).where(case.c.id == case_id)) or {})
     served_by[strategy] = {"ts": int(now), "client_id": client}

@@ -34,7 +34,7 @@ Token = Annotated[str | None, typer.Option("--token", help="what it asks for; el
 LOCAL = "http://127.0.0.1:8000"
 
 
-def _given(**values: Any) -> dict[str, Any]:
+def _options(**values: Any) -> dict[str, Any]:
     """What was really said on the command line."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in values.items() if value is not None}
 
@@ -54,8 +54,8 @@ def serve(
     """Run the server."""
     from app.cli.serve import run
 
-    given = _given(studies=studies, workspace=workspace, host=host, port=port, model_dir=model_dir)
-    run(config, given | _given(also_ports=also_port or None))
+    given = _options(studies=studies, workspace=workspace, host=host, port=port, model_dir=model_dir)
+    run(config, given | _options(also_ports=also_port or None))
 
 
 @cli.command()
@@ -63,7 +63,7 @@ def doctor(config: Config = None, studies: Studies = None, workspace: WorkspaceD
     """Show the settings in force and where each comes from, and try everything out."""
     from app.cli.doctor import run
 
-    run(config, _given(studies=studies, workspace=workspace))
+    run(config, _options(studies=studies, workspace=workspace))
 
 
 @cli.command()
@@ -95,17 +95,17 @@ def phantoms(
 @cli.command()
 def backup(into: Path, config: Config = None, workspace: WorkspaceDir = None) -> None:
     """Copy catalog, labels, models and uploads into a new folder, while the server runs."""
-    from app.cli.backup import back_up
+    from app.cli.backup import create_backup
 
-    back_up(into, load(config, _given(workspace=workspace))[0].workspace)
+    create_backup(into, load(config, _options(workspace=workspace))[0].workspace)
 
 
 @cli.command()
 def restore(source: Path, config: Config = None, workspace: WorkspaceDir = None) -> None:
     """Check a backup, every file's digest too, and make a workspace of it."""
-    from app.cli.backup import bring_back
+    from app.cli.backup import restore_workspace
 
-    bring_back(source, load(config, _given(workspace=workspace))[0].workspace)
+    restore_workspace(source, load(config, _options(workspace=workspace))[0].workspace)
 
 
 @catalog.command("restore")
@@ -117,7 +117,7 @@ def catalog_restore(
     """Restore the catalog from before an upgrade, to run an older segloop again. Label files made since then stay."""
     from app.cli.backup import restore_catalog
 
-    restore_catalog(backup, load(config, _given(workspace=workspace))[0].workspace)
+    restore_catalog(backup, load(config, _options(workspace=workspace))[0].workspace)
 
 
 @cli.command(hidden=True)
@@ -133,7 +133,7 @@ def models_list(config: Config = None, workspace: WorkspaceDir = None) -> None:
     """Show every model with its licence, its versions, and which one is served."""
     from app.cli.models import show
 
-    show(load(config, _given(workspace=workspace))[0])
+    show(load(config, _options(workspace=workspace))[0])
 
 
 @models.command("pull")
@@ -155,7 +155,7 @@ def models_import(
     """Serve the weights of a MONAI Label model file as a new version of NAME."""
     from app.cli.models import bring
 
-    bring(load(config, _given(workspace=workspace))[0], name, file, trusted=trust)
+    bring(load(config, _options(workspace=workspace))[0], name, file, trusted=trust)
 
 
 @models.command("rollback")
@@ -163,7 +163,7 @@ def models_rollback(name: str, config: Config = None, workspace: WorkspaceDir = 
     """Serve the published version before the one that NAME serves now."""
     from app.cli.models import roll_back
 
-    roll_back(load(config, _given(workspace=workspace))[0], name)
+    roll_back(load(config, _options(workspace=workspace))[0], name)
 
 
 @models.command("serve")
@@ -171,7 +171,7 @@ def models_serve(version: str, config: Config = None, workspace: WorkspaceDir = 
     """Serve VERSION (as `models list` shows it), rejected ones too."""
     from app.cli.models import serve_version
 
-    serve_version(load(config, _given(workspace=workspace))[0], version)
+    serve_version(load(config, _options(workspace=workspace))[0], version)
 
 
 @viewer.command("install")
@@ -183,7 +183,7 @@ def viewer_install(
     """Fetch the pinned OHIF, check it, and put it where the server looks for it."""
     from app.cli.viewer import bring
 
-    bring(load(config, _given(workspace=workspace))[0], tarball)
+    bring(load(config, _options(workspace=workspace))[0], tarball)
 
 
 @sessions.command("list")
@@ -241,7 +241,7 @@ def simulate_clicks(
     from app.simulation.run import Protocol
 
     robot = user(style, plane, noise, seed)
-    settings = load(config, _given(workspace=workspace))[0]
+    settings = load(config, _options(workspace=workspace))[0]
     with target_of(settings, model, server, _token(token, config) if server else "") as target:
         clicks(target, (images, labels), robot, Protocol(count, box, min_voxels), Outputs(csv, picture))
 

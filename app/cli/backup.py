@@ -16,7 +16,7 @@ from app.workspace import Workspace
 FOLDERS = ("labels", "models", "uploads")
 
 
-def back_up(into: Path, workspace: Path) -> None:
+def create_backup(into: Path, workspace: Path) -> None:
     """Copy what can't be fetched or made again. The server may run meanwhile: the catalog is copied first, and files
     it names are never changed afterwards, so that the copy is whole as of that moment.
 
@@ -34,7 +34,7 @@ def back_up(into: Path, workspace: Path) -> None:
     typer.echo(f"backed up to {into}; {verify(into)} label versions are whole")
 
 
-def bring_back(source: Path, workspace: Path) -> None:
+def restore_workspace(source: Path, workspace: Path) -> None:
     """Make a workspace of a backup. Raises `ConfigurationError` if there is a workspace, `IntegrityError` if the
     backup is damaged; then nothing is written."""
     count = verify(source)

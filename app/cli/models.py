@@ -21,18 +21,18 @@ OPERATOR = "operator"
 
 def show(settings: Settings) -> None:
     """Every model with its licence and versions."""
-    desk = _desk(settings)
+    service = _model_service(settings)
     table = Table("model", "what it does", "version", "licence", "ready")
-    for card in desk.cards():
+    for card in service.cards():
         table.add_row(card.name, card.description, card.version, card.licence, "yes" if card.ready else "not trained")
     console = Console()
     console.print(table)
-    versions = desk.versions()
+    versions = service.versions()
     if versions:
         history = Table("version", "state", "served", "Dice", "why")
         for version in versions:
             dice = version.metrics.get("dice")
-            served = "served" if desk.version_served(version.model) == version.id else ""
+            served = "served" if service.version_served(version.model) == version.id else ""
             shown = f"{dice:.3f}" if isinstance(dice, float) else ""
             history.add_row(version.id, version.state, served, shown, version.reason)
         console.print(history)
@@ -40,21 +40,21 @@ def show(settings: Settings) -> None:
 
 def bring(settings: Settings, name: str, file: Path, trusted: bool) -> None:
     """Import a MONAI Label model file."""
-    info = _desk(settings).import_weights(name, file, OPERATOR, trusted)
+    info = _model_service(settings).import_weights(name, file, OPERATOR, trusted)
     typer.echo(f"{name} now serves the weights of {file} (sha256 {info.sha256})")
 
 
 def roll_back(settings: Settings, name: str) -> None:
-    version = _desk(settings).roll_back(name, OPERATOR)
+    version = _model_service(settings).roll_back(name, OPERATOR)
     typer.echo(f"{name} serves {version.id} again; a running server follows within seconds")
 
 
 def serve_version(settings: Settings, version_id: str) -> None:
-    version = _desk(settings).serve(version_id, OPERATOR)
+    version = _model_service(settings).serve(version_id, OPERATOR)
     typer.echo(f"{version.model} serves {version.id}; a running server follows within seconds")
 
 
-def _desk(settings: Settings) -> ModelService:
+def _model_service(settings: Settings) -> ModelService:
     project = Project.open(settings, MemoryArchive())  # models need no studies
     device = Device("cpu")
     return ModelService(project, open_models(project, device), device)

@@ -26,7 +26,7 @@ def run(config: Path | None, given: Mapping[str, Any]) -> None:
     """Serve until stopped. Raises `ConfigurationError`, and `Conflict` for a port that is in use."""
     settings, _ = load(config, given)
     paths = Workspace.open(settings.workspace)
-    token = the_token(settings, paths)
+    token = resolve_token(settings, paths)
     _log_to(paths.log)
     listeners = _listen(settings)
 
@@ -53,7 +53,7 @@ def run(config: Path | None, given: Mapping[str, Any]) -> None:
     server.run(sockets=listeners)
 
 
-def the_token(settings: Settings, paths: Workspace) -> str:
+def resolve_token(settings: Settings, paths: Workspace) -> str:
     """What clients have to show; "" for a server on loopback that nobody gave a token.
 
     A pod without one gets one, made once and kept on its volume. Raises `ConfigurationError` for any other address

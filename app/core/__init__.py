@@ -5,7 +5,7 @@
 | `volume` | `Geometry`, `Volume` |
 | `prompt` | `Region`, `Point`, `Box`, `Scribble`, `Lasso`, `InitialMask` |
 | `mask` | `Segment`, `Mask` |
-| `case` | `Case`, and what is kept about one: `CaseRow`, `CaseScore`, `Lease` |
+| `case` | `Case`, and what is kept about one: `CaseRow`, `CaseScore`, `CaseClaim` |
 | `label` | `Label`, and how far it is on its way to the archive: `Waiting`, `OutboxState` |
 | `pool` | `Pool`, `Candidate`, `Pick`, the `Strategy` contract |
 | `job` | `Job` |

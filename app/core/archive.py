@@ -1,4 +1,4 @@
-"""Where cases come from and labels go: the one contract that DICOMweb, a folder and memory keep alike."""
+"""The archive contract, implemented for DICOMweb services, folders and memory."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Listing:
     """What changed in the archive.
 
-    `cases` are new or changed; `gone` are ids that were listed once and are no longer there. `cursor` goes into the
-    next call. `complete` says that `cases` is everything the archive has (so whatever else is known is gone).
+    `cases` are new or changed; `gone` are ids that were listed before and have been removed. Pass `cursor` to the next
+    call. With `complete`, `cases` is everything the archive has, and any other known case has been removed.
     """
 
     cases: tuple[Case, ...]
@@ -31,7 +31,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A case's voxels, and for a series one header per source frame's instance, without pixel data, in slice order."""
+    """A case's voxels, and for a series the headers of its instances in slice order, without pixel data."""
 
     volume: Volume
     headers: Sequence[Dataset]
@@ -51,7 +51,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What was really stored, after reading it back. `location` is where the archive keeps it."""
+    """Confirms a stored label that was read back. `location` is where the archive keeps it."""
 
     location: str
 
@@ -135,11 +135,14 @@ class DicomFiles(Protocol):
 
 
 class Archive(Protocol):
-    """Thread-safe. Every method may raise `ArchiveUnavailable`; the archive being away never loses anything here."""
+    """Where cases come from and labels go. Thread-safe.
+
+    Every method may raise `ArchiveUnavailable`, which is temporary: the caller retries later.
+    """
 
     @property
     def name(self) -> str:
-        """What kind of archive it is, for people."""
+        """How logs and messages name it, such as its URL or folder."""
 
     def list(self, cursor: str | None) -> Listing:
         """The cases that are new or changed since `cursor` (None: everything)."""
@@ -148,12 +151,17 @@ class Archive(Protocol):
         """Read a case's images. Raises `UnusableSeries`, `BadFile`, `UnknownCase`."""
 
     def store(self, delivery: Delivery) -> Receipt:
-        """Store a label and read it back; returns only if the archive really has it. Storing again is harmless."""
+        """Store a label and read it back to verify it. Idempotent.
+
+        Raises `ArchiveRefuses`, `BadFile`, `Conflict` (another object is stored in its place), `IntegrityError`,
+        `NotSupported`.
+        """
 
     def check(self) -> str:
-        """One line for `segloop doctor`: what answered. Raises `ArchiveUnavailable`."""
+        """Connect to the archive and describe it in one line, for `segloop doctor`."""
 
     def dicomweb(self) -> DicomwebUpstream | DicomFiles | None:
         """What viewers may read its studies from over DICOMweb; None if there is no such thing."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release connections and files. The archive can't be used afterwards."""

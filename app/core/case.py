@@ -14,9 +14,9 @@ CaseKind = Literal["series", "file"]
 class Case:
     """A DICOM series in the archive, or one volume file in a folder.
 
-    `id` is the SeriesInstanceUID of a series, and the file's name without its ending of a volume file. `stamp` changes
-    whenever the images may have changed (it is part of every cache key). `location` is where the archive finds the
-    case (it means something to that archive only). Strings are empty where the source says nothing.
+    `id` is a series' SeriesInstanceUID, or a volume file's name without its extension. `stamp` changes whenever the
+    images may have changed; it is part of every cache key. `location` is how the archive finds the case, and opaque to
+    everything else. Strings are empty where the source has no value.
     """
 
     id: str
@@ -38,7 +38,7 @@ class Case:
 
     @property
     def patient_key(self) -> str:
-        """Who this is of, for splits by patient: PatientID, else the study, else the case itself."""
+        """The key for splitting cases by patient: PatientID, else the study, else the case itself."""
         return self.patient_id or self.study_uid or self.id
 
 
@@ -48,7 +48,13 @@ Origin = Literal["archive", "upload"]
 
 @dataclass(frozen=True)
 class CaseRow:
-    """A case with what this server keeps about it."""
+    """A case and what the catalog records about it.
+
+    `problem` is why it can't be opened, "" if it can. `served_by` maps each strategy that offered it to
+    `{"ts": seconds since the epoch, "client_id": ...}`. `info` are the clients' notes. `completed`: it has a final
+    label. Only `offered` cases are handed out as the next one. `first_seen` and `expires` (None: never) are in seconds
+    since the epoch.
+    """
 
     case: Case
     origin: Origin
@@ -63,7 +69,7 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class CaseScore:
-    """A score with what the scorer noted. `created` is in seconds since the epoch."""
+    """A score and its details, such as values per class. `created` is in seconds since the epoch."""
 
     scorer: str
     model_version: str
@@ -73,8 +79,9 @@ class CaseScore:
 
 
 @dataclass(frozen=True)
-class Lease:
-    """`expires` is in seconds since the epoch; `reason` is why the case was picked."""
+class CaseClaim:
+    """A case that is reserved for an annotator, `holder`, until `expires` (seconds since the epoch). `reason` is why
+    `strategy` picked it."""
 
     case_id: str
     holder: str

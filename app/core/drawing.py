@@ -1,7 +1,7 @@
-"""What a person draws on a screen, as voxels: strokes with a round pen, and closed outlines.
+"""Rasterizing what a person draws on a screen: strokes with a round pen, and closed outlines.
 
-Points are continuous voxel indices `(k, j, i)`: the centre of a voxel has whole numbers, and the voxel reaches half a
-step to each side. Everything is measured in voxels, whatever their spacing. What lies outside the volume is cut off.
+Points are continuous voxel indices `(k, j, i)`: integers are voxel centres, and a voxel extends 0.5 to each side.
+Distances are in voxels, whatever the spacing. Whatever lies outside the volume is clipped.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from app.core.volume import Index
 Place = tuple[float, float, float]
 """A continuous voxel index `(k, j, i)`."""
 
-MOST_PIECES, MOST_TESTS = 20_000, 100_000_000
-"""How many pieces one stroke may have, and distances they may take; a person's takes a few thousand."""
+MAX_PIECES, MAX_DISTANCES = 20_000, 100_000_000
+"""Limits for one stroke: pieces, and distances computed for them. Strokes drawn by hand need a few thousand."""
 
 _PIECE = 16.0
-"""A segment is measured in pieces of at most so many voxels: the box around a long slanted one is mostly empty."""
+"""The longest piece of a line, in voxels. Longer oblique lines are split: their bounding boxes are mostly empty."""
 
 _SLACK = 1e-9
-"""So that a voxel exactly at the pen's edge counts, whatever the rounding."""
+"""A tolerance for rounding, so that voxels exactly at the pen's edge are included."""
 
 
 def polyline_scribble(points: Sequence[Place], radius: float, shape: Index, include: bool = True) -> Scribble | None:
-    """The voxels that a ball of `radius` voxels covers on its way along a line; None if all lie outside `shape`.
+    """The voxels within `radius` voxels of a polyline; None if all of them lie outside `shape` `(k, j, i)`.
 
-    A voxel belongs to it if its centre is at most `radius` away from the line. So that a thin pen leaves a mark too,
-    the voxels that hold the points themselves always belong to it.
+    Distances are measured to voxel centres. The voxels that contain the points are always included, so that a thin pen
+    leaves a mark.
 
-    Raises `ValueError` for no points, for numbers that are none, and for a stroke that would take seconds.
+    Raises `ValueError` for no points, for NaN or infinite values, and for a stroke that would take seconds to compute.
     """
     if not points or not np.isfinite([*np.ravel(points), radius]).all() or radius < 0:
         raise ValueError("a stroke has points and a radius of at least 0, all of them numbers")
@@ -47,10 +47,10 @@ def polyline_scribble(points: Sequence[Place], radius: float, shape: Index, incl
         new = _pieces(np.array(start, float), np.array(end, float), radius, shape)
         pieces += new
         tests += sum(prod(piece.region.shape) for piece in new)
-        if len(pieces) > MOST_PIECES or tests > MOST_TESTS:
+        if len(pieces) > MAX_PIECES or tests > MAX_DISTANCES:
             raise ValueError("this stroke is too long or too thick; draw it in parts")
-    held = _held(points, shape)
-    regions = [piece.region for piece in pieces] + [Region(at, _after(at)) for at in held]
+    containing = _containing(points, shape)
+    regions = [piece.region for piece in pieces] + [Region(at, _after(at)) for at in containing]
     if not regions:
         return None
     whole = regions[0]
@@ -59,7 +59,7 @@ def polyline_scribble(points: Sequence[Place], radius: float, shape: Index, incl
     canvas = np.zeros(whole.shape, bool)
     for piece in pieces:
         canvas[_within(piece.region, whole)] |= piece.covered(radius)
-    for at in held:
+    for at in containing:
         canvas[_within(Region(at, _after(at)), whole)] = True
     filled = Region.around(canvas)
     if filled is None:
@@ -68,13 +68,13 @@ def polyline_scribble(points: Sequence[Place], radius: float, shape: Index, incl
 
 
 def polygon_lasso(points: Sequence[Place], axis: int, shape: Index, include: bool = True) -> Lasso | None:
-    """The voxels of one slice across `axis` whose centres lie inside a closed outline; None if there are none within
-    `shape`.
+    """The voxels of one slice, perpendicular to `axis`, whose centres lie inside a closed outline; None if no voxel of
+    `shape` `(k, j, i)` does.
 
-    Even-odd: where the outline crosses itself, what is enclosed twice is outside. A centre exactly on the outline
-    belongs to what lies towards higher indices, so that outlines side by side share no voxel and leave none out.
+    Even-odd rule: an area enclosed twice is outside. A centre exactly on the outline belongs to the area towards higher
+    indices, so adjacent outlines neither overlap nor leave a gap.
 
-    Raises `ValueError` for fewer than three points, numbers that are none, and points that are not on one slice.
+    Raises `ValueError` for fewer than three points, NaN or infinite values, and points that aren't on one slice.
     """
     corners = np.array(points, float)
     if corners.ndim != 2 or len(corners) < 3 or corners.shape[1] != 3 or not np.isfinite(corners).all():
@@ -97,32 +97,32 @@ def polygon_lasso(points: Sequence[Place], axis: int, shape: Index, include: boo
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """A piece of a line, and the voxels that may be near it."""
+    """A piece of a line, and the region that may be within the pen's radius."""
 
     start: NDArray[np.float64]
     end: NDArray[np.float64]
     region: Region
 
     def covered(self, radius: float) -> NDArray[np.bool_]:
-        """Which voxels of the region are at most `radius` away."""
+        """Which voxels of the region are at most `radius` away, bool of the region's shape."""
         step = self.end - self.start
-        length = float(step @ step)
+        squared_length = float(step @ step)
         grid = np.ogrid[self.region.slices]
-        apart = [axis - start for axis, start in zip(grid, self.start, strict=True)]
-        along = sum(a * s for a, s in zip(apart, step, strict=True))
-        share = np.clip(along / length, 0, 1) if length > 0 else 0.0
-        distance = sum((a - share * s) ** 2 for a, s in zip(apart, step, strict=True))
-        return np.asarray(distance <= radius * radius + _SLACK)
+        offsets = [axis - start for axis, start in zip(grid, self.start, strict=True)]
+        projection = sum(a * s for a, s in zip(offsets, step, strict=True))
+        fraction = np.clip(projection / squared_length, 0, 1) if squared_length > 0 else 0.0
+        squared_distance = sum((a - fraction * s) ** 2 for a, s in zip(offsets, step, strict=True))
+        return np.asarray(squared_distance <= radius * radius + _SLACK)
 
 
 def _pieces(start: NDArray[np.float64], end: NDArray[np.float64], radius: float, shape: Index) -> list[_Piece]:
-    """A segment cut into pieces, of those parts only that can touch the volume."""
-    span = _touching(start, end, radius, shape)
+    """The part of a line segment that can touch the volume, split into pieces."""
+    span = _clipped(start, end, radius, shape)
     if span is None:
         return []
     step = end - start
     count = max(1, int(np.ceil((span[1] - span[0]) * float(np.linalg.norm(step)) / _PIECE)))
-    cuts = [start + share * step for share in np.linspace(*span, count + 1)]
+    cuts = [start + fraction * step for fraction in np.linspace(*span, count + 1)]
     pieces = []
     for a, b in pairwise(cuts):
         low = np.maximum(np.floor(np.minimum(a, b) - radius), 0).astype(int)
@@ -132,11 +132,11 @@ def _pieces(start: NDArray[np.float64], end: NDArray[np.float64], radius: float,
     return pieces
 
 
-def _touching(
+def _clipped(
     start: NDArray[np.float64], end: NDArray[np.float64], radius: float, shape: Index
 ) -> tuple[float, float] | None:
-    """From where to where, as shares of its length, a segment is no more than `radius` outside the volume along any
-    axis (Liang and Barsky 1984). Without this a point far away would make for pieces without end."""
+    """Where a segment is at most `radius` outside the volume along every axis, as fractions of its length (Liang and
+    Barsky 1984). Without this, a distant point would need an unlimited number of pieces."""
     first, last = 0.0, 1.0
     for a, b, size in zip(start.tolist(), end.tolist(), shape, strict=True):
         low, high = -radius - 1.0, size + radius
@@ -149,19 +149,20 @@ def _touching(
     return (first, last) if first <= last else None
 
 
-def _held(points: Sequence[Place], shape: Index) -> list[Index]:
-    """The voxels of the volume that hold the points, each once."""
+def _containing(points: Sequence[Place], shape: Index) -> list[Index]:
+    """The voxels of the volume that contain the points, without duplicates."""
     places = np.round(np.array(points, float))
     inside = places[((places >= 0) & (places < shape)).all(axis=1)]
     return [_index(place) for place in np.unique(inside.astype(int), axis=0)]
 
 
 def _even_odd(ys: NDArray[np.float64], xs: NDArray[np.float64], rows: int, columns: int) -> NDArray[np.bool_]:
-    """Which pixel centres lie inside an outline: an odd number of its edges cross their row before them."""
+    """Which pixel centres lie inside an outline, bool `(rows, columns)`: those with an odd number of edges that cross
+    their row to the left of them."""
     crossings = np.zeros((rows, columns + 1), np.int64)
     for y0, x0, y1, x1 in zip(ys, xs, np.roll(ys, -1), np.roll(xs, -1), strict=True):
         (top, left), (bottom, right) = sorted(((y0, x0), (y1, x1)))
-        # Half-open: a corner on a row belongs to one of its two edges.
+        # Half-open: a corner on a row belongs to only one of its two edges.
         first, end = (int(np.clip(np.ceil(y), 0, rows)) for y in (top, bottom))
         if first >= end:
             continue
@@ -172,7 +173,7 @@ def _even_odd(ys: NDArray[np.float64], xs: NDArray[np.float64], rows: int, colum
 
 
 def _within(region: Region, whole: Region) -> tuple[slice, ...]:
-    """Where a region lies in an array of `whole`."""
+    """The slices of a region in an array that covers `whole`."""
     return tuple(slice(a - o, b - o) for a, b, o in zip(region.low, region.high, whole.low, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""A digest of an image's voxels that is the same however they are stored: in which order of axes, in which type."""
+"""A digest of an image's voxels that doesn't depend on axis order or data type."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
-LARGEST_COUNTED = 2**22
-"""Integers below this in size are counted in a table; anything else is sorted."""
+MAX_COUNTED = 2**22
+"""Integers of smaller magnitude are counted in a table; other values are sorted."""
 
 
 def fingerprint(voxels: NDArray[np.generic]) -> str:
-    """Digest of the sorted sizes and of how often each value occurs, as float32.
+    """SHA-256 of the sorted axis sizes and the histogram of the values as float32; `voxels` has any axis order.
 
-    Viewers hand voxels on as float32 (ITK-SNAP), as stored (3D Slicer), with other axes first (napari with nibabel) or
-    reversed; none of that changes this digest. Equal digests are a strong hint and no proof:
+    Viewers send voxels as float32 (ITK-SNAP), as stored (3D Slicer), with permuted (napari with nibabel) or reversed
+    axes; the digest is the same. Equal digests don't prove equal images:
     `app.core.orientation.orientation_between` compares voxel by voxel.
     """
     values, counts = _histogram(np.asarray(voxels, np.float32).ravel())
@@ -26,9 +26,9 @@ def fingerprint(voxels: NDArray[np.generic]) -> str:
 
 
 def _histogram(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The values that occur, ascending, and how often."""
+    """The distinct values, ascending, and their counts."""
     low, high = float(values.min()), float(values.max())
-    if low > -LARGEST_COUNTED and high < LARGEST_COUNTED:
+    if low > -MAX_COUNTED and high < MAX_COUNTED:
         whole = values.astype(np.int32)
         if np.array_equal(whole, values):
             counts = np.bincount(whole - int(low))

@@ -1,4 +1,4 @@
-"""How points become an input channel of a network: the same picture in training and in use."""
+"""Points as an input channel of a network (guidance signal), the same in training and in inference."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TRUNCATED = 4.0  # the kernel reaches this many sigmas to each side, as MONAI's
 
 
 def point_guidance(shape: Index, points: Iterable[Index], sigma: float) -> NDArray[np.float32]:
-    """A Gaussian ball of `sigma` voxels around each point, added up and scaled to 0..1, float32 `(k, j, i)`.
+    """The sum of a Gaussian of `sigma` voxels at each point, scaled to 0..1, float32 `(k, j, i)`.
 
-    The same values as MONAI's `AddGuidanceSignal` (deepgrow) and `AddGuidanceSignalDeepEdit`. Without points, all
-    zero. Points outside `shape` draw nothing. A 2D signal is one of shape `(1, j, i)`.
+    The same values as MONAI's `AddGuidanceSignal` (deepgrow) and `AddGuidanceSignalDeepEdit`. All zero without points;
+    points outside `shape` are ignored. A 2D signal has the shape `(1, j, i)`.
     """
     kernel = _kernel(sigma)
     reach = len(kernel) // 2

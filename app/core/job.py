@@ -12,7 +12,8 @@ JobState = Literal["queued", "running", "done", "failed", "stopped"]
 
 @dataclass(frozen=True)
 class Job:
-    """`progress` goes from 0 to 1. Times are seconds since the epoch; `name` is the model or scorer it is about."""
+    """A row of the job table. `name` is the model or scorer. `progress` goes from 0 to 1. `pid` and `pid_started`
+    identify its process. Times are seconds since the epoch."""
 
     id: str
     kind: JobKind
@@ -33,4 +34,6 @@ class Job:
 
     @property
     def open(self) -> bool:
+        """Whether it is queued or running."""
+        """Whether it is queued or running."""
         return self.state in ("queued", "running")

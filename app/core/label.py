@@ -18,8 +18,8 @@ ORIGINAL = "original"
 
 @dataclass(frozen=True)
 class Submission:
-    """What comes with a mask that becomes a label: who submits it, through which program, under which tag, what it was
-    made with (`model_version` "" means the weights served now), and what the client notes about it."""
+    """The metadata of a submitted mask. `client` is the program that sent it; `model` is what it was made with
+    (`model_version` "": the served version); `info` are the client's notes."""
 
     author: str
     client: str
@@ -36,8 +36,8 @@ class Label:
 
     `number` counts from 1 per `(case_id, tag)`. `sha256` is the digest of the stored file `path` (relative to the
     label store), a DICOM SEG for series and a NIfTI for volume files. `submitted_sha256` is the digest of what the
-    client sent: a retry of the same bytes by the same author answers with the same version.
-    `model` is what the label was made with, `model_version` which weights. `created` is UTC.
+    client sent: submitting is idempotent, the same bytes from the same author return the same version.
+    `model` is what the label was made with, `model_version` the weights. `created` is UTC.
     """
 
     id: int
@@ -60,7 +60,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Contribution:
-    """That someone submitted a version, and when, in seconds since the epoch."""
+    """One submission of a label by an author. `created` is in seconds since the epoch."""
 
     case_id: str
     author: str
@@ -68,12 +68,13 @@ class Contribution:
 
 
 DeliveryState = Literal["waiting", "delivered", "refused"]
-"""How far a label is on its way to the archive."""
+"""The delivery of a label to the archive. `refused`: retrying won't help until a person has done something."""
 
 
 @dataclass(frozen=True)
 class OutboxState:
-    """`oldest` is how many seconds the longest waiting label has waited since it should first have gone."""
+    """How many labels are in each state, and the last error. `oldest` is for how many seconds the oldest waiting label
+    has been due."""
 
     waiting: int
     delivered: int

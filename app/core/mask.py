@@ -15,7 +15,7 @@ Algorithm = Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"]
 
 
 def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float | None:
-    """Twice the common part of two masks over the sum of both sizes (Dice 1945); None if both are empty."""
+    """`2 |A and B| / (|A| + |B|)` of two masks of one shape (Dice 1945), 0..1; None if both are empty."""
     size = int(np.count_nonzero(one)) + int(np.count_nonzero(other))
     return 2 * int(np.count_nonzero(one & other)) / size if size else None
 
@@ -48,8 +48,8 @@ class Segment:
 class Mask:
     """Segments over one voxel grid.
 
-    `layers` are integer arrays `(k, j, i)`, each holding segment numbers and 0 for background. Segments that overlap
-    lie in different layers; most masks have one layer. A segment may be empty.
+    `layers` are integer arrays `(k, j, i)` of segment numbers, 0 for background. Segments that overlap lie in different
+    layers; most masks have one layer. A segment may be empty. Raises `ValueError` if these don't fit together.
     """
 
     layers: tuple[NDArray[np.unsignedinteger], ...]
@@ -88,6 +88,8 @@ class Mask:
 
     @property
     def overlapping(self) -> bool:
+        """Whether segments may overlap: there is more than one layer."""
+        """Whether segments may overlap: there is more than one layer."""
         return len(self.layers) > 1
 
     def labelmap(self) -> NDArray[np.unsignedinteger]:

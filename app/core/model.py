@@ -1,4 +1,4 @@
-"""What segments: contracts between models and the services that run them."""
+"""Contracts between segmentation models and the services that run them."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from app.core.prompt import Prompt, Region
 from app.core.volume import Index, Volume
 
 ModelKind = Literal["interactive", "deepedit", "scribbles", "automatic"]
-"""`interactive`: prompts about one structure, mask 0/1. `deepedit`: automatic, and takes points per label.
-`scribbles`: painted strokes about one structure. `automatic`: takes no prompts."""
+"""`interactive`: segments one structure from prompts, mask 0/1. `scribbles`: the same from scribbles only. `automatic`:
+takes no prompts. `deepedit`: automatic, and corrected by points per label."""
 
 PROMPTED: frozenset[ModelKind] = frozenset({"interactive", "scribbles"})
-"""Kinds of models that take prompts: they keep `InteractiveModel`, the others `AutomaticModel`."""
+"""Kinds of models that take prompts: they implement `InteractiveModel`, the others `AutomaticModel`."""
 
 Option = bool | int | float | str
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What people are told about a model.
+    """The public description of a model.
 
-    `labels` are the structures it knows, numbered 1..N by position; empty for a model that segments anything.
-    `options` are what a caller may set per call, with their defaults (a tuple of strings is a choice, the first is the
-    default). `version` names the weights in use, "" while there are none. `licence` is the weights' licence line.
+    `labels` are its structures, numbered 1..N by position; empty for a model that segments any structure. `options` are
+    what a caller may set per call, with their defaults (a tuple of strings is a choice whose first item is the
+    default). `version` identifies the weights in use, "" while there are none. `licence` is that of the weights.
     """
 
     name: str
@@ -46,16 +46,15 @@ class ModelCard:
 
     @property
     def takes_prompts(self) -> bool:
-        """Whether the model keeps `InteractiveModel`; if not, it keeps `AutomaticModel`."""
+        """Whether the model implements `InteractiveModel`; if not, it implements `AutomaticModel`."""
         return self.kind in PROMPTED
 
 
 @dataclass(frozen=True, eq=False)
 class SessionState:
-    """What a session has in memory besides its volume and its mask, so that it can go on elsewhere without predicting.
+    """A session's in-memory state besides its volume and mask, from which another session resumes without predicting.
 
-    `form` names the program that made it, with its version; only a session of the same form takes it. `values` are
-    what JSON knows; `parts` are bytes by name.
+    `form` names the format and version; a session restores only its own. `values` are JSON; `parts` are bytes by name.
     """
 
     form: str
@@ -66,82 +65,91 @@ class SessionState:
 class InteractiveSession(Protocol):
     """One person, one volume, one mask in progress.
 
-    Not thread-safe: the services hold a lock, the device thread runs it. `mask` is uint8 `(k, j, i)`, updated in
-    place; 0/1 for models about one structure.
+    Not thread-safe: the services hold a lock, and the device thread runs it.
     """
 
     @property
-    def mask(self) -> NDArray[np.uint8]: ...
+    def mask(self) -> NDArray[np.uint8]:
+        """uint8 `(k, j, i)`, updated in place; 0/1 for models of one structure."""
 
     @property
     def version(self) -> str:
-        """The weights it computes with for as long as it lives, as the model's card named them when it was opened."""
+        """The card's `version` when the session was opened; the session keeps these weights until it is closed."""
 
     @property
     def undoable(self) -> bool:
-        """Whether `undo` would take something back."""
+        """Whether there is something to undo."""
 
     def add(self, prompt: Prompt, *, predict: bool = True, unchecked: bool = False) -> Region | None:
-        """Take a prompt; returns the changed region, None if nothing changed. With `predict=False` the prompt is only
-        noted and takes part in the next prediction. With `unchecked` a model is given what it doesn't announce to take,
-        as it stands, if it can be given that at all. Raises `BadPrompt`; then nothing has changed."""
+        """Add a prompt and predict. Returns the changed region, None if nothing changed.
+
+        With `predict=False` the prompt is queued for the next prediction. With `unchecked`, prompts of types outside
+        `accepts` are passed on to the model where possible. Raises `BadPrompt`; nothing has changed then.
+        """
 
     def predict(self, *, full_refine: bool = False) -> Region | None:
-        """Predict from what was only noted; None if nothing was, or nothing changed. `full_refine`: look at the whole
-        mask again, not only at what changes; a model that knows no such thing predicts as ever."""
+        """Predict from queued prompts. Returns the changed region, None if nothing changed.
+
+        `full_refine` predicts over the whole mask instead of the affected part only, where the model supports it.
+        """
 
     def undo(self) -> Region | None:
-        """Take the last prompt or prediction back (one level); returns the changed region."""
+        """Undo the last prompt or prediction (one level). Returns the changed region."""
 
     def set_options(self, options: Mapping[str, Option]) -> None:
-        """Change options for the prompts to come. Raises `BadOption`."""
+        """Change options, from the next prompt on. Raises `BadOption`."""
 
     def reset(self) -> Region | None:
-        """Forget all prompts and empty the mask."""
+        """Remove all prompts and clear the mask. Returns the changed region."""
 
     def capture(self) -> SessionState | None:
-        """What it takes to go on from here, undo included; None if this session can't tell. Changes nothing and takes
-        a few hundredths of a second."""
+        """The state to resume from, undo included; None if the model doesn't support it. Changes nothing and takes
+        some hundredths of a second."""
 
     def restore(self, state: SessionState, mask: NDArray[np.uint8]) -> None:
-        """Go on from where another session with the same volume, options and weights was captured; `mask` is what it
-        had. For a session in which nothing was done yet. Raises `BadFile` if it doesn't fit; the session is of no use
-        then."""
+        """Resume from the state and the mask `(k, j, i)` of a session with the same volume, options and weights.
+
+        Only for a new session. Raises `BadFile` if the state doesn't fit; discard the session then.
+        """
 
     def adopt(self, mask: NDArray[np.uint8]) -> None:
-        """Begin with a mask that other weights made, exactly as it is. There is nothing to undo then."""
+        """Start from a mask `(k, j, i)` that other weights made, without predicting. Clears the undo step."""
 
     def close(self) -> None:
-        """Give memory back. The session can't be used afterwards."""
+        """Free its memory. The session can't be used afterwards."""
 
 
 class InteractiveModel(Protocol):
-    """Shares one set of weights between all sessions."""
+    """Segments from prompts. All sessions share one set of weights."""
 
     @property
     def card(self) -> ModelCard: ...
 
     @property
-    def accepts(self) -> frozenset[type[Prompt]]: ...
+    def accepts(self) -> frozenset[type[Prompt]]:
+        """The types of prompts that it takes."""
 
     def open(self, volume: Volume, options: Mapping[str, Option]) -> InteractiveSession:
-        """A session on a volume. Raises `BadInput` for volumes the model can't take (NaN, constant, 4D)."""
+        """Start a session on a volume. Raises `BadInput` for volumes the model can't take (NaN, constant, 4D),
+        `BadOption`, `ModelNotTrained`."""
 
     def session_bytes(self, volume: Volume) -> int:
-        """About how much memory a session on this volume takes, for admission."""
+        """An estimate of the memory that a session on this volume takes, for admission control."""
 
 
 class AutomaticModel(Protocol):
-    """Takes no prompts. Labels are numbered 1..N without gaps, in the card's order."""
+    """Segments without prompts. Labels are numbered 1..N without gaps, in the card's order."""
 
     @property
     def card(self) -> ModelCard: ...
 
-    def segment(self, volume: Volume, progress: Progress, options: Mapping[str, Option]) -> Mask: ...
+    def segment(self, volume: Volume, progress: Progress, options: Mapping[str, Option]) -> Mask:
+        """A mask on the volume's grid. Raises `BadInput`, `BadOption`, `ModelNotTrained`, `Cancelled` (from
+        `progress`)."""
 
 
 class ProbabilisticModel(AutomaticModel, Protocol):
-    """An automatic model that scorers can look into."""
+    """An automatic model that gives class probabilities, from which scorers compute uncertainty."""
 
     def probabilities(self, volume: Volume, progress: Progress) -> NDArray[np.float32]:
         """Softmax over classes, `(class, k, j, i)` with background first, on the model's own (resampled) grid."""
@@ -151,24 +159,25 @@ class ProbabilisticModel(AutomaticModel, Protocol):
 
 
 class CorrectableModel(AutomaticModel, Protocol):
-    """An automatic model of the kind `deepedit`: points per label correct its answer."""
+    """An automatic model of the kind `deepedit`, corrected by points per label."""
 
     def segment_with_points(
         self, volume: Volume, points: Mapping[str, Sequence[Index]], progress: Progress, options: Mapping[str, Option]
     ) -> Mask:
-        """Segment with voxels `(k, j, i)` known to belong to a label of the card, or to `background`. Raises
-        `BadPrompt`, `ModelNotTrained`."""
+        """Segment, given voxels `(k, j, i)` of labels of the card, or of `background`. Raises `BadPrompt`,
+        `ModelNotTrained`."""
 
 
 class Swappable(Protocol):
-    """A model whose weights can be exchanged while it serves."""
+    """A model whose weights can be replaced while it serves."""
 
     def use(self, folder: Path) -> None:
-        """Serve another folder's weights from now on. What is open keeps the old ones; on an error nothing changes."""
+        """Use the weights of a version folder from now on. Open sessions keep the old ones; nothing changes on an
+        error. Raises `BadFile`."""
 
 
 AnyModel = InteractiveModel | AutomaticModel
-"""What a model type builds; its card's `takes_prompts` says which of both."""
+"""What a model type builds; the card's `takes_prompts` says which of the two."""
 
 
 VersionState = Literal["published", "rejected"]
@@ -176,8 +185,9 @@ VersionState = Literal["published", "rejected"]
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """`folder` is relative to the model store and holds `model.json` and the weights; `label_ids` are what it was
-    trained on; `reason` is what the gate said."""
+    """Immutable weights. `folder` is relative to the model store and holds `model.json` and the weights, whose digest
+    is `sha256`. `label_ids` are the labels it was trained on; `reason` is the gate's. `created` is in seconds since the
+    epoch."""
 
     id: str
     model: str

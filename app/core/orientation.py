@@ -1,4 +1,4 @@
-"""The 48 ways in which the same voxels can be stored: an order of axes, and which of them run backwards."""
+"""The 48 orientations in which the same voxels can be stored: permuted and reversed axes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROBES = 4096
 
 @dataclass(frozen=True)
 class Orientation:
-    """`axes[a]` is the axis of the other array that becomes axis `a`; `flips[a]`: it then runs backwards."""
+    """`axes[a]` is the axis of the source array that becomes axis `a`; it is then reversed if `flips[a]`."""
 
     axes: tuple[int, int, int] = (0, 1, 2)
     flips: tuple[bool, bool, bool] = (False, False, False)
@@ -25,7 +25,7 @@ class Orientation:
 
 
 def orientation_between(given: NDArray[np.generic], wanted: NDArray[np.generic]) -> Orientation | None:
-    """How to turn `given` so that it equals `wanted`, both of three axes; None if nothing does."""
+    """The orientation in which `given` equals `wanted`, both 3D; None if there is none."""
     probe = np.random.default_rng(0).integers(0, wanted.shape, (PROBES, 3)) if wanted.size else None
     if probe is None:
         return None
@@ -36,7 +36,7 @@ def orientation_between(given: NDArray[np.generic], wanted: NDArray[np.generic])
         for flips in product((False, True), repeat=3):
             orientation = Orientation((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))
             turned = orientation.apply(given)
-            # Few voxels tell most wrong orientations apart; only what passes is compared as a whole.
+            # A sample of voxels rejects most wrong orientations without comparing whole arrays.
             if np.array_equal(turned[tuple(probe.T)], expected) and np.array_equal(turned, wanted):
                 return orientation
     return None

@@ -1,4 +1,4 @@
-"""What a strategy sees and answers. A strategy is a question answered from a snapshot: pure, seeded, light."""
+"""The strategy contract: input and output. A strategy is a pure, seeded, fast function of a snapshot."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import NamedTuple, Protocol
 
 
 class Candidate(NamedTuple):
-    """A case that nobody has labelled and nobody holds. A named tuple, because there may be ten thousand of them.
+    """A case without a final label and without a claim. A named tuple, because there may be ten thousand of them.
 
-    `served` is when it was last offered (seconds since the epoch; 0: never). `order` is its place in the archive's
+    `served` is when it was last offered (seconds since the epoch; 0: never). `order` is its position in the archive's
     listing.
     """
 
@@ -22,7 +22,7 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """One number a scorer gave a case, and the model version it was made with."""
+    """A scorer's value for a case, and the model version that it was computed with."""
 
     value: float
     model_version: str
@@ -30,11 +30,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Pool:
-    """A snapshot of what could be offered next.
+    """A snapshot of the cases that may be offered next.
 
-    `scores[scorer]` maps case ids to that scorer's newest score, e.g. `entropy:segmentation`. `labelled_patients`
-    are patients with at least one final label. `now` is seconds since the epoch. `seed` makes random strategies
-    repeatable.
+    `scores[scorer]` maps case ids to the newest score of a scorer such as `entropy:segmentation`. `labelled_patients`
+    have at least one final label. `now` is in seconds since the epoch. `seed` makes random strategies reproducible.
     """
 
     candidates: Sequence[Candidate]
@@ -46,7 +45,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Pick:
-    """A case a strategy would offer, with the reason a person reads."""
+    """A case that a strategy picked, and the reason that users see."""
 
     case_id: str
     reason: str
@@ -60,5 +59,4 @@ class Strategy(Protocol):
     """
 
     def rank(self, pool: Pool) -> Sequence[Pick]:
-        """The best cases first; a strategy may stop after as many picks as it likes, but names at least one if the
-        pool has a candidate."""
+        """Picks, best first. Any number of them, but at least one if the pool has a candidate."""

@@ -1,4 +1,4 @@
-"""How long work reports how far it is, and learns that it should stop."""
+"""The callback by which long work reports progress and is cancelled."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called between steps. Raises `app.errors.Cancelled` when someone asked for the work to stop."""
+    """Called between steps. Raises `app.errors.Cancelled` to stop the work."""
 
     def __call__(self, done: float, text: str = "") -> None:
-        """`done` goes from 0 to 1."""
+        """`done` goes from 0 to 1; `text` describes the current step."""
 
 
 def ignore_progress(done: float, text: str = "") -> None:

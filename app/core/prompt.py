@@ -16,7 +16,7 @@ from app.core.volume import Index
 
 @dataclass(frozen=True)
 class Region:
-    """The voxels from `low` (included) to `high` (not included)."""
+    """A box of voxels from `low` (inclusive) to `high` (exclusive), both `(k, j, i)`. Raises `ValueError` if empty."""
 
     low: Index
     high: Index
@@ -27,11 +27,13 @@ class Region:
 
     @classmethod
     def whole(cls, shape: Index) -> Region:
+        """The region of a whole volume of `shape` `(k, j, i)`."""
+        """The region of a whole volume of `shape` `(k, j, i)`."""
         return cls((0, 0, 0), shape)
 
     @classmethod
     def around(cls, mask: NDArray[np.generic]) -> Region | None:
-        """The smallest region that holds every non-zero voxel of `mask` `(k, j, i)`; None if there is none."""
+        """The bounding box of the non-zero voxels of `mask` `(k, j, i)`; None if there are none."""
         low, high = [], []
         for axis in range(3):
             others = tuple(a for a in range(3) if a != axis)
@@ -44,21 +46,27 @@ class Region:
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
+        """Indexes an array `(k, j, i)` of the volume."""
+        """Indexes an array `(k, j, i)` of the volume."""
         (a, b, c), (d, e, f) = self.low, self.high
         return slice(a, d), slice(b, e), slice(c, f)
 
     @property
     def shape(self) -> Index:
+        """The size along `(k, j, i)`."""
+        """The size along `(k, j, i)`."""
         (a, b, c), (d, e, f) = self.low, self.high
         return d - a, e - b, f - c
 
     def join(self, other: Region) -> Region:
-        """The smallest region that holds both."""
+        """The bounding box of both."""
         a, b, c = (min(x, y) for x, y in zip(self.low, other.low, strict=True))
         d, e, f = (max(x, y) for x, y in zip(self.high, other.high, strict=True))
         return Region((a, b, c), (d, e, f))
 
     def within(self, shape: Index) -> bool:
+        """Whether it lies inside a volume of `shape` `(k, j, i)`."""
+        """Whether it lies inside a volume of `shape` `(k, j, i)`."""
         return min(self.low) >= 0 and all(b <= n for b, n in zip(self.high, shape, strict=True))
 
 
@@ -72,7 +80,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Box:
-    """A box around the structure (or, with `include=False`, around what isn't part of it)."""
+    """A box around the structure, or with `include=False` around what isn't part of it."""
 
     region: Region
     include: bool = True
@@ -108,9 +116,9 @@ class Lasso:
 
 @dataclass(frozen=True, eq=False)
 class InitialMask:
-    """A mask to start from, bool `(k, j, i)` over the whole volume. Forgets every earlier prompt.
+    """A mask to start from, bool `(k, j, i)` over the whole volume. Discards all earlier prompts.
 
-    With `refine` the model looks at all of it again at once; a model that can't takes the mask as it is.
+    With `refine` the model predicts over the whole mask at once, where it supports that.
     """
 
     voxels: NDArray[np.bool_]
@@ -126,7 +134,7 @@ def _check_drawn(region: Region, voxels: NDArray[np.bool_]) -> None:
 
 
 def encoded_prompt(prompt: Prompt) -> dict[str, Any]:
-    """A prompt as JSON, for what outlives a process: logs and snapshots. Drawn voxels are packed, deflated, base64."""
+    """The prompt as JSON, for session logs and snapshots. Drawn voxels are packed to bits, deflated, base64-encoded."""
     if isinstance(prompt, InitialMask):
         return {"prompt": "mask", "refine": prompt.refine, "voxels": _packed(prompt.voxels)}
     if isinstance(prompt, Point):
@@ -139,9 +147,9 @@ def encoded_prompt(prompt: Prompt) -> dict[str, Any]:
 
 
 def decoded_prompt(values: Mapping[str, Any], shape: Index) -> Prompt:
-    """The prompt that was encoded; `shape` `(k, j, i)` is that of its volume.
+    """The inverse of `encoded_prompt`; `shape` `(k, j, i)` is that of the volume.
 
-    Raises `ValueError`, `KeyError`, `TypeError`, `zlib.error` or `binascii.Error` for anything else.
+    Raises `ValueError`, `KeyError`, `TypeError`, `zlib.error` or `binascii.Error` for malformed input.
     """
     kind = values["prompt"]
     if kind == "mask":

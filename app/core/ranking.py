@@ -1,6 +1,6 @@
-"""What strategies share: patients before repeats, and the most uncertain cases first.
+"""Rankings that strategies share: new patients first, and the most uncertain cases first.
 
-Every function here is pure and stops after `ENOUGH` picks: whoever asks needs the first few that nobody holds.
+Every function is pure and stops after `MAX_PICKS` picks: the caller takes the first that isn't claimed.
 """
 
 from __future__ import annotations
@@ -12,29 +12,28 @@ import numpy as np
 
 from app.core.pool import Candidate, Pick, Pool, Score
 
-ENOUGH = 100
+MAX_PICKS = 100
 
 
 def patient_random(pool: Pool, because: str = "") -> list[Pick]:
-    """A random order in which no patient comes twice while another has not come once.
+    """A random order, with cases of patients that have no label and weren't picked yet before all others.
 
-    Patients with a label count as having come. The measured reason: repeated series of one patient are the main waste
-    when whole volumes are labelled, and avoiding them costs nothing. `because` is put before each reason.
+    Repeated series of one patient are the main waste when whole volumes are labelled, and avoiding them costs nothing.
+    `because` is a prefix of each reason.
     """
     shuffled = np.random.default_rng(pool.seed).permutation(len(pool.candidates))
     order = (pool.candidates[index] for index in shuffled)
     return [
         Pick(one.case_id, because + ("random; a new patient" if new else "random; no new patient is left"))
-        for one, new in islice(_new_patients_first(order, pool.labelled_patients), ENOUGH)
+        for one, new in islice(_new_patients_first(order, pool.labelled_patients), MAX_PICKS)
     ]
 
 
 def most_uncertain(pool: Pool, scorer: str, word: str) -> list[Pick]:
-    """The highest scores of `scorer` first; `word` is what reasons call the score.
+    """The highest scores of `scorer` first; reasons call the score `word`.
 
-    Scores that read the same (two decimals) are ties, won by patients without a label. A case without a score counts
-    as the middle of those with one: it goes before what is known to be easy and after what is known to be hard.
-    Without any score at all the order is `patient_random`.
+    Scores that are equal to two decimals are ties, won by patients without a label. A case without a score gets the
+    median. Without any scores the order is that of `patient_random`.
     """
     scores = pool.scores.get(scorer, {})
     found = [scores.get(c.case_id) for c in pool.candidates]
@@ -44,7 +43,7 @@ def most_uncertain(pool: Pool, scorer: str, word: str) -> list[Pick]:
         return patient_random(pool, f"no case has a score of {scorer} yet; ")
     filled = np.where(np.isnan(values), np.median(scored), values)
     seen = np.array([c.patient in pool.labelled_patients for c in pool.candidates])
-    best = np.lexsort((-filled, seen, -np.round(filled, 2)))[:ENOUGH]
+    best = np.lexsort((-filled, seen, -np.round(filled, 2)))[:MAX_PICKS]
     below = np.searchsorted(scored, values[best]) / scored.size
     picks = []
     for index, share in zip(best, below, strict=True):
@@ -60,7 +59,7 @@ def _reason(score: Score | None, word: str, below: float) -> str:
 
 
 def _new_patients_first(order: Iterator[Candidate], labelled: frozenset[str]) -> Iterator[tuple[Candidate, bool]]:
-    """Each candidate, and whether its patient is new; those of new patients first, otherwise in the order given."""
+    """Each candidate, and whether its patient is new; new patients first, otherwise in the given order."""
     seen = set(labelled)
     later = []
     for one in order:

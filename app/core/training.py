@@ -1,4 +1,4 @@
-"""How models are made from labels. A trainer is a loop that yields; to stop it, the host asks for no further epoch."""
+"""The trainer contract. A trainer is a generator of epochs; the host stops it by not asking for another one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that is needed, besides weights, to run a model; stored as `model.json` beside them.
+    """Everything besides the weights that is needed to run a model; stored beside them as `model.json`.
 
-    `type` is the model type that runs it, as in the setting `models.NAME.type`; the host checks that both are equal.
+    `type` is the model type that runs it; the host checks that it equals the setting `models.NAME.type`.
     `network` names a class of `monai.networks.nets` and `arguments` are its constructor's. `labels` are 1..N by
     position. `spacing` is the model's grid in mm along `(k, j, i)` (0: keep the image's); `patch` is `(k, j, i)`
     (`(1, j, i)` for 2D models). `intensity` is `zscore`, `window:LOW:HIGH` for a clip to that window scaled to 0..1, or
@@ -48,10 +48,10 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class TrainingRun:
-    """What a trainer is given. The network is built, holds the parent version's weights (or fresh ones), and is on
-    `device`. `train` and `validate` load lazily: index them one at a time. `resume` is the `state` of the last epoch
-    that was kept, when an interrupted run goes on. `pause` is called before each step: it waits while someone
-    interacts with the same device, and raises `Cancelled` when the job was stopped."""
+    """A trainer's input. `network` is on `device`, with the weights of the parent version where they fit. `train` and
+    `validate` load lazily: index them one at a time. `resume` is the `state` of the last checkpoint of an interrupted
+    run. Call `pause` before each step: it waits while somebody uses the same device, and raises `Cancelled` when the
+    job was stopped."""
 
     spec: ModelSpec
     network: torch.nn.Module
@@ -67,9 +67,9 @@ class TrainingRun:
 
 @dataclass(frozen=True, eq=False)
 class Epoch:
-    """What one pass over the data came to. `metrics` has at least `loss` and, with validation cases, `dice` (0..1,
-    higher is better). `state` is everything needed to go on after this epoch (optimizer, schedule, random state);
-    the host saves it next to the network's weights."""
+    """The result of one pass over the data. `metrics` has at least `loss` and, with validation cases, `dice` (0..1,
+    higher is better). `state` is what resuming after this epoch needs (optimizer, schedule, random state); the host
+    saves it with the network's weights as a checkpoint."""
 
     number: int
     total: int
@@ -82,11 +82,11 @@ class Trainer(Protocol):
     defaults. The class docstring's first line is what viewers show."""
 
     model_types: ClassVar[tuple[str, ...]]
-    """The types of models that it trains, as settings name them: a model of another type can't have this trainer."""
+    """The model types that it trains, as settings name them. Using it for another type is a configuration error."""
 
     def spec(self, labels: Sequence[str], parent: ModelSpec | None) -> ModelSpec:
-        """What to train for these labels: the parent's spec where its labels still fit, else a new one. Its `type` is
-        one of `model_types`."""
+        """The spec for these labels: the parent's if its labels still fit, else a new one. Its `type` is one of
+        `model_types`."""
 
     def train(self, run: TrainingRun) -> Iterator[Epoch]:
         """Train, one epoch per step of the iterator, updating `run.network` in place."""

@@ -1,4 +1,4 @@
-"""Voxels with their place in the patient."""
+"""Voxels and their geometry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class Geometry:
 
     `shape` is `(k, j, i)`: slices, rows, columns. `affine` is 4x4 float64 and maps the homogeneous voxel index
     `(i, j, k, 1)` to LPS millimetres (DICOM PS3.3 C.7.6.2.1.1): column 0 is the step between columns, column 1 between
-    rows, column 2 between slices. The slice step needs not be orthogonal to the others (gantry tilt).
+    rows, column 2 between slices. The slice step need not be orthogonal to the others (gantry tilt). Raises
+    `ValueError` for an affine that isn't 4x4 and finite, and for sizes that aren't three positive numbers.
     """
 
     shape: Index
@@ -63,6 +64,7 @@ class Geometry:
 
     @property
     def voxel_count(self) -> int:
+        """The number of voxels."""
         k, j, i = self.shape
         return k * j * i
 
@@ -73,9 +75,9 @@ class Geometry:
         return float(x), float(y), float(z)
 
     def difference(self, other: Geometry, tolerance: float = 1e-3) -> str | None:
-        """What keeps `other` from being the same grid, in words; None if nothing does. `tolerance` in voxels.
+        """Why `other` isn't the same grid, as text for users; None if it is. `tolerance` is in voxels.
 
-        Compares where the eight corner voxels lie, so that a small error in direction counts by what it moves.
+        Compares the positions of the eight corner voxels, so an error in direction counts by the distance it causes.
         """
         if self.shape != other.shape:
             return f"size is {_size(other.shape)}, expected {_size(self.shape)} (columns x rows x slices)"
@@ -102,8 +104,9 @@ def _mm(values: Sequence[float]) -> str:
 class Volume:
     """The voxels of a case, `(k, j, i)`, with their geometry.
 
-    For DICOM, k ascends with the projection of ImagePositionPatient on row x column, and voxels are the
-    modality's values (HU for CT) after rescale. `warnings` say what about the source was repaired or is unusual.
+    For DICOM, k ascends with the projection of ImagePositionPatient on row x column, and voxels are the modality's
+    values (HU for CT) after rescale. `warnings` list repairs and unusual properties of the source. Raises `ValueError`
+    if the shapes differ.
     """
 
     voxels: NDArray[np.generic]

@@ -18,7 +18,7 @@ from app.demo.phantoms import Truth
 GOOD = 0.9
 """Dice at which the annotator is satisfied with a structure."""
 
-MOST_CLICKS = 6
+MAX_CLICKS = 6
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Annotator:
     auto_model: str
     strategy: str
 
-    def play(self, told: Callable[[str], None]) -> Played | None:
+    def play(self, report: Callable[[str], None]) -> Played | None:
         """Take the next case, label it and submit it; None when nothing is left. Raises `Refused`."""
         sample = self.client.next_sample(self.strategy)
         if sample is None:
@@ -74,12 +74,12 @@ class Annotator:
         differs = truth.geometry.difference(volume.geometry, tolerance=0.01)
         if differs is not None:
             raise Refused(f"the image of {sample.id} doesn't lie where its series does: {differs}")
-        told(f"{sample.patient}: asking {self.auto_model}")
+        report(f"{sample.patient}: asking {self.auto_model}")
         guess = self.client.segment(self.auto_model, sample)
         labelmap = np.zeros(truth.labelmap.shape, np.uint8)
         results = []
         for value, name in enumerate(self.names, start=1):
-            told(f"{sample.patient}: clicking the {name}")
+            report(f"{sample.patient}: clicking the {name}")
             result, mask = self._structure(sample, name, truth.voxels_of(name), volume)
             labelmap[mask & (labelmap == 0)] = value
             results.append(result)
@@ -95,7 +95,7 @@ class Annotator:
         i, j, k = volume.geometry.spacing
         best = np.zeros(truth.shape, bool)
         best_dice, clicks = 0.0, list[Click]()
-        while best_dice < GOOD and len(clicks) < MOST_CLICKS:
+        while best_dice < GOOD and len(clicks) < MAX_CLICKS:
             click = next_click(truth, best, (k, j, i))
             if click is None:
                 break

@@ -28,7 +28,7 @@ POLL_SECONDS = 0.5
 SERVED_SECONDS = 6.0
 """How long a published version may take until the server uses it; a rejected candidate never is used."""
 
-Told = Callable[[float, str], None]
+ProgressCallback = Callable[[float, str], None]
 
 
 class Refused(Exception):
@@ -88,16 +88,16 @@ class Client:
 
     def next_sample(self, strategy: str) -> Sample | None:
         """The case to label next; None when nothing is left."""
-        told = self._json("POST", f"/activelearning/{quote_plus(strategy)}", json={"client_id": self.name})
-        if not told:
+        offered = self._json("POST", f"/activelearning/{quote_plus(strategy)}", json={"client_id": self.name})
+        if not offered:
             return None
         return Sample(
-            id=told["id"],
-            name=told["name"],
-            checksum=told["checksum"],
-            patient=told.get("PatientID", ""),
-            date=told.get("StudyDate", ""),
-            reason=told.get("reason", ""),
+            id=offered["id"],
+            name=offered["name"],
+            checksum=offered["checksum"],
+            patient=offered.get("PatientID", ""),
+            date=offered.get("StudyDate", ""),
+            reason=offered.get("reason", ""),
         )
 
     def image(self, sample: Sample) -> Volume:
@@ -140,7 +140,7 @@ class Client:
             files={"label": ("label.nii.gz", content)},
         )
 
-    def train(self, model: str, told: Told) -> Trained:
+    def train(self, model: str, report: ProgressCallback) -> Trained:
         """Train a model, for as many epochs as the server is set to, and wait until the server uses the result.
 
         If training runs already (the server starts it on its own when enough labels have come), waits for that.
@@ -151,7 +151,7 @@ class Client:
         def tell() -> None:
             stats = self._stats(model)
             epoch, total = int(stats.get("epoch") or 0), int(stats.get("total_epochs") or 0)
-            told(epoch / total if total else 0.0, f"epoch {epoch} of {total}" if epoch else "starting")
+            report(epoch / total if total else 0.0, f"epoch {epoch} of {total}" if epoch else "starting")
 
         self._wait("/train/", job, tell)
         until = time.monotonic() + SERVED_SECONDS
@@ -161,10 +161,10 @@ class Client:
         measured = stats.get("validation_cases") and stats.get("best_metric") is not None
         return Trained(self._version(model), float(stats["best_metric"]) if measured else None)
 
-    def score(self, method: str, told: Told) -> None:
+    def score(self, method: str, report: ProgressCallback) -> None:
         """Score the unlabelled cases and wait for it."""
         job = self._start(f"/scoring/{quote_plus(method)}", {"client_id": self.name})
-        self._wait("/scoring/", job, lambda: told(0.5, "scoring"))
+        self._wait("/scoring/", job, lambda: report(0.5, "scoring"))
 
     def wait_for_cases(self, count: int, seconds: float) -> None:
         """Until the server knows so many cases. Raises `Refused`."""

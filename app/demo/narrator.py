@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from app.core.progress import Progress as Told
+from app.core.progress import Progress as ProgressCallback
 
 
 class Narrator:
@@ -21,7 +21,7 @@ class Narrator:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def step(self, title: str) -> Iterator[Told]:
+    def step(self, title: str) -> Iterator[ProgressCallback]:
         """Something that takes a while; call what this yields as `(share done, text)`."""
         if not self.console.is_terminal:
             yield from self._plainly(title)
@@ -36,7 +36,7 @@ class Narrator:
             yield tell
             bars.update(task, completed=1.0, text="")
 
-    def _plainly(self, title: str) -> Iterator[Told]:
+    def _plainly(self, title: str) -> Iterator[ProgressCallback]:
         started = time.monotonic()
 
         def tell(done: float, text: str = "") -> None:

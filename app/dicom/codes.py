@@ -74,7 +74,7 @@ _ABNORMAL = {
     "thrombus": "396339007",
     "tumor": "108369006",
 }
-_OTHER_WORDS = {
+_SYNONYMS = {
     "adrenal": "adrenal gland",
     "brainstem": "brain stem",
     "gall bladder": "gallbladder",
@@ -98,18 +98,18 @@ def codes_of(segment: Segment) -> tuple[Code, Code]:
     Its own codes if it has them, else what its name says, whatever the side, case and punctuation; a name that isn't
     known is a tissue. Sides aren't coded: the name, which is always kept, says them.
     """
-    if _whole(segment.category) and _whole(segment.type):
+    if _is_complete(segment.category) and _is_complete(segment.type):
         return segment.category, segment.type
     name = " ".join(_SIDE.sub(" ", re.sub(r"[\W_\d]+", " ", segment.name.lower())).split())
-    name = _OTHER_WORDS.get(name, name)
+    name = _SYNONYMS.get(name, name)
     if name in _ANATOMY:
         return ANATOMY, Code(_ANATOMY[name], "SCT", name.capitalize())
     # "liver tumor" is a tumor: what is abnormal decides what the segment is, wherever it lies.
-    last = _OTHER_WORDS.get(name.split(" ")[-1], name.split(" ")[-1])
+    last = _SYNONYMS.get(name.split(" ")[-1], name.split(" ")[-1])
     if last in _ABNORMAL:
         return ABNORMAL, Code(_ABNORMAL[last], "SCT", last.capitalize())
     return TISSUE, TISSUE
 
 
-def _whole(code: Code | None) -> TypeGuard[Code]:
+def _is_complete(code: Code | None) -> TypeGuard[Code]:
     return code is not None and bool(code.value and code.scheme and code.meaning)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.volume import Geometry
-from app.dicom.planes import MARKS, Plane
+from app.dicom.planes import SPLIT_KEYWORDS, Plane
 from app.errors import UnusableSeries
 
 SAME_PLACE = 0.01
@@ -20,12 +20,12 @@ SAME_PLACE = 0.01
 SPACING_TOLERANCE = 0.02
 """How far a slice may lie from its place on the regular grid, in slice steps: positions are often rounded."""
 
-SPACING_SILENT = 0.005
+SPACING_WARNING = 0.005
 """Below this, rounding isn't worth a warning."""
 
 _SAME_ORIENTATION = 1e-3  # largest difference of a direction cosine
 _TILT = 1e-3  # radians between the slice step and row x column
-_MOST_MISSING = 0.25  # above this share of slices, the series is unevenly spaced rather than incomplete
+_MAX_MISSING_SHARE = 0.25  # above this share of slices, the series is unevenly spaced rather than incomplete
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ def _majority(planes: Sequence[Plane], warnings: list[str]) -> list[Plane]:
     groups: list[list[Plane]] = []
     for plane in planes:
         for group in groups:
-            if _alike(group[0], plane):
+            if _same_grid(group[0], plane):
                 group.append(plane)
                 break
         else:
@@ -100,7 +100,7 @@ def _majority(planes: Sequence[Plane], warnings: list[str]) -> list[Plane]:
     return groups[0]
 
 
-def _alike(a: Plane, b: Plane) -> bool:
+def _same_grid(a: Plane, b: Plane) -> bool:
     return (
         a.stored.shape == b.stored.shape
         and all(abs(m - n) <= 1e-3 * m for m, n in zip(a.pixel_spacing, b.pixel_spacing, strict=True))
@@ -150,7 +150,7 @@ def _one_volume(planes: list[Plane], warnings: list[str]) -> list[Plane]:
     if most == 1:
         return planes
     for count in (1, 2):
-        for marks in combinations(MARKS, count):
+        for marks in combinations(SPLIT_KEYWORDS, count):
             volumes = _split(planes, marks)
             if len(volumes) == most and all(_fills(volume, places) for volume in volumes.values()):
                 names = sorted(volumes, key=_natural)
@@ -211,13 +211,13 @@ def _grid_steps(planes: Sequence[Plane], warnings: list[str]) -> tuple[tuple[int
     absent = last + 1 - len(planes)
     step = (positions[-1] - positions[0]) / last
     off = np.linalg.norm(positions - (positions[0] + indices[:, None] * step), axis=1) / np.linalg.norm(step)
-    if float(off.max()) > SPACING_TOLERANCE or absent > _MOST_MISSING * (last + 1):
+    if float(off.max()) > SPACING_TOLERANCE or absent > _MAX_MISSING_SHARE * (last + 1):
         spacings = ", ".join(f"{gap:.3f}" for gap in sorted(set(np.round(gaps, 3)))[:8])
         raise UnusableSeries(
             f"the slices are unevenly spaced (mm between neighbours: {spacings}); resample the series to even spacing,"
             " or split it where the spacing changes"
         )
-    if float(off.max()) > SPACING_SILENT:
+    if float(off.max()) > SPACING_WARNING:
         warnings.append(
             f"slice positions are off an even spacing of {np.linalg.norm(step):.4f} mm by up to"
             f" {float(off.max()) * 100:.1f} % of a slice; the even spacing is used"

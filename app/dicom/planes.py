@@ -16,7 +16,7 @@ from app.dicom.decoding import Pixels
 from app.dicom.values import numbers, text
 from app.errors import UnusableSeries
 
-MARKS = (
+SPLIT_KEYWORDS = (
     "EchoTime",
     "EffectiveEchoTime",
     "EchoNumbers",
@@ -52,7 +52,7 @@ _GROUPS = {
     "DiffusionBValue": "MRDiffusionSequence",
     "FrameType": "MRImageFrameTypeSequence",
 }
-_TAGS: dict[str, BaseTag] = {keyword: Tag(keyword) for keyword in (*_GROUPS, *MARKS, "ImagerPixelSpacing")}
+_TAGS: dict[str, BaseTag] = {keyword: Tag(keyword) for keyword in (*_GROUPS, *SPLIT_KEYWORDS, "ImagerPixelSpacing")}
 _GROUP_TAGS: dict[str, BaseTag] = {keyword: Tag(group) for keyword, group in _GROUPS.items()}
 _SHARED = Tag("SharedFunctionalGroupsSequence")
 _PER_FRAME = Tag("PerFrameFunctionalGroupsSequence")
@@ -91,9 +91,9 @@ class Plane:
         return np.asarray(cross / np.linalg.norm(cross))
 
     def mark(self, keyword: str) -> str:
-        """One of `MARKS` as text, "" where the header doesn't have it."""
+        """One of `SPLIT_KEYWORDS` as text, "" where the header doesn't have it."""
         return next(
-            (found for holder in _holders(self.headers, keyword) if (found := text(holder, _TAGS[keyword]))), ""
+            (found for holder in _candidates(self.headers, keyword) if (found := text(holder, _TAGS[keyword]))), ""
         )
 
 
@@ -141,7 +141,7 @@ def _plane(
 def position_of(headers: Sequence[Dataset]) -> tuple[float, ...]:
     position = _header_numbers(headers, "ImagePositionPatient", 3)
     if not position:
-        raise UnusableSeries(_NOWHERE.format("ImagePositionPatient"))
+        raise UnusableSeries(_NO_POSITION.format("ImagePositionPatient"))
     return position
 
 
@@ -149,7 +149,7 @@ def orientation_of(headers: Sequence[Dataset]) -> tuple[float, ...]:
     """The direction cosines, row and column scaled to unit length."""
     cosines = _header_numbers(headers, "ImageOrientationPatient", 6)
     if not cosines:
-        raise UnusableSeries(_NOWHERE.format("ImageOrientationPatient"))
+        raise UnusableSeries(_NO_POSITION.format("ImageOrientationPatient"))
     row, column = cosines[:3], cosines[3:]
     row_length, column_length = math.hypot(*row), math.hypot(*column)
     dot = sum(a * b for a, b in zip(row, column, strict=True))
@@ -158,7 +158,7 @@ def orientation_of(headers: Sequence[Dataset]) -> tuple[float, ...]:
     return (*(v / row_length for v in row), *(v / column_length for v in column))
 
 
-_NOWHERE = (
+_NO_POSITION = (
     "an image has no usable {}: it doesn't say where in the patient it lies; export the series again from the scanner,"
     " or as a volume file"
 )
@@ -194,14 +194,14 @@ def _rescale(headers: Sequence[Dataset], keyword: str, default: float) -> float:
 
 def _header_numbers(headers: Sequence[Dataset], keyword: str, count: int) -> tuple[float, ...] | None:
     """The numbers of the first header that has them; None if none has, `()` if they aren't `count` finite numbers."""
-    for holder in _holders(headers, keyword):
+    for holder in _candidates(headers, keyword):
         found = numbers(holder, _TAGS[keyword])
         if found is not None:
             return found if len(found) == count else ()
     return None
 
 
-def _holders(headers: Sequence[Dataset], keyword: str) -> Iterator[Dataset]:
+def _candidates(headers: Sequence[Dataset], keyword: str) -> Iterator[Dataset]:
     """Where an attribute may be: in its functional group or at the top of each header."""
     for header in headers:
         if len(headers) > 1 and keyword in _GROUP_TAGS:

@@ -16,7 +16,7 @@ from app.errors import BadOption
 
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 Picture = Literal["image/jpeg", "image/png"]
-MOST_PIXELS = 4096
+MAX_SIDE = 4096
 """The longest side of a picture that is made larger than its frame."""
 
 
@@ -73,9 +73,9 @@ def viewport_of(text: str) -> Viewport:
     if (
         len(numbers) not in (2, 6)
         or not np.isfinite(numbers).all()
-        or not all(1 <= side <= MOST_PIXELS for side in numbers[:2])
+        or not all(1 <= side <= MAX_SIDE for side in numbers[:2])
     ):
-        raise BadOption(f"{text[:80]!r} is no viewport; ask for width,height of at most {MOST_PIXELS} pixels each")
+        raise BadOption(f"{text[:80]!r} is no viewport; ask for width,height of at most {MAX_SIDE} pixels each")
     x, y, width, height = numbers[2:] or (0.0, 0.0, 0.0, 0.0)
     part = (x, y, width, height) if len(numbers) == 6 else None
     return Viewport(int(numbers[0]), int(numbers[1]), part)

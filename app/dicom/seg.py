@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SegKind = Literal["auto", "binary", "labelmap"]
 
-MOST_BINARY_SEGMENTS = 10
+MAX_BINARY_SEGMENTS = 10
 """`auto` writes BINARY, which any viewer reads, up to here; above, LABELMAP is ten times smaller and faster."""
 
 
@@ -38,7 +38,7 @@ class SegOptions:
     """What a segmentation says about itself.
 
     The UIDs are the caller's: the same label version keeps its UID, new content has a new one. `kind` `auto` is BINARY
-    for up to `MOST_BINARY_SEGMENTS` segments and for overlapping ones, else LABELMAP with RLE. `author` is the
+    for up to `MAX_BINARY_SEGMENTS` segments and for overlapping ones, else LABELMAP with RLE. `author` is the
     ContentCreatorName. `modified_from` is the SOPInstanceUID of the label in the same series that this one was made
     from. `server_id` tells this server from others (DeviceSerialNumber).
     """
@@ -90,7 +90,7 @@ def _kind(mask: Mask, asked: SegKind) -> Literal["BINARY", "LABELMAP"]:
             raise BadInput("the segments overlap, which a LABELMAP segmentation can't hold; store it as BINARY")
         return "BINARY"
     if asked == "auto":
-        return "BINARY" if len(mask.segments) <= MOST_BINARY_SEGMENTS else "LABELMAP"
+        return "BINARY" if len(mask.segments) <= MAX_BINARY_SEGMENTS else "LABELMAP"
     return "BINARY" if asked == "binary" else "LABELMAP"
 
 

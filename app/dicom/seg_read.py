@@ -16,7 +16,7 @@ from app.core.volume import Geometry
 from app.dicom.decoding import decode_labels
 from app.dicom.parsing import PARSER_ERRORS, parse
 from app.dicom.seg_frames import BinaryFrames, binary_frames, frames_of, own_grid, place
-from app.errors import BadFile, NoRoom
+from app.errors import BadFile, ResourceExhausted
 from app.formats.grids import GridView
 from app.formats.volume_header import DEFAULT_MAX_BYTES
 
@@ -31,7 +31,7 @@ def read_seg(
     With `geometry`, frames are placed on that grid by their positions, cropped, flipped or unordered as they may be;
     without, on the smallest grid that has them all. Segments are renumbered from 1 in the order of their numbers;
     those that overlap lie in different layers. Raises `BadFile`, `UnusableSeries` (a frame that doesn't say where it
-    lies), `GeometryMismatch` (frames off the grid), `NoRoom` (overlaps would need more than `max_bytes`).
+    lies), `GeometryMismatch` (frames off the grid), `ResourceExhausted` (overlaps would need more than `max_bytes`).
     """
     if isinstance(source, Path):
         source = source.read_bytes()
@@ -129,7 +129,7 @@ def _layered(
         chosen = next(free, len(layers))
         if chosen == len(layers):
             if (chosen + 1) * layers[0].nbytes > max_bytes:
-                raise NoRoom("the segmentation's segments overlap too often to be held in memory")
+                raise ResourceExhausted("the segmentation's segments overlap too often to be held in memory")
             layers.append(grid.empty())
         for frame in frames:
             window = grid.window(layers[chosen], frame)

@@ -147,7 +147,7 @@ def _range(plane: Plane) -> tuple[int, int]:
     return min(ends), max(ends)
 
 
-_LONGEST = 256
+_MAX_TEXT = 256
 
 
 def case_of(headers: Sequence[Dataset], stamp: str, *, location: str = "", warnings: tuple[str, ...] = ()) -> Case:
@@ -184,4 +184,4 @@ def _text(header: Dataset, keyword: str) -> str:
     value = header.get(keyword)
     if value is None:
         return ""
-    return "".join(c for c in str(value) if c.isprintable()).strip()[:_LONGEST]
+    return "".join(c for c in str(value) if c.isprintable()).strip()[:_MAX_TEXT]

@@ -13,7 +13,7 @@ from app.core.volume import Geometry
 from app.errors import BadFile
 from app.formats.volume_header import VolumeHeader
 
-LONGEST_HEADER = 1 << 16
+MAX_HEADER = 1 << 16
 
 _TYPES = {
     "MET_CHAR": "i1",
@@ -35,7 +35,7 @@ def is_metaimage(head: bytes) -> bool:
 
 
 def parse_metaimage(head: bytes) -> VolumeHeader:
-    """The header from the first bytes of the file, `LONGEST_HEADER` of them if there are so many. Raises `BadFile`."""
+    """The header from the first bytes of the file, `MAX_HEADER` of them if there are so many. Raises `BadFile`."""
     fields, offset = _fields(head)
     if fields["ElementDataFile"] != "LOCAL":
         raise BadFile("the MetaImage header names another file for its voxels; send one .mha file (LOCAL)")

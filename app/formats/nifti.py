@@ -20,7 +20,7 @@ from app.formats.volume_header import VolumeHeader
 NIFTI_DATA_OFFSET = 352
 """Where the voxels begin in the files that we write: header, and four bytes that say there are no extensions."""
 
-LONGEST_HEADER = 544
+MAX_HEADER = 544
 
 _TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 _NUMBERS = {np.dtype(name): number for number, name in _TYPES.items()}
@@ -35,7 +35,7 @@ def parse_nifti(head: bytes, *, inside: bool) -> VolumeHeader:
     """The header from the first bytes of the (inflated, if `inside` a gzip stream) file. Raises `BadFile`."""
     order = "<" if struct.unpack("<i", head[:4])[0] in (348, 540) else ">"
     two = struct.unpack(order + "i", head[:4])[0] == 540
-    if len(head) < (LONGEST_HEADER if two else 348):
+    if len(head) < (MAX_HEADER if two else 348):
         raise BadFile("the NIfTI file ends within its header")
     magic = head[4:8] if two else head[344:348]
     if magic[:2] == b"ni":

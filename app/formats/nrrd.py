@@ -16,7 +16,7 @@ from app.core.volume import Geometry
 from app.errors import BadFile
 from app.formats.volume_header import Encoding, VolumeHeader
 
-LONGEST_HEADER = 1 << 20
+MAX_HEADER = 1 << 20
 
 _TYPES = {
     "i1": ("signed char", "int8", "int8_t"),
@@ -50,7 +50,7 @@ def is_nrrd(head: bytes) -> bool:
 
 
 def parse_nrrd(head: bytes) -> VolumeHeader:
-    """The header from the first bytes of the file, `LONGEST_HEADER` of them if there are so many. Raises `BadFile`."""
+    """The header from the first bytes of the file, `MAX_HEADER` of them if there are so many. Raises `BadFile`."""
     fields, offset = _fields(head)
     for refused in ("data file", "datafile", "line skip", "lineskip", "byte skip", "byteskip"):
         if fields.get(refused, "0").strip() != "0":
@@ -84,7 +84,7 @@ def parse_nrrd(head: bytes) -> VolumeHeader:
 
 def _fields(head: bytes) -> tuple[dict[str, str], int]:
     """Fields (`name: value`, names in lower case) and key/value pairs (`Key:=value`), and where the data begin."""
-    end = re.search(rb"\r?\n\r?\n", head[:LONGEST_HEADER])
+    end = re.search(rb"\r?\n\r?\n", head[:MAX_HEADER])
     if end is None:
         raise BadFile("the NRRD header has no end; a header whose voxels are in another file can't be read")
     fields: dict[str, str] = {}

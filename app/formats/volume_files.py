@@ -97,7 +97,7 @@ def write_nifti_layers(
 
 
 def _parse(file: BinaryIO) -> VolumeHeader:
-    head = file.read(nifti.LONGEST_HEADER)
+    head = file.read(nifti.MAX_HEADER)
     if head.startswith(b"\x1f\x8b"):
         inflated = _inflated_head(head + file.read(_CHUNK))
         if nifti.is_nifti(inflated):
@@ -108,15 +108,15 @@ def _parse(file: BinaryIO) -> VolumeHeader:
     if nifti.is_nifti(head):
         return nifti.parse_nifti(head, inside=False)
     if nrrd.is_nrrd(head):
-        return nrrd.parse_nrrd(head + file.read(nrrd.LONGEST_HEADER))
+        return nrrd.parse_nrrd(head + file.read(nrrd.MAX_HEADER))
     if metaimage.is_metaimage(head):
-        return metaimage.parse_metaimage(head + file.read(metaimage.LONGEST_HEADER))
+        return metaimage.parse_metaimage(head + file.read(metaimage.MAX_HEADER))
     raise BadFile("the file is none of NIfTI (.nii, .nii.gz), NRRD (.nrrd) and MetaImage (.mha)")
 
 
 def _inflated_head(compressed: bytes) -> bytes:
     try:
-        return zlib.decompressobj(wbits=31).decompress(compressed, nifti.LONGEST_HEADER)
+        return zlib.decompressobj(wbits=31).decompress(compressed, nifti.MAX_HEADER)
     except zlib.error as error:
         raise BadFile("the compressed file is damaged") from error
 

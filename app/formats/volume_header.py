@@ -13,12 +13,12 @@ from app.errors import BadFile
 
 Encoding = Literal["raw", "gzip", "zlib"]
 
-MOST_VOXELS = 1 << 31
+MAX_VOXELS = 1 << 31
 
 DEFAULT_MAX_BYTES = 4 << 30
 """How many bytes one image may decode to."""
 
-_MOST_DEFLATED = 1032
+_MAX_DEFLATE_RATIO = 1032
 """Deflate can't shrink more than this (RFC 1951: 258 bytes in 2 bits)."""
 
 
@@ -59,11 +59,11 @@ class VolumeHeader:
 def check_sizes(header: VolumeHeader, file_bytes: int, max_bytes: int) -> None:
     """Raise `BadFile` if the data don't fit into `max_bytes`, or can't be in a file of `file_bytes`."""
     size = " x ".join(str(n) for n in header.geometry.shape[::-1])
-    if header.geometry.voxel_count * header.layers > MOST_VOXELS or header.data_bytes > max_bytes:
+    if header.geometry.voxel_count * header.layers > MAX_VOXELS or header.data_bytes > max_bytes:
         raise BadFile(f"the {header.format} file declares {size} voxels, more than this server takes")
     if header.encoding == "raw":
         there = file_bytes - header.offset
         if there != header.data_bytes:
             raise BadFile(f"the {header.format} file declares {header.data_bytes} bytes of voxels and has {there}")
-    elif header.data_bytes > file_bytes * _MOST_DEFLATED:
+    elif header.data_bytes > file_bytes * _MAX_DEFLATE_RATIO:
         raise BadFile(f"the {header.format} file declares {size} voxels, which its {file_bytes} bytes can't hold")

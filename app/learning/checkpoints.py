@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Progressed:
+class RunState:
     """Where a run stands after an epoch. `best` is the Dice of the best epoch, 0 without validation cases."""
 
     epoch: int = 0
@@ -33,14 +33,14 @@ class Progressed:
     state: Mapping[str, Any] | None = None
 
 
-class Course:
+class Checkpoints:
     """The files of one run, in `folder`. Of a run of `total` epochs, `snapshots` epochs spread over the second half are
     kept beside the weights: neighbouring epochs at the end of a run hardly differ, and could not disagree."""
 
     def __init__(self, folder: Path, total: int, snapshots: int) -> None:
         self._folder = folder
         self._keep = {max(1, round(total * (0.5 + 0.5 * n / snapshots))) for n in range(snapshots)}
-        self.done = Progressed()
+        self.done = RunState()
 
     @property
     def candidate(self) -> Path:
@@ -61,12 +61,12 @@ class Course:
         if (self._folder / "checkpoint.pt").exists():
             kept = torch.load(self._folder / "checkpoint.pt", map_location="cpu", weights_only=True)
             network.load_state_dict(kept["network"])
-            self.done = Progressed(kept["epoch"], kept["best_epoch"], kept["best"], kept["state"])
+            self.done = RunState(kept["epoch"], kept["best_epoch"], kept["best"], kept["state"])
         elif parent is not None and parent.weights is not None:
             _warm_start(network, read_weights(parent.weights, parent.sha256))
         return network
 
-    def keep(self, epoch: Epoch, network: torch.nn.Module) -> Progressed:
+    def keep(self, epoch: Epoch, network: torch.nn.Module) -> RunState:
         """Take note of an epoch. Durable when this returns."""
         import torch
 
@@ -82,7 +82,7 @@ class Course:
         content = {"network": weights, "state": dict(epoch.state), "epoch": epoch.number}
         content |= {"best_epoch": best_epoch, "best": best}
         write_durably(self._folder / "checkpoint.pt", lambda file: torch.save(content, file))
-        self.done = Progressed(epoch.number, best_epoch, best, epoch.state)
+        self.done = RunState(epoch.number, best_epoch, best, epoch.state)
         return self.done
 
     def finish(self, spec: ModelSpec) -> Version:

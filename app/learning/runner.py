@@ -30,10 +30,10 @@ LOG_NAME = "log.txt"
 
 
 @dataclass(frozen=True)
-class Patience:
-    """Seconds: between two looks at the table, and from a wish to stop to SIGTERM and to SIGKILL."""
+class RunnerTiming:
+    """Seconds: the poll interval of the job table, and from a stop request to SIGTERM and to SIGKILL."""
 
-    look: float = 1.0
+    poll: float = 1.0
     terminate: float = 10.0
     kill: float = 20.0
 
@@ -58,7 +58,7 @@ class _Running:
         """Whether it said that it can't work as it is configured. Of a child of an earlier server nobody knows."""
         return self.child is not None and self.child.returncode == CONFIGURATION_EXIT_CODE
 
-    def how_it_ended(self) -> str:
+    def describe_end(self) -> str:
         if self.child is None:
             return "its process was gone"
         code = self.child.returncode
@@ -73,12 +73,12 @@ class JobRunner:
         jobs: Jobs,
         folder: Path,
         command: Callable[[str], Sequence[str]],
-        patience: Patience | None = None,
+        timing: RunnerTiming | None = None,
     ) -> None:
         self._jobs = jobs
         self._folder = folder
         self._command = command
-        self._patience = patience or Patience()
+        self._timing = timing or RunnerTiming()
         self._running: _Running | None = None
         self._woken = threading.Event()
         self._ending = threading.Event()
@@ -105,8 +105,8 @@ class JobRunner:
     def _serve(self) -> None:
         self._guarded(self._adopt)
         while not self._ending.is_set():
-            self._guarded(self._turn)
-            self._woken.wait(self._patience.look)
+            self._guarded(self._poll)
+            self._woken.wait(self._timing.poll)
             self._woken.clear()
         self._guarded(self._interrupt)
 
@@ -128,20 +128,20 @@ class JobRunner:
             else:
                 self._died(job.id, "its process was gone when the server came back")
 
-    def _turn(self) -> None:
+    def _poll(self) -> None:
         if self._running is not None:
-            self._look_after(self._running)
+            self._supervise(self._running)
         while self._running is None:
             job = self._jobs.next_queued()
             if job is None or self._ending.is_set():
                 return
             self._launch(job)
 
-    def _look_after(self, running: _Running) -> None:
+    def _supervise(self, running: _Running) -> None:
         if not running.lives():
             self._running = None
             if self._jobs.get(running.job_id).state == "running":
-                self._died(running.job_id, running.how_it_ended(), again=not running.misconfigured)
+                self._died(running.job_id, running.describe_end(), again=not running.misconfigured)
             return
         if not self._jobs.get(running.job_id).stop_requested:
             return
@@ -149,9 +149,9 @@ class JobRunner:
         running.stopping_since = running.stopping_since or now
         waited = now - running.stopping_since
         # The process looks at the same flag between its steps; signals are for one that hangs in a step.
-        if waited >= self._patience.kill:
+        if waited >= self._timing.kill:
             signal_group(running.pid, SIGKILL)
-        elif waited >= self._patience.terminate:
+        elif waited >= self._timing.terminate:
             signal_group(running.pid, SIGTERM)
 
     def _launch(self, job: Job) -> None:
@@ -186,7 +186,7 @@ class JobRunner:
         if running is None:
             return
         signal_group(running.pid, SIGTERM)
-        deadline = time.monotonic() + self._patience.terminate
+        deadline = time.monotonic() + self._timing.terminate
         while running.lives() and time.monotonic() < deadline:
             time.sleep(0.02)
         if running.lives():

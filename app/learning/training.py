@@ -20,7 +20,7 @@ from app.core.model import ModelVersion
 from app.core.training import TrainingRun
 from app.durable import write_durably
 from app.errors import BadInput
-from app.learning.checkpoints import Course
+from app.learning.checkpoints import Checkpoints
 from app.learning.control import Control
 from app.learning.dataset import Labelled, labelled_cases, learnable, prepare, split
 from app.learning.evaluate import evaluate
@@ -75,39 +75,39 @@ def train(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
     folder = project.paths.jobs / job.id
     plan = Plan.of(project, job, folder)
     parent = project.catalog.versions.get(plan.parent) if plan.parent else None
-    course, run, validation = _begin(project, job, control, plan, parent, folder)
-    _train(project, job, control, course, run)
+    checkpoints, run, validation = _begin(project, job, control, plan, parent, folder)
+    _train(project, job, control, checkpoints, run)
 
-    candidate = course.finish(run.spec)
+    candidate = checkpoints.finish(run.spec)
     new = _measure(project, job, candidate, validation, control)
     old = None
     if parent is not None and validation:
         old = _measure(project, job, read_version(project.paths.models / parent.folder), validation, control)
     verdict = judge(new, old, project.settings.learning.tolerance, project.settings.learning.class_tolerance)
-    metrics = _metrics(plan, course, run, new)
+    metrics = _metrics(plan, checkpoints, run, new)
     version = publish(project, job, candidate, Outcome(metrics, plan.label_ids, parent, verdict))
-    course.clear()
+    checkpoints.clear()
     return _result(version)
 
 
 def _begin(
     project: Project, job: Job, control: Control, plan: Plan, parent: ModelVersion | None, folder: Path
-) -> tuple[Course, TrainingRun, Sequence[Labelled]]:
+) -> tuple[Checkpoints, TrainingRun, Sequence[Labelled]]:
     """Everything a trainer needs, as the last attempt left it."""
     cases = labelled_cases(project, plan.label_ids)
     labels = learnable(project.settings.labels.structures, cases)
     if not labels:
         known = ", ".join(project.settings.labels.structures)
         raise BadInput(f"no final label has one of the structures that this project labels: {known}")
-    course = Course(folder, plan.epochs, project.settings.learning.snapshots)
+    checkpoints = Checkpoints(folder, plan.epochs, project.settings.learning.snapshots)
     parent_version = read_version(project.paths.models / parent.folder) if parent is not None else None
     proposed = trainer_of(project, job.name, job.request).spec(labels, parent_version.spec if parent_version else None)
     check_spec(project, job.name, proposed)
-    spec = course.spec(proposed)
+    spec = checkpoints.spec(proposed)
     # The same labels and the same parent make the same model.
     seed = int(hashlib.sha256(f"{job.name} {plan.parent} {plan.label_ids}".encode()).hexdigest()[:8], 16)
     device = Device(project.settings.device, threads=project.settings.threads or None).torch_name
-    network = course.network(spec, parent_version, seed).to(device)
+    network = checkpoints.network(spec, parent_version, seed).to(device)
 
     usable = [one for one in cases if any(s.name in spec.labels for s in one.label.segments)]
     learn, validation = split(
@@ -131,16 +131,16 @@ def _begin(
         epochs=plan.epochs,
         seed=seed,
         pause=control.pause,
-        resume=course.done.state,
+        resume=checkpoints.done.state,
         options=dict(job.request),
     )
-    return course, run, [one for one, _ in validate_on.entries]
+    return checkpoints, run, [one for one, _ in validate_on.entries]
 
 
-def _train(project: Project, job: Job, control: Control, course: Course, run: TrainingRun) -> None:
+def _train(project: Project, job: Job, control: Control, checkpoints: Checkpoints, run: TrainingRun) -> None:
     since = time.monotonic()
     for epoch in trainer_of(project, job.name, job.request).train(run):
-        done = course.keep(epoch, run.network)
+        done = checkpoints.keep(epoch, run.network)
         seconds, since = time.monotonic() - since, time.monotonic()
         data = {"epoch": epoch.number, "total": epoch.total, "metrics": dict(epoch.metrics)}
         project.catalog.jobs.note(job.id, "epoch", {**data, "seconds": seconds, "best_metric": done.best})
@@ -153,13 +153,13 @@ def _measure(project: Project, job: Job, version: Version, cases: Sequence[Label
     return evaluate(model, cases, version.spec.labels, project, control.pause)
 
 
-def _metrics(plan: Plan, course: Course, run: TrainingRun, measured: Measured) -> dict[str, Any]:
+def _metrics(plan: Plan, checkpoints: Checkpoints, run: TrainingRun, measured: Measured) -> dict[str, Any]:
     """What is kept of a run, as JSON: the `metrics` of its model version (docs/api.md)."""
     seconds = int(time.time() - plan.started)
     # Left out where nothing could be measured: viewers draw 0 as an accuracy of nothing.
-    best = {"best_metric": measured.mean, "best_metric_epoch": course.done.best_epoch} if measured.cases else {}
+    best = {"best_metric": measured.mean, "best_metric_epoch": checkpoints.done.best_epoch} if measured.cases else {}
     return {
-        "epoch": course.done.epoch,
+        "epoch": checkpoints.done.epoch,
         "total_epochs": plan.epochs,
         "start_ts": datetime.fromtimestamp(plan.started).strftime("%Y-%m-%d %H:%M:%S"),
         "total_time": str(timedelta(seconds=seconds)),

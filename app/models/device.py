@@ -23,7 +23,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from app.errors import Cancelled, ConfigurationError, NoRoom
+from app.errors import Cancelled, ConfigurationError, ResourceExhausted
 from app.models.precision import Precision, PrecisionChoice, choose
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ class Device:
 
         Raises:
             Cancelled: the work was still in line when `cancel(owner)` or `shutdown()` was called.
-            NoRoom: the device ran out of memory, twice.
+            ResourceExhausted: the device ran out of memory, twice.
         """
         if threading.current_thread() is self._thread:
             return work()
@@ -223,7 +223,9 @@ class Device:
             if not _out_of_memory(error):
                 raise
         _empty_cache()
-        raise NoRoom("the device ran out of memory; close a session or wait for other work to end", retry_after=10.0)
+        raise ResourceExhausted(
+            "the device ran out of memory; close a session or wait for other work to end", retry_after=10.0
+        )
 
     def _touch(self) -> None:
         if self._touched is not None:

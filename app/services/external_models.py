@@ -24,7 +24,15 @@ from numpy.typing import NDArray
 from app.core.model import ModelCard
 from app.core.progress import ignore_progress
 from app.core.volume import Geometry, Volume
-from app.errors import BadInput, BadOption, ConfigurationError, NoRoom, NotSupported, SegloopError, UnknownModel
+from app.errors import (
+    BadInput,
+    BadOption,
+    ConfigurationError,
+    NotSupported,
+    ResourceExhausted,
+    SegloopError,
+    UnknownModel,
+)
 from app.formats.grids import GridView, view_towards
 from app.models.device import Device, Priority
 from app.models.itkit.engine import Engine
@@ -156,13 +164,13 @@ class ExternalModels:
         return loaded
 
     def load_named(self, name: str, request: LoadRequest) -> LoadedModel:
-        """Keep a model under a name, in place of the one before. Errors as `load`, and `NoRoom`."""
+        """Keep a model under a name, in place of the one before. Errors as `load`, and `ResourceExhausted`."""
         if name in self._own_ready():
             raise BadOption(f"{name} is one of this server's own models; load yours under another name")
         loaded = self._opened(name, request)
         with self._lock:
             if name not in self._named and len(self._named) >= MOST_NAMED:
-                raise NoRoom(f"{MOST_NAMED} models are loaded; unload one first")
+                raise ResourceExhausted(f"{MOST_NAMED} models are loaded; unload one first")
             self._named[name] = loaded
         return loaded
 
@@ -238,7 +246,7 @@ class ExternalModels:
 
     def segment(self, model: LoadedModel, volume: Volume, handling: Handling, who: str) -> LabelMap:
         """The labels of an image. Raises `NoGreyWindow`, `BadInput` (values that aren't finite), `BadFile` for a
-        model that fails, `NoRoom`, and what own models raise."""
+        model that fails, `ResourceExhausted`, and what own models raise."""
         turned = view_towards(volume.geometry, "LPI")
         if model.engine is None:
             labels = self._by_own_model(model.request.model, volume, who)

@@ -62,7 +62,8 @@ class LabelService:
     def submit_seg(self, case_id: str, file: bytes, author: str, client: str) -> Label:
         """Keep a DICOM SEG that a viewer stored as the next final version. When this returns, it is safe.
 
-        Raises `UnknownCase`, `BadFile`, `UnusableSeries`, `GeometryMismatch`, `NoRoom`; then nothing has changed.
+        Raises `UnknownCase`, `BadFile`, `UnusableSeries`, `GeometryMismatch`, `ResourceExhausted`; nothing has changed
+        then.
         """
         row = self.cases.get(case_id)
         geometry = self.cases.open(row).geometry
@@ -200,5 +201,5 @@ class LabelService:
         submission = replace(submission, model_version=submission.model_version or self.models.version(model))
         new = NewLabel(row.case.id, submission, segments, submitted_sha256)
         label = commit_label(self.project, row, Mask(mask.layers, segments, mask.geometry), new)
-        self.project.catalog.leases.release(row.case.id)
+        self.project.catalog.claims.release(row.case.id)
         return label

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from app.catalog.scores import Scores
-from app.core.case import CaseRow, Lease
+from app.core.case import CaseClaim, CaseRow
 from app.core.pool import Pick, Pool, Score, Strategy
 from app.errors import BadInput, BadOption, UnknownStrategy
 from app.plugins import Plugin
@@ -31,7 +31,7 @@ class NextCaseService:
     `<model>_<name>`, and under their own name for the first such model.
 
     `_skipped` says until when (seconds since the epoch) a client is spared a case, `_renewed` until when the end of its
-    lease needn't be moved again. They are replaced, never changed, and so need no lock.
+    claim needn't be moved again. They are replaced, never changed, and so need no lock.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class NextCaseService:
         return {name: plugin.description for name, (plugin, _) in self._offered.items()}
 
     def next(self, strategy: str, client: str, options: Mapping[str, Any]) -> Offer | None:
-        """The next case for a client, leased; None if there is nothing left.
+        """The next case for a client, claimed for them; None if there is nothing left.
 
         A client who comes back without having labelled or skipped gets the same case again, whatever the strategy. A
         case whose images turn out unusable is noted as such and passed over. Raises `UnknownStrategy`, `BadOption`,
@@ -56,19 +56,19 @@ class NextCaseService:
         """
         chooser = self._make(strategy, options)
         seconds = self._project.settings.sessions.lease_seconds
-        leases = self._project.catalog.leases
+        claims = self._project.catalog.claims
         while True:
             now = time.time()
             spared = frozenset(
                 case_id for (who, case_id), until in self._skipped.items() if who == client and until > now
             )
             choose = partial(self._rank, chooser, now=now, seed=int(now * 1000), spared=spared)
-            lease = leases.claim(client, strategy, now, seconds, choose)
-            if lease is None:
+            claim = claims.claim(client, strategy, now, seconds, choose)
+            if claim is None:
                 return None
-            row = self._cases.get(lease.case_id)
+            row = self._cases.get(claim.case_id)
             if self._opens(row):
-                return Offer(row, lease.reason, lease.expires)
+                return Offer(row, claim.reason, claim.expires)
 
     def preview(self, strategy: str, options: Mapping[str, Any]) -> Sequence[Pick]:
         """What `next` would offer to one client after the other, as far as the strategy ranks; nobody gets anything.
@@ -77,32 +77,32 @@ class NextCaseService:
         same, so that the list can be turned page by page. Raises `UnknownStrategy`, `BadOption`.
         """
         chooser, now = self._make(strategy, options), time.time()
-        held = frozenset(lease.case_id for lease in self.held())
+        held = frozenset(claim.case_id for claim in self.held())
         return self._rank(chooser, held, now, seed=0)
 
     def waiting(self) -> int:
         """How many cases have no final label yet, held or not."""
         return len(self._project.catalog.cases.candidates())
 
-    def held(self) -> list[Lease]:
+    def held(self) -> list[CaseClaim]:
         """The cases that someone has now."""
-        return self._project.catalog.leases.held(time.time())
+        return self._project.catalog.claims.held(time.time())
 
     def renew(self, case_id: str, client: str) -> None:
         """Someone works on their case: it stays theirs. Clicks come often and each write waits for the disk, so nothing
-        is written for a tenth of a lease's length after the last time."""
+        is written for a tenth of a claim's length after the last time."""
         now, seconds = time.time(), self._project.settings.sessions.lease_seconds
         if self._renewed.get((case_id, client), 0.0) > now:
             return
         kept = {key: until for key, until in self._renewed.items() if until > now}
         self._renewed = {**kept, (case_id, client): now + seconds / 10}
-        self._project.catalog.leases.renew(case_id, client, now + seconds)
+        self._project.catalog.claims.renew(case_id, client, now + seconds)
 
     def skip(self, case_id: str, client: str) -> None:
-        """Give a client's case back without a label. For as long as a lease lasts that client gets it again only when
+        """Give a client's case back without a label. For as long as a claim lasts that client gets it again only when
         nothing else is left: most strategies would name it first again. Raises `UnknownCase`."""
         self._cases.get(case_id)
-        self._project.catalog.leases.release(case_id, client)
+        self._project.catalog.claims.release(case_id, client)
         now = time.time()
         kept = {key: until for key, until in self._skipped.items() if until > now}
         self._skipped = {**kept, (client, case_id): now + self._project.settings.sessions.lease_seconds}
@@ -112,10 +112,10 @@ class NextCaseService:
         try:
             self._cases.open(row)
         except BadInput:
-            self._project.catalog.leases.release(row.case.id)  # the reason is noted on the case; it's offered no more
+            self._project.catalog.claims.release(row.case.id)  # the reason is noted on the case; it's offered no more
             return False
         except BaseException:
-            self._project.catalog.leases.release(row.case.id)
+            self._project.catalog.claims.release(row.case.id)
             raise
         return True
 

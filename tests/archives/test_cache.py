@@ -24,7 +24,7 @@ from app.core.archive import Fetched
 from app.core.case import Case
 from app.core.progress import Progress, ignore_progress
 from app.core.volume import Volume
-from app.errors import ArchiveUnavailable, Cancelled, NoRoom
+from app.errors import ArchiveUnavailable, Cancelled, ResourceExhausted
 from tests.dicom.synthetic import ct_series, grid, phantom
 
 SHAPE = (6, 40, 30)
@@ -386,7 +386,7 @@ def test_a_full_disk_is_no_reason_not_to_show_a_volume(
     np.testing.assert_array_equal(cache.volume(case).voxels, truth.voxels)
     assert len(cache.headers(case)) == 9
     cache.drain()
-    with pytest.raises(NoRoom):
+    with pytest.raises(ResourceExhausted):
         cache.nifti(case)
     assert cache.counts.uncached == 2
     assert list(directory.iterdir()) == []
@@ -423,7 +423,7 @@ def test_a_real_full_disk(archive: Counting, tmp_path: Path) -> None:
         case, small = archive.add_volume("large", large), archive.add_volume("small", volume())
         cache = VolumeCache(archive, mount, ROOM)
         np.testing.assert_array_equal(cache.volume(case).voxels, large.voxels)
-        with pytest.raises(NoRoom):
+        with pytest.raises(ResourceExhausted):
             cache.nifti(case)
         assert list(mount.iterdir()) == []
         assert cache.nifti(small)
@@ -444,5 +444,5 @@ def test_what_is_larger_than_the_cache_is_served_and_not_kept(archive: Counting,
 def test_too_little_memory_is_said(archive: Counting, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = archive.add_volume("x", volume())
     monkeypatch.setattr(archive, "fetch", lambda *args: (_ for _ in ()).throw(MemoryError()))
-    with pytest.raises(NoRoom, match="memory"):
+    with pytest.raises(ResourceExhausted, match="memory"):
         VolumeCache(archive, directory, ROOM).volume(case)

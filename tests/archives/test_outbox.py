@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.archives.label_store import LabelStore
-from app.archives.outbox import LONGEST_WAIT, OutboxWorker
+from app.archives.outbox import MAX_BACKOFF, OutboxWorker
 from app.catalog import Catalog
 from app.catalog.labels import NewLabel, StoredFile
 from app.core.archive import Delivery, Fetched, Listing, Receipt
@@ -24,8 +24,8 @@ from app.errors import (
     BadFile,
     Conflict,
     IntegrityError,
-    NoRoom,
     NotSupported,
+    ResourceExhausted,
     UnknownCase,
 )
 
@@ -117,7 +117,7 @@ def test_what_waiting_does_not_mend_is_tried_once_and_kept(post: Post, error: Ex
     "error",
     [
         ArchiveUnavailable("away"),
-        NoRoom("full"),
+        ResourceExhausted("full"),
         UnknownCase("not listed now"),
         OSError("the disk isn't mounted"),
         RuntimeError("a fault in a library"),
@@ -154,7 +154,7 @@ def test_an_archive_that_was_away_for_weeks_is_still_asked(post: Post) -> None:
     assert post.outbox_worker.deliver_due() == 0
     (waiting,) = post.catalog.outbox.waiting()
     assert (waiting.label_id, waiting.attempts) == (label_id, 5001)
-    assert waiting.next_try - time.time() < 1.3 * LONGEST_WAIT
+    assert waiting.next_try - time.time() < 1.3 * MAX_BACKOFF
 
 
 def test_the_archives_own_wish_for_a_wait_counts(post: Post) -> None:

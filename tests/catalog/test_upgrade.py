@@ -122,7 +122,7 @@ def test_upgraded_catalog_is_read_and_written_to(file: Path) -> None:
     catalog = Catalog.open(write_baseline(file))
     assert catalog.cases.counts() == (6, 4)
     assert [one.number for one in catalog.labels.history("1.2.826.0.1.1")] == [1, 2]
-    assert [one.holder for one in catalog.leases.held(0)] == ["björn", "chen"]
+    assert [one.holder for one in catalog.claims.held(0)] == ["björn", "chen"]
     assert [job.state for job in catalog.jobs.listed()] == ["queued", "failed", "done"]
     assert catalog.scores.newest("entropy:segmentation")["1.2.826.0.1.1"].value == 0.1 + 0.2
     served = catalog.versions.served("segmentation")

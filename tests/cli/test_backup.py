@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.archives.memory import MemoryArchive
-from app.cli.backup import back_up, bring_back
+from app.cli.backup import create_backup, restore_workspace
 from app.core.label import Submission
 from app.core.mask import Mask
 from app.errors import ConfigurationError, IntegrityError
@@ -39,8 +39,8 @@ def _settings(workspace: Path) -> Settings:
 
 
 def test_restored_workspace_has_every_version(workspace: Path, tmp_path: Path) -> None:
-    back_up(tmp_path / "backup", workspace)
-    bring_back(tmp_path / "backup", tmp_path / "again")
+    create_backup(tmp_path / "backup", workspace)
+    restore_workspace(tmp_path / "backup", tmp_path / "again")
     datasets, truth = ct_series()
     services = Services.open(_settings(tmp_path / "again"), MemoryArchive([datasets]))
     case_id = services.cases.all()[0].case.id
@@ -54,20 +54,20 @@ def test_restored_workspace_has_every_version(workspace: Path, tmp_path: Path) -
 
 
 def test_damaged_backup_is_named_and_nothing_is_written(workspace: Path, tmp_path: Path) -> None:
-    back_up(tmp_path / "backup", workspace)
+    create_backup(tmp_path / "backup", workspace)
     file = next((tmp_path / "backup" / "labels").rglob("*.dcm"))
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
     with pytest.raises(IntegrityError, match="damaged"):
-        bring_back(tmp_path / "backup", tmp_path / "again")
+        restore_workspace(tmp_path / "backup", tmp_path / "again")
     assert not (tmp_path / "again" / "catalog.sqlite").exists()
 
 
 def test_nothing_is_overwritten(workspace: Path, tmp_path: Path) -> None:
     (tmp_path / "backup").mkdir()
     with pytest.raises(ConfigurationError, match="exists"):
-        back_up(tmp_path / "backup", workspace)
-    back_up(tmp_path / "other", workspace)
+        create_backup(tmp_path / "backup", workspace)
+    create_backup(tmp_path / "other", workspace)
     with pytest.raises(ConfigurationError, match="already"):
-        bring_back(tmp_path / "other", workspace)
+        restore_workspace(tmp_path / "other", workspace)

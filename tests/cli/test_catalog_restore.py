@@ -13,7 +13,7 @@ import pytest
 
 from app.archives.memory import MemoryArchive
 from app.catalog import Catalog
-from app.cli.backup import back_up, bring_back, restore_catalog
+from app.cli.backup import create_backup, restore_catalog, restore_workspace
 from app.durable import file_sha256
 from app.errors import ConfigurationError, Conflict
 from app.services import Services
@@ -153,8 +153,8 @@ def test_server_with_a_damaged_page_does_not_start(workspace: Path) -> None:
 
 def test_backup_of_an_older_workspace_stays_as_it_is_and_is_restored(workspace: Path, tmp_path: Path) -> None:
     before = rows(workspace / "catalog.sqlite")
-    back_up(tmp_path / "backup", workspace)
-    bring_back(tmp_path / "backup", tmp_path / "again")
+    create_backup(tmp_path / "backup", workspace)
+    restore_workspace(tmp_path / "backup", tmp_path / "again")
     for folder in (workspace, tmp_path / "backup", tmp_path / "again"):
         assert rows(folder / "catalog.sqlite") == before
         assert not (folder / "backups").exists()
@@ -162,9 +162,9 @@ def test_backup_of_an_older_workspace_stays_as_it_is_and_is_restored(workspace: 
 
 
 def test_backup_of_a_newer_workspace_is_not_restored(workspace: Path, tmp_path: Path) -> None:
-    back_up(tmp_path / "backup", workspace)
+    create_backup(tmp_path / "backup", workspace)
     upgrade_as_a_newer_one_would(workspace)
     (tmp_path / "backup" / "catalog.sqlite").write_bytes((workspace / "catalog.sqlite").read_bytes())
     with pytest.raises(ConfigurationError, match="newer segloop"):
-        bring_back(tmp_path / "backup", tmp_path / "again")
+        restore_workspace(tmp_path / "backup", tmp_path / "again")
     assert not (tmp_path / "again").exists()

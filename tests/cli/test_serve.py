@@ -15,7 +15,7 @@ import pytest
 import requests
 import SimpleITK as sitk
 
-from app.cli.serve import the_token
+from app.cli.serve import resolve_token
 from app.errors import ConfigurationError
 from app.settings import Settings, load
 from app.workspace import Workspace
@@ -29,20 +29,20 @@ def paths(tmp_path: Path) -> Workspace:
 
 def test_loopback_needs_no_token(paths: Workspace) -> None:
     for host in ("127.0.0.1", "localhost", "::1"):
-        assert the_token(Settings(host=host), paths) == ""
+        assert resolve_token(Settings(host=host), paths) == ""
 
 
 def test_other_address_without_token_is_refused_with_a_way_to_go_on(paths: Workspace) -> None:
     with pytest.raises(ConfigurationError, match="SEGLOOP_TOKEN"):
-        the_token(Settings(host="0.0.0.0"), paths)
-    assert the_token(Settings(host="0.0.0.0", token="secret"), paths) == "secret"  # type: ignore[arg-type]
+        resolve_token(Settings(host="0.0.0.0"), paths)
+    assert resolve_token(Settings(host="0.0.0.0", token="secret"), paths) == "secret"  # type: ignore[arg-type]
 
 
 def test_pod_makes_its_token_once_and_keeps_it_private(paths: Workspace) -> None:
     settings = Settings(host="0.0.0.0", pod=True)
-    token = the_token(settings, paths)
+    token = resolve_token(settings, paths)
     assert len(token) >= 32
-    assert the_token(settings, paths) == token
+    assert resolve_token(settings, paths) == token
     assert stat.S_IMODE(paths.token.stat().st_mode) == 0o600
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.catalog.database import Database
 from app.catalog.jobs import Jobs
-from app.learning.runner import JobRunner, Patience
+from app.learning.runner import JobRunner, RunnerTiming
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     catalog = folder / "catalog.sqlite"
     jobs = Jobs(Database.sqlite(catalog))
     command = lambda job_id: [sys.executable, "-m", "tests.learning.stub_job", str(catalog), job_id]  # noqa: E731
-    JobRunner(jobs, folder / "jobs", command, Patience(look=0.05)).start()
+    JobRunner(jobs, folder / "jobs", command, RunnerTiming(poll=0.05)).start()
     while True:
         time.sleep(1)
 

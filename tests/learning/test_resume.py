@@ -13,7 +13,7 @@ import pytest
 from app.core.job import Job
 from app.learning.control import Control
 from app.learning.dataset import is_validation
-from app.learning.runner import JobRunner, Patience
+from app.learning.runner import JobRunner, RunnerTiming
 from app.learning.training import train
 from app.project.project import Project
 from tests.learning import phantoms, stub_training
@@ -56,7 +56,7 @@ def _killed_once(project: Project, job: Job, folder: Path) -> tuple[dict[int, fl
     """Loss by epoch of a run in a process of its own that is killed after two epochs, and how often it was started."""
     jobs = project.catalog.jobs
     command = [sys.executable, "-m", "tests.learning.stub_training", str(folder)]
-    runner = JobRunner(jobs, project.paths.jobs, lambda job_id: [*command, job_id], Patience(look=0.05))
+    runner = JobRunner(jobs, project.paths.jobs, lambda job_id: [*command, job_id], RunnerTiming(poll=0.05))
     runner.start()
     deadline = time.monotonic() + 240
     try:

@@ -17,9 +17,9 @@ from app.catalog.database import Database
 from app.catalog.jobs import MAX_ATTEMPTS, Jobs
 from app.core.job import Job
 from app.learning import processes
-from app.learning.runner import JobRunner, Patience, log_tail
+from app.learning.runner import JobRunner, RunnerTiming, log_tail
 
-QUICK = Patience(look=0.05, terminate=0.3, kill=0.6)
+QUICK = RunnerTiming(poll=0.05, terminate=0.3, kill=0.6)
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Bench:
     jobs: Jobs
     runners: list[JobRunner] = field(default_factory=list)
 
-    def runner(self, patience: Patience = QUICK) -> JobRunner:
+    def runner(self, patience: RunnerTiming = QUICK) -> JobRunner:
         catalog = self.folder / "catalog.sqlite"
         runner = JobRunner(
             self.jobs,
@@ -86,7 +86,7 @@ def test_jobs_run_one_at_a_time_by_priority(bench: Bench) -> None:
 
 
 def test_wake_starts_a_job_at_once(bench: Bench) -> None:
-    runner = bench.runner(Patience(look=600.0))
+    runner = bench.runner(RunnerTiming(poll=600.0))
     time.sleep(0.2)
     job = bench.jobs.add("score", "m", {"steps": 1})
     runner.wake()
@@ -138,7 +138,7 @@ def test_a_command_that_does_not_exist_fails_the_job(bench: Bench) -> None:
 
 def test_a_job_stops_when_asked(bench: Bench) -> None:
     job = bench.jobs.add("train", "m", {"steps": 10_000})
-    bench.runner(Patience(look=0.05))
+    bench.runner(RunnerTiming(poll=0.05))
     bench.until(job.id, lambda j: j.progress > 0)
     bench.jobs.request_stop(job.id)
     stopped = bench.until(job.id, ended, seconds=5)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import BadPrompt, Cancelled, ConfigurationError, NoRoom
+from app.errors import BadPrompt, Cancelled, ConfigurationError, ResourceExhausted
 from app.models.device import Device, Priority, interacting
 
 PATIENCE = 60.0
@@ -175,7 +175,7 @@ def test_work_that_fails_for_memory_twice_is_no_room(device: Device) -> None:
         attempts.append(1)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(NoRoom):
+    with pytest.raises(ResourceExhausted):
         device.run(never)
     assert len(attempts) == 2
 

@@ -11,7 +11,7 @@ import pytest
 
 from app.archives.memory import MemoryArchive
 from app.core.volume import Geometry, Volume
-from app.errors import BadFile, BadOption, ConfigurationError, NoRoom, NotSupported, UnknownModel
+from app.errors import BadFile, BadOption, ConfigurationError, NotSupported, ResourceExhausted, UnknownModel
 from app.services import Services
 from app.services import external_models as loaded_module
 from app.services.external_models import Handling, LoadRequest, NoGreyWindow, NotLoaded
@@ -152,7 +152,7 @@ def test_only_so_many_models_are_kept_by_name(services: Services, monkeypatch: p
     monkeypatch.setattr(loaded_module, "MOST_NAMED", 2)
     services.external.load_named("1", ONNX)
     services.external.load_named("2", ONNX)
-    with pytest.raises(NoRoom):
+    with pytest.raises(ResourceExhausted):
         services.external.load_named("3", ONNX)
     services.external.load_named("2", LoadRequest("onnx", "b.onnx"))
     services.external.unload_named("1")

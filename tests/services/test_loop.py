@@ -14,7 +14,7 @@ from app.core.label import FINAL, ORIGINAL, Submission
 from app.core.mask import Mask
 from app.core.prompt import Point
 from app.dicom.seg_read import read_seg
-from app.errors import BadPrompt, Conflict, NoRoom, UnknownSession, UnknownStrategy
+from app.errors import BadPrompt, Conflict, ResourceExhausted, UnknownSession, UnknownStrategy
 from app.services import Services
 from app.settings import Settings
 from tests.dicom.synthetic import ct_series
@@ -166,7 +166,7 @@ class TestPrompting:
         with pytest.raises(UnknownSession):
             Steps(services).mask(opened[0], "anna")
         assert services.prompting.memory[1] <= 220 * 2**20
-        with pytest.raises(NoRoom):
+        with pytest.raises(ResourceExhausted):
             services.prompting.open("bo", case_id, "fake", {})
         services.prompting.close(opened[-1], "anna")
         assert services.prompting.open("bo", case_id, "fake", {})

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from app.core.training import Sample
-from trainers._patches import UNKNOWN, Patches, have_sides, varied
+from trainers._patches import UNKNOWN, Patches, augmented, has_left_and_right
 
 
 def sample(shape: tuple[int, int, int]) -> Sample:
@@ -45,13 +45,13 @@ def test_mirroring_keeps_image_and_label_together() -> None:
     patch = Patches([sample((6, 20, 20))], (4, 8, 8), foreground=1.0).draw(rng)
     place = patch.image.astype(int)[patch.label == patch.structure]
     for _ in range(20):
-        changed = varied(patch, rng, mirrored=True)
+        changed = augmented(patch, rng, mirrored=True)
         assert (changed.label == patch.structure).sum() == len(place)
         there = changed.image[changed.label == patch.structure]
         assert abs(np.corrcoef(np.sort(there), np.sort(place))[0, 1]) > 0.99 or len(place) == 1
 
 
 def test_left_and_right_are_not_swapped() -> None:
-    assert have_sides(["liver", "Left kidney"])
-    assert have_sides(["kidney_right"])
-    assert not have_sides(["liver", "spleen"])
+    assert has_left_and_right(["liver", "Left kidney"])
+    assert has_left_and_right(["kidney_right"])
+    assert not has_left_and_right(["liver", "spleen"])

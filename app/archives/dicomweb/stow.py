@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation Storage and Label Map Segmentation Storage."""
-ANSWERED_IN_DETAIL = (200, 202)
+DETAILED = (200, 202)
 """Status codes whose body has to say what became of each instance (PS3.18 table 10.5.3-1); those of errors may."""
-TOO_LARGE, WRONG_KIND = 413, 415
+TOO_LARGE, UNSUPPORTED = 413, 415
 """What these say of a label is as true tomorrow."""
-AS_IT_IS = (400, 404, 405, 409, 422, 501)
+AMBIGUOUS = (400, 404, 405, 409, 422, 501)
 """Status codes that may be about the label or about the service (a proxy's while it starts, another address), and don't
 say which: asked again, but not often."""
-SELDOM = 600.0
+AMBIGUOUS_RETRY = 600.0
 """Seconds."""
 
 
@@ -103,14 +103,14 @@ class Stow:
         }
         with answers_wanted(url):
             answer = self.session.post(url, data=body, headers=headers)
-            stored, failed = _told(answer)
+            stored, failed = _outcome_of(answer)
         uid = str(sent.SOPInstanceUID)
         if uid in failed:
             kind = ArchiveRefuses if _is_final(failed[uid]) else ArchiveUnavailable
             raise kind(f"the archive at {origin(url)} refuses a label: {_reason(failed[uid])}")
         if uid in stored:
             return
-        if answer.status_code in (TOO_LARGE, WRONG_KIND):
+        if answer.status_code in (TOO_LARGE, UNSUPPORTED):
             why = (
                 f"it is too large ({len(data) / 2**20:.1f} MiB)"
                 if answer.status_code == TOO_LARGE
@@ -120,8 +120,8 @@ class Stow:
                 f"the archive at {origin(url)}, or what stands before it, refuses a label: {why} (status"
                 f" {answer.status_code})"
             )
-        if answer.status_code not in ANSWERED_IN_DETAIL:
-            raise _doubtful(url, answer.status_code)
+        if answer.status_code not in DETAILED:
+            raise _ambiguous(url, answer.status_code)
         raise ArchiveUnavailable(f"the archive at {origin(url)} doesn't confirm that it stored a label")
 
 
@@ -142,19 +142,19 @@ def _outcome(answer: object) -> tuple[set[str], dict[str, int]]:
     return stored, failed
 
 
-def _told(answer: requests.Response) -> tuple[set[str], dict[str, int]]:
+def _outcome_of(answer: requests.Response) -> tuple[set[str], dict[str, int]]:
     """`_outcome` of an answer; nothing where an error has no such details. Raises `ValueError`."""
     try:
         return _outcome(answer.json() if answer.content else {})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        if answer.status_code in ANSWERED_IN_DETAIL:
+        if answer.status_code in DETAILED:
             raise ValueError("not a DICOM JSON object") from error
         return set(), {}
 
 
-def _doubtful(url: str, status: int) -> ArchiveUnavailable:
+def _ambiguous(url: str, status: int) -> ArchiveUnavailable:
     error = refusal(url, status)
-    return ArchiveUnavailable(str(error), SELDOM) if status in AS_IT_IS else error
+    return ArchiveUnavailable(str(error), AMBIGUOUS_RETRY) if status in AMBIGUOUS else error
 
 
 def _is_final(code: int) -> bool:

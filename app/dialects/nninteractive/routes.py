@@ -26,7 +26,7 @@ STATUS: dict[type[Exception], int] = {
     errors.UnknownSession: 410,
     errors.NotFound: 409,
     errors.Conflict: 409,
-    errors.NoRoom: 507,
+    errors.ResourceExhausted: 507,
     errors.Unavailable: 409,
     errors.NotSupported: 400,
     errors.Cancelled: 409,

@@ -26,4 +26,4 @@ class Engine(Protocol):
     def label(
         self, image: NDArray[np.generic], grey: GreyWindow | None, *, force_cpu: bool = False
     ) -> NDArray[np.uint8]:
-        """Class numbers, uint8, in the shape of `image`. Raises `BadFile`, `NoRoom`, `BadInput`."""
+        """Class numbers, uint8, in the shape of `image`. Raises `BadFile`, `ResourceExhausted`, `BadInput`."""

@@ -94,7 +94,7 @@ class OnnxModel:
         """The likeliest class of every voxel of `image` `(k, j, i)`, which is given to the network as it lies, its
         values scaled by `grey` or else as they are. Lets clicks go first between windows.
 
-        Raises `BadInput` for values that aren't finite, `BadFile` for a network that fails, `NoRoom`.
+        Raises `BadInput` for values that aren't finite, `BadFile` for a network that fails, `ResourceExhausted`.
         """
         check_finite(image)
         session = self._processor_session() if force_cpu else self._session

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.volume import Index
-from app.errors import BadFile, NoRoom
+from app.errors import BadFile, ResourceExhausted
 
 MOST_BYTES = 16 * 2**30
 """Memory for the sums of one image at most."""
@@ -55,8 +55,8 @@ def label_by_windows(
     """The class with the largest mean logit in every voxel of `image` `(k, j, i)`; of equals, the first.
 
     An image smaller than a window is continued by its border voxels on both sides. `between` is called before each
-    forward with what is done of 1. Raises `NoRoom` for sums that would not fit, `BadFile` for a network whose answer
-    has another shape than its windows.
+    forward with what is done of 1. Raises `ResourceExhausted` for sums that would not fit, `BadFile` for a network
+    whose answer has another shape than its windows.
     """
     missing = [max(p - n, 0) for n, p in zip(image.shape, tiling.patch, strict=True)]
     padding = [(total // 2, total - total // 2) for total in missing]
@@ -85,7 +85,7 @@ class _Sums:
         self._hits_ji = np.outer(_hits(j, rows, tiling.patch[1]), _hits(i, columns, tiling.patch[2]))
         needed = 2 * tiling.classes * tiling.patch[0] * j * i
         if needed > MOST_BYTES:
-            raise NoRoom(
+            raise ResourceExhausted(
                 f"{tiling.classes} classes on slices of {j} x {i} would take {needed >> 30} GB;"
                 " use a model with smaller windows, or crop the image"
             )

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 from app.core.model import InteractiveModel, Option
 from app.core.volume import Volume
-from app.errors import NoRoom, UnknownSession
+from app.errors import ResourceExhausted, UnknownSession
 from app.models.device import Device
 from app.project.project import Project
 from app.services.cases import CaseService
@@ -79,8 +79,8 @@ class PromptService:
         """A new session's id, which can't be guessed. `image` is a case's id, or what a viewer sent. With a `viewer`
         what is done in it is logged.
 
-        Raises `UnknownCase`, `UnknownModel`, `BadInput` for an image the model can't take, and `NoRoom` if memory for
-        sessions is used up by others; the owner's own oldest sessions make room.
+        Raises `UnknownCase`, `UnknownModel`, `BadInput` for an image the model can't take, and `ResourceExhausted` if
+        memory for sessions is used up by others; the owner's own oldest sessions make room.
         """
         interactive = self._models.interactive(model)
         if isinstance(image, SentImage):
@@ -247,14 +247,16 @@ class PromptService:
     def _make_room(self, owner: str, size: int) -> None:
         limit = self._settings.max_bytes
         if size > limit:
-            raise NoRoom(
+            raise ResourceExhausted(
                 f"this image needs about {size >> 20} MiB to be segmented interactively, and the server allows"
                 f" {limit >> 20} MiB for all sessions (setting sessions.max_bytes)",
                 retry_after=3600,
             )
         while self.memory[1] + size > limit:
             if not self._park_one(owner):
-                raise NoRoom("all memory for sessions is in use by others; try again in a few minutes", retry_after=60)
+                raise ResourceExhausted(
+                    "all memory for sessions is in use by others; try again in a few minutes", retry_after=60
+                )
 
     def _park_one(self, owner: str) -> bool:
         """Park the session that is missed least: the owner's oldest, else the one idle for longest."""

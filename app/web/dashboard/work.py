@@ -10,7 +10,7 @@ from math import ceil
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from app.core.case import Case, Lease
+from app.core.case import Case, CaseClaim
 from app.core.label import Contribution, DeliveryState, Label
 from app.core.pool import Pick
 from app.errors import UnknownCase
@@ -232,8 +232,8 @@ def place(number: int, pick: Pick, case: CaseName, details: Mapping[str, Mapping
     return Place(number, case, pick.reason, scores, int(max(looked)[1]) if looked else None)
 
 
-def held(lease: Lease, case: CaseName) -> Held:
-    return Held(case, lease.holder, lease.reason, datetime.fromtimestamp(lease.expires, UTC))
+def held(claim: CaseClaim, case: CaseName) -> Held:
+    return Held(case, claim.holder, claim.reason, datetime.fromtimestamp(claim.expires, UTC))
 
 
 LABELS_SHOWN = 15
@@ -291,9 +291,9 @@ def read_queue(services: Services, strategy: str, page: int) -> Queue:
     strategies = services.next_case.strategies()
     strategy = strategy or next(iter(strategies), "")
     picks = services.next_case.preview(strategy, {}) if strategy else ()
-    leases = services.next_case.held()
+    claims = services.next_case.held()
     page, pages, shown = page_of(picks, page)
-    names = names_of(services.cases, [*(pick.case_id for pick in shown), *(lease.case_id for lease in leases)])
+    names = names_of(services.cases, [*(pick.case_id for pick in shown), *(claim.case_id for claim in claims)])
     first = (page - 1) * PAGE + 1
     places = tuple(
         place(number, pick, names[pick.case_id], services.cases.score_notes(pick.case_id))
@@ -303,7 +303,7 @@ def read_queue(services: Services, strategy: str, page: int) -> Queue:
         strategy=strategy,
         strategies=strategies,
         places=places,
-        held=tuple(held(lease, names[lease.case_id]) for lease in leases),
+        held=tuple(held(claim, names[claim.case_id]) for claim in claims),
         page=page,
         pages=pages,
         ranked=len(picks),

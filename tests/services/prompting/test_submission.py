@@ -14,7 +14,7 @@ from app.archives.memory import MemoryArchive
 from app.core.model import Option
 from app.core.prompt import Box, InitialMask, Lasso, Point, Prompt, Region, Scribble
 from app.core.volume import Geometry, Volume
-from app.errors import BadInput, NoRoom, UnknownSession
+from app.errors import BadInput, ResourceExhausted, UnknownSession
 from app.services import Services
 from app.services.prompting.images import SentImage
 from app.services.prompting.log import SessionLog, Viewer
@@ -202,7 +202,7 @@ def test_sessions_in_the_way_are_parked_unless_they_are_in_use(start: Opener, mo
     assert prompting.memory == (2, 2 * size)
     assert not prompting.is_open(sessions["bo"])
     monkeypatch.setattr("app.services.prompting.service.BUSY_SECONDS", 60.0)
-    with pytest.raises(NoRoom, match="in use by others"):
+    with pytest.raises(ResourceExhausted, match="in use by others"):
         Steps(services).mask(sessions["bo"], "bo")
     assert Steps(services).mask(sessions["ana"], "ana").sum() == 125
 

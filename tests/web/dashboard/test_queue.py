@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.case import Lease
+from app.core.case import CaseClaim
 from app.core.pool import Pick
 from app.web.dashboard.work import PAGE, Queue, Scored, held, page_of, place
 from tests.web.dashboard.values import CASE, named
@@ -52,5 +52,5 @@ def test_an_order_by_chance_is_told() -> None:
 
 
 def test_whose_a_case_is() -> None:
-    row = held(Lease("x", "anna", "first", "the first", 86400.0), named("x"))
+    row = held(CaseClaim("x", "anna", "first", "the first", 86400.0), named("x"))
     assert (row.holder, row.until.isoformat()) == ("anna", "1970-01-02T00:00:00+00:00")

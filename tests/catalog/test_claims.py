@@ -1,4 +1,4 @@
-"""Leases: two annotators never hold the same case."""
+"""Claims: two annotators never hold the same case."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def claim(catalog: Catalog, holder: str, now: float = 0.0):
     def choose(held: frozenset[str]) -> list[Pick]:
         return [Pick(one.case_id, "first") for one in catalog.cases.candidates()]
 
-    return catalog.leases.claim(holder, "first", now, 60.0, choose)
+    return catalog.claims.claim(holder, "first", now, 60.0, choose)
 
 
 def test_same_holder_gets_the_same_case_and_others_another(catalog: Catalog) -> None:
     assert [claim(catalog, who).case_id for who in ("anna", "bo", "anna", "cy")] == ["c000", "c001", "c000", "c002"]
 
 
-def test_lease_ends_by_time_and_asking_again_renews_it(catalog: Catalog) -> None:
+def test_claim_ends_by_time_and_asking_again_renews_it(catalog: Catalog) -> None:
     claim(catalog, "anna", now=0)
     claim(catalog, "anna", now=50)
     assert claim(catalog, "bo", now=100).case_id == "c001"
@@ -40,7 +40,7 @@ def test_lease_ends_by_time_and_asking_again_renews_it(catalog: Catalog) -> None
 
 def test_released_case_is_free(catalog: Catalog) -> None:
     claim(catalog, "anna")
-    catalog.leases.release("c000")
+    catalog.claims.release("c000")
     assert claim(catalog, "bo").case_id == "c000"
 
 
@@ -68,7 +68,7 @@ def test_eight_threads_claim_two_hundred_different_cases(catalog: Catalog) -> No
 
 def test_a_case_is_released_by_its_holder_alone(catalog: Catalog) -> None:
     claim(catalog, "anna")
-    catalog.leases.release("c000", "bo")
+    catalog.claims.release("c000", "bo")
     assert claim(catalog, "bo").case_id == "c001"
-    catalog.leases.release("c000", "anna")
+    catalog.claims.release("c000", "anna")
     assert claim(catalog, "cy").case_id == "c000"
