@@ -1,4 +1,4 @@
-"""The volumes of cases on the local disk, fetched once and then mapped into memory."""
+"""The volume cache: volumes of cases on the local disk, fetched once and then memory-mapped."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CachedFile:
-    """A file that viewers download: uncompressed NIfTI. Open it soon; the cache may take it away later."""
+    """A file that viewers download: uncompressed NIfTI. Open it soon: the cache may evict it later."""
 
     path: Path
     sha256: str
@@ -55,7 +55,7 @@ class CachedFile:
 
 @dataclass(frozen=True)
 class CacheCounts:
-    """What the cache did since it was made, and the bytes it holds. `uncached`: served without being kept."""
+    """Counters since the cache was opened, and its size in bytes. `uncached`: served without being cached."""
 
     hits: int = 0
     fetches: int = 0
@@ -67,7 +67,7 @@ class CacheCounts:
 
 @dataclass(frozen=True)
 class _Trusted:
-    """An entry whose voxels were written or verified by this process, and what its file looked like then."""
+    """An entry that this process wrote or verified, and its file's size, time and inode then."""
 
     entry: Entry
     signature: tuple[int, int, int]
@@ -76,16 +76,16 @@ class _Trusted:
 class VolumeCache:
     """Volumes, downloads and headers of an archive's cases.
 
-    A file's checksum is verified when this process first meets it and trusted afterwards while size, time and inode
-    stay; a damaged file is fetched again and counted. Least recently used cases go when `max_bytes` is reached; files
-    that are mapped or open stay readable. If there is no room a volume is served from memory, without being kept.
+    A file's checksum is verified when this process first uses it, and again only if its size, time or inode changes; a
+    damaged file is fetched again and counted. The least recently used cases are evicted when `max_bytes` is reached;
+    files that are mapped or open stay readable. If there is no space, a volume is served from memory only.
 
-    A fetched volume is served from memory at once; a thread of its own writes it meanwhile, and whoever wants the file
-    waits for that.
+    A fetched volume is served from memory at once, while another thread writes it; callers that need the file wait for
+    the write.
 
-    Thread-safe. Locks, in this order: one per case, held while it is fetched, so that it is fetched once however many
-    ask; then `_lock`, for the tables, never held while the archive is asked or a volume is read or written. Several
-    processes may share a directory: files appear under their names complete, or not at all.
+    Thread-safe. Lock order: one lock per case, held during a fetch, so concurrent requests share one fetch; then
+    `_lock` for the tables, never held during I/O. Several processes may share a directory: files are renamed into place
+    when they are complete.
     """
 
     def __init__(self, archive: Archive, directory: Path, max_bytes: int) -> None:
@@ -116,7 +116,7 @@ class VolumeCache:
             try:
                 return found.volume()
             except OSError:
-                # Taken away to make room between being found and being opened.
+                # Evicted between being found and being opened.
                 self._drop(_key(case))
         raise ResourceExhausted("the cache of volumes is too small for what is asked of it at once")
 
@@ -130,7 +130,7 @@ class VolumeCache:
         return CachedFile(found.path, found.sha256, found.size)
 
     def headers(self, case: Case, progress: Progress = ignore_progress) -> Sequence[Dataset]:
-        """The instance headers in slice order, without pixel data; none for a volume file. Not to be changed.
+        """The instance headers in slice order, without pixel data; none for a volume file. Don't modify them.
 
         Raises what `Archive.fetch` raises, and `ResourceExhausted`.
         """
@@ -154,13 +154,13 @@ class VolumeCache:
         self._obtain(case, progress, on_disk=True)
 
     def drain(self) -> None:
-        """Wait until everything that was fetched is written."""
+        """Wait for all pending writes."""
         with self._lock:
             writing = [written for _, written in self._writing.values()]
         wait(writing)
 
     def _obtain(self, case: Case, progress: Progress, *, on_disk: bool = False) -> Entry | Fetched:
-        """The case from the cache, or from the archive. With `on_disk` a `Fetched` means that it can't be kept."""
+        """The case from the cache, or from the archive. With `on_disk`, `Fetched` means that it can't be cached."""
         key = _key(case)
         with self._case_lock(key, progress):
             with self._lock:
@@ -188,7 +188,7 @@ class VolumeCache:
         return fetched, written
 
     def _wait_for_writes(self) -> None:
-        """Fetch no faster than can be written: what waits to be written lies in memory."""
+        """Backpressure: volumes that wait to be written occupy memory."""
         with self._lock:
             writing = [written for _, written in self._writing.values()]
         if len(writing) >= WRITES_WAITING:
@@ -202,7 +202,7 @@ class VolumeCache:
                 del self._writing[key]
 
     def _load(self, key: str) -> Entry | None:
-        """The entry, if it is there and sound. A damaged one is discarded and counted."""
+        """The entry, if there is a valid one. A damaged one is removed and counted."""
         with self._lock:
             trusted = self._trusted.get(key)
         try:
@@ -259,14 +259,14 @@ class VolumeCache:
             if key is not None and key in self._sizes:
                 self._sizes.move_to_end(key)
         if key is not None:
-            # The order of use survives a restart in the time of the description, whose content never changes.
+            # The description never changes, so its modification time can keep the LRU order across restarts.
             try:
                 os.utime(self._directory / f"{key}.json")
             except OSError:
                 self._drop(key)
 
     def _discard(self, key: str) -> None:
-        """Take a damaged entry away and count it."""
+        """Remove a damaged entry and count it."""
         self._drop(key)
         remove_entry(self._directory, key)
         with self._lock:
@@ -279,7 +279,7 @@ class VolumeCache:
             self._headers.pop(key, None)
 
     def _evict(self, needed: int) -> None:
-        """Take away the least recently used entries until `needed` bytes more are within the limit."""
+        """Evict the least recently used entries until `needed` more bytes are within the limit."""
         while True:
             with self._lock:
                 if not self._sizes or sum(self._sizes.values()) + needed <= self._max_bytes:
@@ -287,7 +287,7 @@ class VolumeCache:
             self._evict_one()
 
     def _free_disk(self, needed: int) -> bool:
-        """Take entries away to free `needed` bytes of disk; False if there was none to take."""
+        """Evict entries to free `needed` bytes of disk; False if there was nothing to evict."""
         freed = 0
         while freed < needed:
             size = self._evict_one()
@@ -297,7 +297,7 @@ class VolumeCache:
         return freed > 0
 
     def _evict_one(self) -> int:
-        """Take away the least recently used entry; its size, 0 if there is none."""
+        """Evict the least recently used entry. Returns its size, 0 if there is none."""
         with self._lock:
             if not self._sizes:
                 return 0
@@ -309,7 +309,7 @@ class VolumeCache:
 
     @contextmanager
     def _case_lock(self, key: str, progress: Progress) -> Iterator[None]:
-        """Hold the lock of a case. Whoever waits still hears that they should stop."""
+        """Hold the lock of a case. Waiting can be cancelled through `progress`."""
         with self._lock:
             lock, users = self._case_locks.get(key, (threading.Lock(), 0))
             self._case_locks[key] = (lock, users + 1)
@@ -353,9 +353,9 @@ def _size_on_disk(directory: Path, key: str) -> int:
 
 
 def _sizes_by_use(directory: Path) -> OrderedDict[str, int]:
-    """What is in the cache, least recently used first."""
+    """The sizes of the entries in the cache, least recently used first."""
     used = []
     for path in directory.glob("*.json"):
-        with suppress(FileNotFoundError):  # another process takes entries away, too
+        with suppress(FileNotFoundError):  # another process may evict entries
             used.append((path.stat().st_mtime_ns, path.stem))
     return OrderedDict((key, _size_on_disk(directory, key)) for _, key in sorted(used))

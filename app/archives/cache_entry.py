@@ -1,9 +1,9 @@
-"""What the cache keeps of one case on disk.
+"""A cache entry: the files of one case.
 
     <key>.nii       uncompressed NIfTI-1: header, then the voxels in C order `(k, j, i)`; what is mapped into memory and
                     what viewers download
     <key>.headers   the instance headers: for each a length (8 bytes, little endian) and a Part 10 file without pixels
-    <key>.json      the rest, with checksums of all three; written last, an entry without it doesn't exist
+    <key>.json      the rest, with the checksums of all three; written last: without it there is no entry
 
 The affine in the `.json` is exact; NIfTI's own is float32.
 """
@@ -33,7 +33,7 @@ from app.errors import IntegrityError
 from app.formats.volume_files import NIFTI_DATA_OFFSET, nifti_header_bytes
 
 ENDINGS = (".json", ".nii", ".headers")
-"""In the order in which an entry is taken away."""
+"""In the order in which an entry's files are removed."""
 _LENGTH = struct.Struct("<Q")
 _PIECE = 8 << 20
 
@@ -83,7 +83,7 @@ class Entry:
 
 
 def write_entry(directory: Path, key: str, case: Case, fetched: Fetched) -> Entry:
-    """Write a case under its final names. Raises `OSError`; then what is there is no entry, for want of a `.json`."""
+    """Write a case under its final names. Raises `OSError`; without a `.json` there is no entry then."""
     volume = fetched.volume
     dtype = volume.voxels.dtype.newbyteorder("<")
     voxels = np.ascontiguousarray(volume.voxels, dtype)
@@ -135,20 +135,20 @@ def read_entry(directory: Path, key: str) -> Entry | None:
 
 
 def needed_bytes(fetched: Fetched) -> int:
-    """About how much room an entry takes."""
+    """An estimate of an entry's size on disk."""
     return int(fetched.volume.voxels.nbytes) + 4096 * (1 + len(fetched.headers))
 
 
 def remove_entry(directory: Path, key: str) -> None:
-    """Take an entry away. Whoever has its files open keeps them."""
+    """Remove an entry. Open files stay readable."""
     for ending in ENDINGS:
         (directory / f"{key}{ending}").unlink(missing_ok=True)
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Take away what a process that was killed left behind: half-written files and files without a description.
+    """Remove what a killed process left: partial files, and files without a description.
 
-    While another process writes an entry these look the same, so nothing is touched then; the next start will do it.
+    Entries that another process is writing look the same, so nothing is removed while there is one.
     """
     with _directory_lock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
         if not alone:
@@ -163,8 +163,9 @@ def remove_leftovers(directory: Path) -> None:
 
 @contextmanager
 def _directory_lock(directory: Path, how: int) -> Iterator[bool]:
-    """A lock on the directory, which ends with the process that holds it (process ids would not tell: containers reuse
-    them). False if there is none to be had: others have it and `how` says not to wait, or the file system knows none.
+    """Hold a lock on the directory, which the kernel releases when the process ends (a PID file is unreliable:
+    containers reuse PIDs). Yields False without a lock: another process holds it and `how` is non-blocking, or the file
+    system doesn't support locks.
     """
     opened = os.open(directory, os.O_RDONLY)
     try:
@@ -179,7 +180,7 @@ def _directory_lock(directory: Path, how: int) -> Iterator[bool]:
 
 
 def _write(path: Path, pieces: Iterable[memoryview | bytes]) -> None:
-    """Write a file beside its final place and move it there. Not synced: checksums find what a power cut damages."""
+    """Write a temporary file and rename it. Without fsync: checksums detect what a power failure damages."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with temporary.open("wb", buffering=1 << 20) as file:

@@ -1,4 +1,4 @@
-"""Reading the DICOM JSON model (PS3.18 annex F) that searches answer with."""
+"""Reading search results in the DICOM JSON model (PS3.18 annex F)."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ CASE_FIELDS = (
     "FrameOfReferenceUID",
     "NumberOfSeriesRelatedInstances",
 )
-"""What a `Case` is made of; all but the UIDs and the modality may be missing."""
+"""The attributes that a `Case` is built from; all but the UIDs and the modality may be missing."""
 
 
 def tag_of(keyword: str) -> str:
-    """The tag of a keyword as DICOM JSON spells it. Raises `KeyError` for what is no keyword."""
+    """The tag of a keyword as in DICOM JSON: 8 hexadecimal digits. Raises `KeyError` for an unknown keyword."""
     from pydicom.datadict import tag_for_keyword
 
     tag = tag_for_keyword(keyword)
@@ -52,9 +52,9 @@ def text(entry: Entry, keyword: str) -> str:
 
 
 def case_of_entry(entry: Entry, location: str = "") -> Case | None:
-    """The case of a series-level search result; None if its UIDs are missing or not fit to be used in an address.
+    """The case of a series-level search result; None if its UIDs are missing or invalid.
 
-    The stamp is made of all `CASE_FIELDS`, the number of instances among them.
+    The stamp is a digest of all `CASE_FIELDS`, which include the number of instances.
     """
     from app.dicom.values import check_uid
 

@@ -1,4 +1,4 @@
-"""The files of label versions. Written once, never changed, checked when read."""
+"""The files of label versions: immutable, and verified when read."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _NAMESPACE = uuid.UUID("6f1d6a2e-5b0e-5b52-9c55-1f5a1e2b7d10")
-"""Under which UIDs of labels are derived, so that the same version always has the same UID."""
+"""The UUID namespace of label UIDs, so that a version always has the same UID."""
 
 
 def derived_uid(*parts: object) -> str:
-    """A DICOM UID (PS3.5 B.2, under 2.25) that is the same whenever the parts are."""
+    """A DICOM UID (PS3.5 B.2, under 2.25) derived from the parts."""
     return f"2.25.{uuid.uuid5(_NAMESPACE, '/'.join(str(part) for part in parts)).int}"
 
 
@@ -42,9 +42,9 @@ class LabelStore:
     def write(
         self, case: Case, tag: str, number: int, mask: Mask, headers: Sequence[Dataset], author: str
     ) -> StoredFile:
-        """Make a version's file durable."""
+        """Write a version's file durably."""
         place = self.folder / safe_name(case.id) / safe_name(tag)
-        unique = uuid.uuid4().hex[:8]  # two writers that race for a number write two files; the catalog takes one
+        unique = uuid.uuid4().hex[:8]  # concurrent writers may use the same number; the catalog accepts one of them
         if case.kind == "file":
             final = place / f"v{number:04d}-{unique}.nii.gz"
             digest = write_durably(final, lambda file: write_label_nifti(mask, file))

@@ -1,4 +1,4 @@
-"""An archive in memory: for tests, and for a demonstration without a disk or a PACS."""
+"""An archive in memory, for tests and for commands that need no images."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class _Held:
 
 
 class MemoryArchive:
-    """Holds series as datasets and volumes as they are; keeps the bytes of stored labels in `labels`.
+    """Holds series as datasets, and volumes; `labels` has the bytes of stored labels.
 
-    With `available` set to False every call raises `ArchiveUnavailable`, as an archive does that is away. Thread-safe.
+    With `available` set to False every call raises `ArchiveUnavailable`, as with an unreachable archive. Thread-safe.
     """
 
     name = "memory"
@@ -66,7 +66,7 @@ class MemoryArchive:
         return self._add(case_of(kept, stamp), fetch)
 
     def add_volume(self, case_id: str, volume: Volume, patient_id: str = "") -> Case:
-        """Add what stands for one volume file, or replace it. Returns its case."""
+        """Add a volume as if it were a volume file, or replace it. Returns its case."""
         stamp = hashlib.sha256(volume.voxels.tobytes() + volume.geometry.affine.tobytes()).hexdigest()[:16]
         case = Case(case_id, "file", stamp, patient_id=patient_id, modality=volume.modality)
         return self._add(case, lambda: Fetched(volume, ()))

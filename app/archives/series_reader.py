@@ -1,4 +1,4 @@
-"""The files of a series -> what an archive hands out, with the headers kept as the bytes that came."""
+"""Reading the files of a series into what an archive returns, with the headers kept as the original bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SeriesReader:
-    """A `SeriesBuilder` for whole files. Keeps no pixels but the decoded ones. Not thread-safe."""
+    """A `SeriesBuilder` for whole files that keeps only decoded pixels. Not thread-safe."""
 
     def __init__(self, *, fill_gaps: bool, max_bytes: int) -> None:
         self._builder = SeriesBuilder(fill_gaps=fill_gaps, max_bytes=max_bytes)
@@ -24,7 +24,7 @@ class SeriesReader:
     def add(self, file: bytes) -> None:
         """Take one Part 10 file. Raises `BadFile`, `UnusableSeries`."""
         dataset = parse(file)
-        # Before the builder looks at the pixels: then it is still known where in the file they were.
+        # Before the builder reads the pixel data, while their offset in the file is still known.
         header = header_bytes(file, dataset)
         self._builder.add(dataset, owned=True)
         self._headers[str(dataset.get("SOPInstanceUID", ""))] = header
@@ -37,9 +37,9 @@ class SeriesReader:
 
 
 class EncodedHeaders(Sequence["Dataset"]):
-    """Instance headers that become datasets when someone looks at them. Labels need them, clicks don't.
+    """Instance headers that are parsed on first access: labels need them, clicks don't.
 
-    `encoded` are Part 10 files without pixels. Thread-safe; every caller gets the same datasets, not to be changed.
+    `encoded` are Part 10 files without pixel data. Thread-safe; all callers share the datasets, so don't modify them.
     """
 
     def __init__(self, encoded: Iterable[bytes]) -> None:
@@ -70,7 +70,7 @@ class EncodedHeaders(Sequence["Dataset"]):
 
 
 def encoded(headers: Sequence[Dataset]) -> Sequence[bytes]:
-    """Headers as Part 10 files, as they came where that is known."""
+    """Headers as Part 10 files, with the original bytes where these are known."""
     import io
 
     if isinstance(headers, EncodedHeaders):
@@ -84,7 +84,7 @@ def encoded(headers: Sequence[Dataset]) -> Sequence[bytes]:
 
 
 def header_bytes(file: bytes, dataset: Dataset) -> bytes:
-    """What comes before the pixel data in a file. `dataset` was just read from it and not looked into."""
+    """The part of a file before the pixel data. `dataset` was read from it, and no element accessed yet."""
     from pydicom.dataelem import RawDataElement
 
     for keyword in PIXEL_KEYWORDS:

@@ -1,4 +1,4 @@
-"""Images that clients sent, kept in the workspace: an archive whose cases come in by the front door."""
+"""Uploads, kept in the workspace: an archive of images that clients sent."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 @dataclass(frozen=True)
 class UploadArchive:
-    """One folder per upload, with one volume file or the instances of one DICOM series."""
+    """One folder per upload, with a volume file or the instances of one DICOM series. Labels aren't stored in it."""
 
     folder: Path
     max_bytes: int
     name: str = "uploads"
 
     def admit(self, files: list[tuple[Path, str]], case_id: str) -> Case:
-        """Take over uploaded files, `(path, client's file name)`, as the images of a case.
+        """Move uploaded files, `(path, client's file name)`, here as the images of a case.
 
-        One volume file, or one or more DICOM instances of a series. Raises `BadFile`; then nothing is kept.
+        One volume file, or DICOM instances of one series. Raises `BadFile`; nothing is kept then.
         """
         ending = next((e for e in VOLUME_ENDINGS if files[0][1].lower().endswith(e)), "")
         place = self.folder / safe_name(case_id)
@@ -48,9 +48,9 @@ class UploadArchive:
         return case
 
     def adopt(self, file: Path, case_id: str, digest: str) -> Case:
-        """Take over a NIfTI file that this server made, as the image of a case; `digest` is that of its voxels.
+        """Move a NIfTI file that this server made here as the image of a case; `digest` is that of its voxels.
 
-        Quick, whatever its size: it is moved and not read.
+        Fast for any size: the file isn't read.
         """
         case = Case(id=case_id, kind="file", stamp=digest, location="image.nii")
         shutil.rmtree(self.folder / safe_name(case_id), ignore_errors=True)
@@ -60,7 +60,7 @@ class UploadArchive:
         return case
 
     def volume_file(self, case: Case) -> Path:
-        """Where the volume file of a case is, or was."""
+        """The path of a case's volume file, which may have been removed."""
         return self._place(case) / case.location
 
     def _place(self, case: Case) -> Path:

@@ -25,13 +25,13 @@ from app.errors import ArchiveUnavailable, BadInput, NotSupported, UnknownCase
 T = TypeVar("T")
 
 _LOOK = 0.1
-"""Seconds between two looks at whether the other side has gone."""
+"""Seconds between two checks whether the consumer has closed."""
 
 
 class ReadAhead(Generic[T]):
     """What a generator yields, taken from it by a thread of its own, at most `depth` items ahead.
 
-    Raises what the generator raises. Close it when breaking off: the generator is then closed too, by its thread.
+    Raises what the generator raises. Close it when you stop early: the thread then closes the generator.
     """
 
     def __init__(self, source: Generator[T, None, None], depth: int) -> None:
@@ -48,7 +48,7 @@ class ReadAhead(Generic[T]):
             yield item[0]
 
     def close(self) -> None:
-        """Break off, and wait until the generator is closed."""
+        """Stop, and wait until the generator is closed."""
         self._closed.set()
         while self._thread.is_alive():
             try:
@@ -63,7 +63,7 @@ class ReadAhead(Generic[T]):
             for item in self._source:
                 if not self._put((item,)):
                     return
-        except BaseException as error:  # handed to whoever reads
+        except BaseException as error:  # raised in the consumer
             last = error
         finally:
             self._source.close()
@@ -80,16 +80,15 @@ class ReadAhead(Generic[T]):
 
 
 FETCHES = 2
-"""How often a series is asked for before a lost connection is an error."""
+"""Attempts to fetch a series before a lost connection is an error."""
 _INSTANCES_AHEAD = 8
 
 
 class DicomwebArchive:
     """Cases are the image series of a DICOMweb service, labels are stored there as DICOM SEG.
 
-    Lists through QIDO, or through Orthanc's own interface where the service is an Orthanc (see `DicomwebOptions`);
-    fetches a series in one streamed answer; stores one label at a time and reads it back. Never deletes anything.
-    Thread-safe: threads share nothing but the session and what was found out about the service, under a lock.
+    Lists through QIDO-RS, or through the REST API of an Orthanc (see `DicomwebOptions`); fetches a series in one
+    streamed response; stores one label at a time and reads it back. Never deletes anything. Thread-safe.
     """
 
     def __init__(self, options: DicomwebOptions) -> None:
@@ -99,7 +98,7 @@ class DicomwebArchive:
         self._options = options
         self._session = ArchiveSession(options)
         self._client = DICOMwebClient(options.url, session=self._session, qido_url_prefix=options.qido_prefix or None)
-        # The session tries again by itself.
+        # The session does its own retries.
         self._client.set_http_retry_params(retry=False)
         self._stow = Stow(self._session, options)
         self._lock = threading.Lock()
@@ -107,8 +106,8 @@ class DicomwebArchive:
         self._orthanc: Orthanc | None = None
 
     def list(self, cursor: str | None) -> Listing:
-        """The image series. Incremental with Orthanc; other services are listed as a whole each time, and the stamps
-        say what changed. Raises `ArchiveUnavailable`."""
+        """The image series. Incremental with Orthanc; other services are listed completely each time, and stamps show
+        what changed. Raises `ArchiveUnavailable`."""
         orthanc = self._find_orthanc()
         if orthanc is None:
             cases, complete = list_series(self._client, self._options)
@@ -117,7 +116,7 @@ class DicomwebArchive:
         changed = orthanc.changed(since) if since is not None else None
         if changed is not None:
             return Listing(tuple(orthanc.cases(orthanc.series_uids(changed))), (), _cursor(changed.state))
-        # First the state, then the list: what changes in between is listed twice and not missed.
+        # State before list: changes in between are listed twice rather than missed.
         state = orthanc.state()
         return Listing(tuple(orthanc.cases()), (), _cursor(state), complete=True)
 
@@ -143,7 +142,7 @@ class DicomwebArchive:
         return self._stow.store(delivery)
 
     def check(self) -> str:
-        """What answered. Raises `ArchiveUnavailable`."""
+        """A line that names the service. Raises `ArchiveUnavailable`."""
         with answers_wanted(self._options.url):
             self._client.search_for_series(limit=1)
         orthanc = self._find_orthanc()
@@ -188,7 +187,7 @@ class DicomwebArchive:
         return f"{self._options.wado_root}/studies/{study}/series/{series}"
 
     def _find_orthanc(self) -> Orthanc | None:
-        """Orthanc's own interface, if the service is one. Asked until the service has answered once."""
+        """Orthanc's REST API, if the service is an Orthanc. Probed until the service has responded once."""
         with self._lock:
             if not self._probed:
                 self._probed, self._orthanc = self._probe()
@@ -203,7 +202,7 @@ class DicomwebArchive:
         orthanc = Orthanc(url, self._session, self._options)
         if orthanc.version() is not None:
             return True, orthanc
-        # Nothing may have answered because the service is away: then this says nothing about what it is.
+        # No response may just mean that the service is unreachable: probe again later.
         with answers_wanted(self._options.url):
             self._client.search_for_series(limit=1)
         return True, None
@@ -214,7 +213,7 @@ def _cursor(state: State) -> str:
 
 
 def _since(cursor: str | None) -> State | None:
-    """The state in a cursor of ours; None in any other."""
+    """The state in one of our cursors; None for any other."""
     try:
         change, instances = json.loads(cursor or "")["orthanc"]
         return State(int(change), int(instances))

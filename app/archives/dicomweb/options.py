@@ -1,4 +1,4 @@
-"""What there is to say about a DICOMweb service."""
+"""Options of a DICOMweb archive."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from urllib.parse import urlsplit
 from app.errors import ConfigurationError
 
 IMAGE_MODALITIES = ("CT", "MR", "PT")
-"""Modalities whose series are cases. SEG, SR, PR, KO, RTSTRUCT and the like are about images, they are none."""
+"""Modalities whose series are cases. SEG, SR, PR, KO, RTSTRUCT and the like aren't images."""
 
 
 @dataclass(frozen=True)
 class DicomwebOptions:
-    """Where a DICOMweb service is and how to talk to it.
+    """The address of a DICOMweb service, credentials and limits.
 
-    `url` is the root under which `/studies` lies. Log in with `user` and `password` (HTTP Basic) or with `token`
-    (Bearer). `filter` is a QIDO match on series (keyword or tag to value) that every case has to meet, beside
-    `modalities`. `orthanc_url` is the root of Orthanc's own interface: None asks at the parent of `url` whether this
-    is an Orthanc, the empty string never asks. Times are in seconds.
+    `url` is the parent of `/studies`. Credentials are `user` and `password` (HTTP Basic) or `token` (Bearer). `filter`
+    is a QIDO match on series (keyword or tag to value) for all cases, in addition to `modalities`. `orthanc_url` is the
+    root of Orthanc's REST API: None looks for one at the parent of `url`, the empty string for none. Times are in
+    seconds.
 
-    Raises `ConfigurationError` where the values can't work.
+    Raises `ConfigurationError` for invalid values.
     """
 
     url: str
@@ -34,18 +34,18 @@ class DicomwebOptions:
     connect_timeout: float = 5.0
     read_timeout: float = 60.0
     slowest_rate: float = 16_000.0
-    """Bytes a second below which an answer counts as stuck (seen over `read_timeout`)."""
+    """Bytes per second, over `read_timeout`, below which a response counts as stalled."""
     filter: Mapping[str, str] = field(default_factory=dict)
     modalities: tuple[str, ...] = IMAGE_MODALITIES
     page_size: int = 200
     verify: bool | str = True
-    """Check the service's certificate: yes, no, or against the authorities in this file."""
+    """Verify the service's certificate: yes, no, or with the CA certificates in this file."""
     max_retries: int = 3
     longest_wait: float = 30.0
-    """A longer Retry-After than this is handed to the caller instead of slept through."""
+    """A longer Retry-After is left to the caller."""
     orthanc_url: str | None = None
     max_bytes: int = 8 << 30
-    """The largest series that is read, decoded."""
+    """Limit for a decoded series."""
     fill_gaps: bool = False
     """Interpolate missing slices (with a warning) instead of refusing the series."""
 

@@ -1,7 +1,7 @@
-"""Listing the series of an Orthanc through its own interface: its database instead of a file opened per series.
+"""Listing the series of an Orthanc through its REST API, which uses its database; its QIDO opens a file per series.
 
-`/changes` costs a millisecond when nothing changed, `/tools/find` a twentieth of the QIDO of everything. Works from
-Orthanc 1.9.4 (`/tools/bulk-content`).
+`/changes` takes a millisecond when nothing changed, `/tools/find` a twentieth of a QIDO search for everything. Needs
+Orthanc 1.9.4 or later (`/tools/bulk-content`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from app.errors import ArchiveUnavailable, BadInput
 
 CHANGES_A_CALL = 2000
 MANY_CHANGES = 20_000
-"""With more changes than this to read, listing everything is cheaper."""
+"""With more changes than this, listing everything is cheaper."""
 IDS_A_CALL = 1000
 
 
 @dataclass(frozen=True)
 class State:
-    """How far the list of changes was read, and how many instances there were then."""
+    """The position in the list of changes, and the number of instances then."""
 
     change: int
     instances: int
@@ -31,7 +31,7 @@ class State:
 
 @dataclass(frozen=True)
 class Changed:
-    """Orthanc's own ids of the series and instances that are new or changed."""
+    """Orthanc's ids of the series and instances that are new or changed."""
 
     state: State
     series: frozenset[str]
@@ -39,13 +39,13 @@ class Changed:
 
 
 class Orthanc:
-    """Orthanc's own interface at `url`."""
+    """Orthanc's REST API at `url`."""
 
     def __init__(self, url: str, session: ArchiveSession, options: DicomwebOptions) -> None:
         self._url, self._session, self._options = url.rstrip("/"), session, options
 
     def version(self) -> str | None:
-        """Its version, or None if what answers at the address is no Orthanc (or not one for us)."""
+        """Its version; None if the service isn't an Orthanc, or doesn't give us access."""
         try:
             with answers_wanted(self._url):
                 answer = self._session.get(f"{self._url}/system")
@@ -57,15 +57,15 @@ class Orthanc:
         return str(system.get("Version", "unknown"))
 
     def state(self) -> State:
-        # In this order, a change in between makes the next comparison of counts fail, and all is listed again.
+        # In this order, a change in between makes the next comparison of counts fail, which lists everything again.
         change = int(self._get("/changes?last").get("Last", 0))
         return State(change, int(self._get("/statistics")["CountInstances"]))
 
     def changed(self, since: State) -> Changed | None:
-        """What is new or changed since `since`; None if something is gone or too much happened: list everything.
+        """What is new or changed since `since`; None if everything must be listed, after deletions or many changes.
 
-        Orthanc drops a resource's changes together with the resource and lists no deletions. But then there are fewer
-        instances than there were plus those that are new.
+        Orthanc doesn't list deletions, and removes a resource's changes with the resource. They show in the number of
+        instances, which is then lower than before plus the new ones.
         """
         now = self.state()
         if now.change - since.change not in range(MANY_CHANGES):
@@ -87,7 +87,7 @@ class Orthanc:
         return Changed(State(max(at, now.change), now.instances), frozenset(series), frozenset(instances))
 
     def series_uids(self, changed: Changed) -> list[str]:
-        """The SeriesInstanceUIDs of what changed, as far as it is still there."""
+        """The SeriesInstanceUIDs of what changed and still exists."""
         found = [*self._bulk(sorted(changed.series), "Series"), *self._bulk(sorted(changed.instances), "Series")]
         uids = {str(item.get("MainDicomTags", {}).get("SeriesInstanceUID", "")) for item in found}
         return sorted(uids - {""})
@@ -109,7 +109,7 @@ class Orthanc:
         return list(self._post("/tools/find", {"Level": "Series", "Expand": True, "Query": dict(query)}))
 
     def _bulk(self, ids: Sequence[str], level: str) -> Iterator[dict[str, Any]]:
-        """The resources at `level` above or at the resources `ids`; those that are gone are left out."""
+        """The resources `ids`, or their parents at `level`; those that no longer exist are left out."""
         for some in _batches(ids, IDS_A_CALL):
             body = {"Resources": list(some), "Level": level, "Metadata": False}
             yield from (item for item in self._post("/tools/bulk-content", body) if isinstance(item, dict))

@@ -17,14 +17,14 @@ Search = Callable[[int, int], Sequence[Entry]]
 
 
 class _Shifted(Exception):
-    """Series were added or removed between two pages, so that some were passed over."""
+    """Series were added or removed between two pages, so that some were skipped."""
 
 
 def list_series(client: Any, options: DicomwebOptions) -> tuple[list[Case], bool]:
-    """All series that are cases, and whether that is certainly all of them.
+    """All series that are cases, and whether the list is certainly complete.
 
-    Asks for one modality at a time: services open an instance of every series that they answer with, and label series
-    can be large. `client` is a `dicomweb_client.DICOMwebClient`. Raises `ArchiveUnavailable`.
+    Searches one modality at a time: services open an instance of every series in a result, and label series can be
+    large. `client` is a `dicomweb_client.DICOMwebClient`. Raises `ArchiveUnavailable`.
     """
     cases: dict[str, Case] = {}
     complete = True
@@ -33,7 +33,7 @@ def list_series(client: Any, options: DicomwebOptions) -> tuple[list[Case], bool
         entries, all_of_them = read_pages(search, options.page_size)
         complete = complete and all_of_them
         for entry in entries:
-            # Not every service knows every filter, and one that doesn't may answer with everything.
+            # A service may ignore filters that it doesn't support.
             if text(entry, "Modality") != modality:
                 continue
             case = case_of_entry(entry)
@@ -57,10 +57,10 @@ def _searcher(client: Any, options: DicomwebOptions, modality: str) -> Search:
 
 
 def read_pages(search: Search, page_size: int) -> tuple[list[Entry], bool]:
-    """All results of a paged search, and whether none was passed over.
+    """All results of a paged search, and whether none was skipped.
 
-    QIDO has no order that a client could ask for, and pages move when series come and go in between. So each page but
-    the first begins with the last result of the page before; where it doesn't, everything is read again.
+    QIDO results have no defined order, and pages shift when series are added or removed in between. So consecutive
+    pages overlap by one result; if the overlap differs, everything is read again.
     """
     entries: list[Entry] = []
     for _ in range(REPEATS):
@@ -76,8 +76,8 @@ def read_pages(search: Search, page_size: int) -> tuple[list[Entry], bool]:
 def _read_all(search: Search, page_size: int, entries: list[Entry]) -> None:
     page = list(search(0, page_size))
     entries.extend(page)
-    # More than was asked for: the service doesn't page, this is everything. Fewer says nothing: it may have a limit
-    # of its own.
+    # More results than the limit: the service doesn't page, and this is everything. Fewer say nothing: it may have a
+    # lower limit.
     while page and len(page) <= page_size:
         overlapping = search(len(entries) - 1, page_size + 1)
         if not overlapping or _uid(overlapping[0]) != _uid(entries[-1]):

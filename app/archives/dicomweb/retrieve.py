@@ -1,7 +1,7 @@
-"""WADO-RS: the images of a series or one instance, in one streamed answer, as they are stored.
+"""WADO-RS: a series or an instance in one streamed response, in its stored transfer syntax.
 
-`transfer-syntax=*` asks for the bytes as stored; without it services transcode (DICOM PS3.18 section 8.7.3.5.2), at ten
-to sixty times the time.
+`transfer-syntax=*` asks for the bytes as stored; without it services transcode (DICOM PS3.18 section 8.7.3.5.2), which
+takes ten to sixty times as long.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ REFUSES_WILDCARD = (400, 406)
 
 
 class ConnectionLost(Exception):
-    """The answer broke off; asking again may help."""
+    """The connection was lost during the response; a retry may help."""
 
 
 class NotThere(Exception):
-    """The archive has nothing at the address."""
+    """The archive has no such series or instance."""
 
 
 def retrieve(session: ArchiveSession, url: str, options: DicomwebOptions) -> Generator[bytes, None, None]:
-    """The Part 10 files at a series' or an instance's address, one at a time, as they arrive.
+    """The Part 10 files of the series or instance at `url`, one at a time, as they arrive.
 
-    Raises `NotThere`, `ConnectionLost` and `ArchiveUnavailable`. Close the iterator to break off.
+    Raises `NotThere`, `ConnectionLost` and `ArchiveUnavailable`. Close the iterator to cancel.
     """
     answer = _ask(session, url)
     try:
@@ -62,14 +62,14 @@ def _ask(session: ArchiveSession, url: str) -> requests.Response:
         answer.close()
         if answer.status_code in (204, 404, 410):
             raise NotThere
-        # Services before 2018 or so know no wildcard (OHIF/Viewers#2591).
+        # Services before about 2018 don't support the wildcard (OHIF/Viewers#2591).
         if answer.status_code not in REFUSES_WILDCARD:
             break
     raise refusal(url, answer.status_code)
 
 
 def _reader(answer: requests.Response, url: str, options: DicomwebOptions) -> Callable[[int], bytes]:
-    """Up to n bytes of the body as they come in; nothing at its end."""
+    """A function that reads up to n bytes of the body; empty at the end."""
     import urllib3
 
     stall = StallGuard(url, options)

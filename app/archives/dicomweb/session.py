@@ -1,4 +1,4 @@
-"""HTTP to one archive: time limits, retries and redirects in one place, whoever makes the call."""
+"""HTTP to one archive: timeouts, retries and redirects for all calls."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ CONNECTIONS = 8
 
 
 class ArchiveSession(requests.Session):
-    """A `requests.Session` that only ever talks to the archive's own origin, with the archive's credentials.
+    """A `requests.Session` that sends requests only to the archive's origin, with the archive's credentials.
 
-    dicomweb-client and our own calls go through the same `request`: every call has time limits; 429 and 503 are tried
-    again after the time the archive asks for (the request was not carried out, so any method may be repeated); lost
-    connections are tried again for GET alone; a redirect is followed within the origin and refused elsewhere.
-    Answers with other status codes are returned as they are. Raises `ArchiveUnavailable`.
+    dicomweb-client and our own calls go through the same `request`: every call has timeouts; 429 and 503 are retried
+    after the archive's Retry-After (the request was not processed, so any method may be repeated); lost connections are
+    retried for GET only; redirects are followed within the origin only. Responses with other status codes are returned.
+    Raises `ArchiveUnavailable`.
 
-    Several threads may use it: its state is set up here and not changed afterwards.
+    Thread-safe: its state doesn't change after construction.
     """
 
     def __init__(self, options: DicomwebOptions) -> None:
         super().__init__()
         self._options = options
         self._closed = threading.Event()
-        # No proxies and no ~/.netrc from the environment: what is sent to the archive is what the settings say.
+        # No proxies or ~/.netrc from the environment: only the settings decide what is sent to the archive.
         self.trust_env = False
         self.verify = options.verify
-        # Orthanc deflates each instance on the fly for whoever accepts it: five to ten times slower.
+        # Orthanc compresses each instance on the fly for clients that accept it, five to ten times slower.
         self.headers["Accept-Encoding"] = "identity"
         self.auth = _Credentials(options)
         for scheme in ("http://", "https://"):
@@ -58,7 +58,7 @@ class ArchiveSession(requests.Session):
         verb, address = str(method).upper(), str(url)
         kwargs["timeout"] = (self._options.connect_timeout, self._options.read_timeout)
         kwargs["allow_redirects"] = False
-        # dicomweb-client sends a Host without the port, which sends the redirects of some services elsewhere.
+        # dicomweb-client sends a Host without the port, which makes some services redirect to another port.
         kwargs["headers"] = {k: v for k, v in (kwargs.get("headers") or {}).items() if k.lower() != "host"}
         for attempt in range(self._options.max_retries + 1):
             last = attempt == self._options.max_retries
@@ -107,7 +107,7 @@ class ArchiveSession(requests.Session):
 
 
 class _Credentials(AuthBase):
-    """Sets the Authorization header. As `auth`, because a header set on a session outlives a change of host."""
+    """Sets the Authorization header. As `auth`, because a session's headers are also sent to other hosts."""
 
     def __init__(self, options: DicomwebOptions) -> None:
         self._options = options
@@ -124,7 +124,7 @@ class _Credentials(AuthBase):
 
 @contextmanager
 def answers_wanted(url: str) -> Iterator[None]:
-    """Turn what goes wrong in an exchange, dicomweb-client's errors included, into `ArchiveUnavailable`."""
+    """Translate errors of requests and dicomweb-client into `ArchiveUnavailable`."""
     try:
         yield
     except requests.HTTPError as error:
@@ -137,7 +137,7 @@ def answers_wanted(url: str) -> Iterator[None]:
 
 
 def refusal(url: str, status: int) -> ArchiveUnavailable:
-    """The error for an answer with `status`."""
+    """The error for a response with `status`."""
     if status in (401, 403):
         return ArchiveUnavailable(
             f"the archive at {origin(url)} refuses the user, password or token it was given (status {status})",
@@ -147,7 +147,7 @@ def refusal(url: str, status: int) -> ArchiveUnavailable:
 
 
 def unavailable(url: str, error: Exception) -> ArchiveUnavailable:
-    """The error for an exchange that broke off. Names the kind of failure only: requests puts whole URLs into its."""
+    """The error for a failed request. Names only the type of failure: messages of requests contain whole URLs."""
     if isinstance(error, requests.exceptions.SSLError):
         return ArchiveUnavailable(f"the archive at {origin(url)} has a certificate that can't be verified")
     if isinstance(error, (requests.Timeout, TimeoutError)):
@@ -156,7 +156,7 @@ def unavailable(url: str, error: Exception) -> ArchiveUnavailable:
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of a URL, without user, path or query: what may be shown and compared."""
+    """Scheme, host and port of a URL, without credentials, path or query: safe to show, and comparable."""
     parts = urlsplit(url)
     default = {"http": 80, "https": 443}.get(parts.scheme)
     try:
@@ -178,7 +178,7 @@ def _backoff(attempt: int) -> float:
 
 
 def _retry_after(answer: requests.Response) -> float | None:
-    """Seconds that the archive asks to wait (RFC 9110 section 10.2.3: seconds or a date); None if it doesn't say."""
+    """Retry-After in seconds (RFC 9110 section 10.2.3: seconds or a date); None without one."""
     text = answer.headers.get("Retry-After", "").strip()
     if text.isdigit():
         return float(text)
@@ -192,14 +192,15 @@ def _retry_after(answer: requests.Response) -> float | None:
 
 
 class StallGuard:
-    """Says when an answer trickles in so slowly that it counts as stuck; time limits per read never would."""
+    """Detects a response that is too slow overall; a timeout per read wouldn't."""
 
     def __init__(self, url: str, options: DicomwebOptions) -> None:
         self._url, self._options = url, options
         self._since, self._bytes = time.monotonic(), 0
 
     def saw(self, count: int) -> None:
-        """Count bytes. Raises `ArchiveUnavailable` below `options.slowest_rate` over `options.read_timeout`."""
+        """Count received bytes. Raises `ArchiveUnavailable` below `options.slowest_rate` over
+        `options.read_timeout`."""
         self._bytes += count
         elapsed = time.monotonic() - self._since
         if elapsed < self._options.read_timeout:

@@ -1,9 +1,9 @@
-"""STOW-RS: storing one label, and making sure that it is there.
+"""STOW-RS: storing one label, and verifying that it was stored.
 
-A status says little: archives answer 200 to a body that they couldn't read, and 200 to a second object under a UID
-while they keep the first. So one instance goes per request, with a Content-Length (archives that don't take chunked
-bodies answer 200 and store nothing: ImagingDataCommons/dicomweb-client#42), and it counts as stored when the answer
-lists it in ReferencedSOPSequence and what is read back is the same label.
+Status codes aren't reliable: archives answer 200 to a body that they couldn't read, and 200 to a second object with the
+same UID while they keep the first. So each request has one instance and a Content-Length (archives that don't support
+chunked bodies answer 200 and store nothing: ImagingDataCommons/dicomweb-client#42), and a label counts as stored when
+the response lists it in ReferencedSOPSequence and it is the same when read back.
 """
 
 from __future__ import annotations
@@ -27,26 +27,28 @@ if TYPE_CHECKING:
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation Storage and Label Map Segmentation Storage."""
 DETAILED = (200, 202)
-"""Status codes whose body has to say what became of each instance (PS3.18 table 10.5.3-1); those of errors may."""
+"""Status codes whose body must list each instance's result (PS3.18 table 10.5.3-1); for errors it is optional."""
 TOO_LARGE, UNSUPPORTED = 413, 415
-"""What these say of a label is as true tomorrow."""
+"""Status codes that are permanent for a label."""
 AMBIGUOUS = (400, 404, 405, 409, 422, 501)
-"""Status codes that may be about the label or about the service (a proxy's while it starts, another address), and don't
-say which: asked again, but not often."""
+"""Status codes that may be caused by the label or by the service (a proxy during startup, a wrong address): retried,
+but rarely."""
 AMBIGUOUS_RETRY = 600.0
-"""Seconds."""
+"""Seconds until such a retry."""
 
 
 @dataclass(frozen=True)
 class Stow:
-    """Stores labels in one archive. Idempotent: a label that is there already counts as stored."""
+    """Stores labels in one archive. Idempotent: a label that the archive already has counts as stored."""
 
     session: ArchiveSession
     options: DicomwebOptions
 
     def store(self, delivery: Delivery) -> Receipt:
-        """Store a DICOM SEG. Raises `ArchiveUnavailable` when another try may do, `ArchiveRefuses` when none will,
-        `BadFile`, `IntegrityError`, and `Conflict` when the archive holds another object under the same SOPInstanceUID.
+        """Store a DICOM SEG.
+
+        Raises `ArchiveUnavailable` (temporary), `ArchiveRefuses` (permanent), `BadFile`, `IntegrityError`, and
+        `Conflict` if the archive holds another object with the same SOPInstanceUID.
         """
         data = delivery.file.read_bytes()
         if hashlib.sha256(data).hexdigest() != delivery.sha256:
@@ -126,7 +128,7 @@ class Stow:
 
 
 def _outcome(answer: object) -> tuple[set[str], dict[str, int]]:
-    """The instances that a STOW answer (PS3.18 annex I) lists as stored, and those refused with the reason."""
+    """The SOPInstanceUIDs that a STOW-RS response (PS3.18 annex I) lists as stored, and the FailureReason of others."""
     from pydicom import Dataset
 
     if isinstance(answer, list):
@@ -143,7 +145,7 @@ def _outcome(answer: object) -> tuple[set[str], dict[str, int]]:
 
 
 def _outcome_of(answer: requests.Response) -> tuple[set[str], dict[str, int]]:
-    """`_outcome` of an answer; nothing where an error has no such details. Raises `ValueError`."""
+    """`_outcome` of a response; empty for an error without such details. Raises `ValueError`."""
     try:
         return _outcome(answer.json() if answer.content else {})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -158,11 +160,12 @@ def _ambiguous(url: str, status: int) -> ArchiveUnavailable:
 
 
 def _is_final(code: int) -> bool:
-    """Whether a FailureReason is about the object itself (PS3.18 table I.2-2, PS3.7 annex C): its SOP class or transfer
-    syntax isn't taken, it doesn't match its SOP class, it isn't understood, it has a wrong or no value somewhere.
+    """Whether a FailureReason is caused by the object itself (PS3.18 table I.2-2, PS3.7 annex C): its SOP class or
+    transfer syntax isn't supported, it doesn't match its SOP class, it can't be understood, or a value is invalid or
+    missing.
 
-    Not: out of resources (A7xx), a failure in processing (0110), no permission (0124), and that there is one under the
-    UID already (0111): what that is, the next try finds out.
+    Not: out of resources (A7xx), processing failure (0110), not authorized (0124), and duplicate SOP instance (0111),
+    which the next attempt compares.
     """
     return code & 0xFF00 == 0xA900 or code & 0xF000 == 0xC000 or code in (0x0106, 0x0117, 0x0120, 0x0121, 0x0122)
 
@@ -197,7 +200,7 @@ COMPARED = (
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )
-"""What makes a label: archives may coerce a patient's name, they may not touch these."""
+"""The attributes that must be equal. Archives may coerce others, such as a patient's name."""
 
 
 def difference(sent: Dataset, held: Dataset) -> str | None:

@@ -1,4 +1,4 @@
-"""A folder of images as an archive: nothing else needs to run."""
+"""A folder of images as an archive, without any other service."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from app.formats.volume_files import read_volume
 class FolderArchive:
     """Cases are the DICOM image series and the NIfTI, NRRD and MetaImage files in a folder, in any layout.
 
-    Images are only read. Labels are written beside them (see `labels`). `client` is the folder as a DICOMweb service.
-    Thread-safe.
+    Images are only read. Labels are written beside them (see `labels`). `client` offers the folder as a DICOMweb
+    service. Thread-safe.
     """
 
     def __init__(self, options: FolderOptions) -> None:
@@ -33,14 +33,14 @@ class FolderArchive:
         self.client = FolderClient(options, self.index)
 
     def list(self, cursor: str | None) -> Listing:
-        """Look through the folder; the cases that changed since `cursor`. Raises `ArchiveUnavailable`."""
+        """Scan the folder. Returns the cases that changed since `cursor`. Raises `ArchiveUnavailable`."""
         self.index.scan()
         return self.index.listing(cursor)
 
     def fetch(self, case: Case, progress: Progress) -> Fetched:
         """Read a case. Raises `UnknownCase`, `UnusableSeries`, `BadFile`, `ArchiveUnavailable`."""
         if self.index.case(case.id) is None:
-            # Nobody may have looked since the case came, or ever.
+            # The case may be newer than the last scan.
             self.index.scan()
         known = self.index.case(case.id)
         if known is None:
@@ -56,15 +56,15 @@ class FolderArchive:
 
     def store(self, delivery: Delivery) -> Receipt:
         """Write a label beside the images. Raises what `store_label` raises."""
-        # Else a disk that isn't mounted would get its label on the disk below, where nobody finds it later.
+        # If the disk isn't mounted, the label must not be written to the mount point.
         self._check_folder()
         place = store_label(self._options, delivery)
         if place.is_relative_to(self._options.folder):
-            self.index.scan()  # viewers that look at the folder shall see it
+            self.index.scan()  # so that searches find the label
         return Receipt(str(place))
 
     def check(self) -> str:
-        """What is in the folder. Raises `ArchiveUnavailable`."""
+        """A line with the number of files of each kind. Raises `ArchiveUnavailable`."""
         self.index.scan()
         counts = self.index.counts()
         broken = f", {counts['broken']} files that can't be used" if counts.get("broken") else ""

@@ -1,4 +1,4 @@
-"""The folder seen as a DICOMweb service: dicomweb-client's calls and kinds of values, without the network."""
+"""A folder as a DICOMweb service: the methods and types of dicomweb-client, without a network."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class FolderClient:
         ]
 
     def store_file(self, file: bytes, study_instance_uid: str | None = None) -> None:
-        """Store a Part 10 file as it is; the index has it after its next scan.
+        """Store a Part 10 file unchanged; the index has it after its next scan.
 
         Raises `BadFile`, `BadInput` (not of the study), `Conflict` (another object has its UID), `OSError`.
         """
@@ -137,8 +137,8 @@ class FolderClient:
     def store_instances(self, datasets: Sequence[Dataset], study_instance_uid: str | None = None) -> Dataset:
         """Store instances under `received/<series>/<instance>.dcm` in the folder.
 
-        Returns which were stored and which not (DICOM PS3.18 annex I). Storing an instance again is harmless; another
-        object under the UID of one that is there is refused. Raises `OSError`.
+        Returns which were stored and which not (DICOM PS3.18 annex I). Idempotent; a different object with the UID of a
+        stored one is refused. Raises `OSError`.
         """
         from pydicom import Dataset
 
@@ -182,7 +182,7 @@ class FolderClient:
 
 
 def _are_inside(root: str, paths: Sequence[str]) -> bool:
-    """Whether files still lie in the folder: the index may be older than a link that was put in a file's place."""
+    """Whether the files are still inside the folder: one may have been replaced by a link since the last scan."""
     folders = {os.path.dirname(path) for path in paths}
     return all(is_inside(root, os.path.join(folder, "x")) for folder in folders) and all(
         is_inside(root, path) for path in paths if os.path.islink(path)

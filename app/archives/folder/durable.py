@@ -1,4 +1,4 @@
-"""Putting a file in its place in the folder archive."""
+"""Writing files into the folder archive."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from app.errors import Conflict, IntegrityError
 
 
 def put(data: bytes, place: Path) -> None:
-    """Write a file durably, for others to read as well. The same bytes there already are fine.
+    """Write a file durably, readable by others. Idempotent.
 
-    Raises `OSError`; `Conflict` if another file is there; `IntegrityError` if what is read back differs.
+    Raises `OSError`; `Conflict` if a different file is there; `IntegrityError` if the bytes read back differ.
     """
     digest = sha256(data).hexdigest()
     if place.exists():

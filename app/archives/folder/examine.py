@@ -1,4 +1,4 @@
-"""What one file is: a DICOM instance, a volume file, something else, or broken."""
+"""The kind of a file: a DICOM instance, a volume file, something else, or broken."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FileKind = Literal["instance", "volume", "other", "broken"]
 MAGIC = b"DICM"
 MAGIC_AT = 128
 DIRECTORY = "1.2.840.10008.1.3.10"
-"""Media Storage Directory Storage: a DICOMDIR, which says what other files say themselves."""
+"""Media Storage Directory Storage: a DICOMDIR, which is redundant here."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A file and what it is. `reason` says why it is broken. The rest is for instances alone.
+    """The kind of a file. `reason` says why it is broken. All else is for instances only.
 
-    `header` is DICOM JSON of `SEARCHABLE_FIELDS`.
+    `header` is the DICOM JSON of `SEARCHABLE_FIELDS`.
     """
 
     kind: FileKind
@@ -45,7 +45,7 @@ class Found:
 
 
 def examine(path: Path, max_bytes: int) -> Found:
-    """Look at a file's header. Never raises because of what is in it."""
+    """Examine a file's header. Never raises because of its content."""
     try:
         if volume_stem(path.name) is not None:
             read_header(path, max_bytes)
@@ -56,19 +56,19 @@ def examine(path: Path, max_bytes: int) -> Found:
     except BadInput as error:
         return Found("broken", reason=str(error))
     except PARSER_ERRORS as error:
-        # Only the kind of error: messages of the parser may quote what the file holds.
+        # Only the type of error: the parser's messages may quote patient data.
         return Found("broken", reason=f"can't be read ({type(error).__name__})")
 
 
 def read_instance_header(path: Path, fields: Sequence[str] | None = None) -> Dataset:
-    """A DICOM file without its pixels, or only its `fields`.
+    """A DICOM file's header without pixel data, or only its `fields`.
 
     Raises `BadFile` for deflated files, and what pydicom raises.
     """
     import pydicom
     from pydicom.filereader import read_file_meta_info
 
-    # pydicom inflates without a limit, even when it stops before the pixels.
+    # pydicom inflates without a limit, even if it stops before the pixel data.
     if read_file_meta_info(path).get("TransferSyntaxUID", "") in DEFLATED:
         raise BadFile("uses a deflated transfer syntax; store it uncompressed or with compressed frames")
     return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=None if fields is None else list(fields))

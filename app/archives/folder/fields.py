@@ -1,4 +1,4 @@
-"""Which attributes of an instance the index keeps: what searches can ask for and what results hold."""
+"""The attributes that the index keeps of an instance: what searches can match, and what results return."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ INSTANCE_FIELDS = (
     "NumberOfFrames",
     "AvailableTransferSyntaxUID",
 )
-"""What results hold unasked (DICOM PS3.18 tables 10.6.3-3 to -5); a level's results hold those of the levels above."""
+"""Attributes returned by default (DICOM PS3.18 tables 10.6.3-3 to -5), together with those of the levels above."""
 
 COMPUTED_FIELDS = (
     "ModalitiesInStudy",
@@ -50,7 +50,7 @@ COMPUTED_FIELDS = (
     "NumberOfSeriesRelatedInstances",
     "AvailableTransferSyntaxUID",
 )
-"""In results, but in no file."""
+"""Attributes of results that no file has."""
 
 OTHER_FIELDS = (
     "PatientAge",

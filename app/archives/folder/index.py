@@ -1,4 +1,4 @@
-"""What is in a folder, kept in SQLite so that looking again costs little."""
+"""The folder index: the content of a folder in SQLite, so that scanning it again is fast."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CREATE TABLE identity (name TEXT NOT NULL, generation INTEGER NOT NULL);
 
 @dataclass(frozen=True)
 class Row:
-    """One DICOM instance: where it is, what it is, and its searchable header as JSON."""
+    """One DICOM instance: path, UIDs, and its searchable header as DICOM JSON."""
 
     path: str
     study: str
@@ -55,10 +55,10 @@ class Row:
 
 
 class FolderIndex:
-    """One row per file and one per case. Files are looked at again when their size or modification time changed.
+    """One row per file and one per case. Files are examined again when their size or modification time changed.
 
-    Thread-safe: one connection, used under `_lock`; `_scan_lock` is taken first, by whoever scans, and held while
-    files are read, which the other threads don't notice.
+    Thread-safe: one connection, used under `_lock`. A scan takes `_scan_lock` first and holds it while it reads files,
+    without blocking queries.
     """
 
     def __init__(self, options: FolderOptions) -> None:
@@ -97,7 +97,7 @@ class FolderIndex:
         return Listing(cases, tuple(case_id for case_id, _, gone in rows if gone), f"{name}:{generation}")
 
     def case(self, case_id: str) -> Case | None:
-        """The case as of the last scan; None if there is none, or none any more."""
+        """The case as of the last scan; None if there is none."""
         with self._lock:
             found = self._connection.execute(
                 "SELECT record FROM cases WHERE id = ? AND NOT gone", (case_id,)
@@ -110,12 +110,12 @@ class FolderIndex:
             return self._connection.execute("SELECT path, reason FROM files WHERE kind = 'broken'").fetchall()
 
     def counts(self) -> dict[str, int]:
-        """How many files there are of each kind."""
+        """The number of files of each kind."""
         with self._lock:
             return dict(self._connection.execute("SELECT kind, COUNT(*) FROM files GROUP BY kind").fetchall())
 
     def instances(self, study: str = "", series: str = "", sop: str = "") -> list[Row]:
-        """The instances with these UIDs (empty: any), ordered by them. A copy of an instance counts once."""
+        """The instances with these UIDs (empty: any), ordered by UID. Copies of an instance are one row."""
         wanted = {name: value for name, value in (("study", study), ("series", series), ("sop", sop)) if value}
         condition = "".join(f" AND {name} = ?" for name in wanted)
         query = (
@@ -159,7 +159,7 @@ class FolderIndex:
             self._touch(paths)
 
     def _touch(self, paths: Iterable[str]) -> None:
-        """Note that the cases of these files, as the table has them now, are out of date."""
+        """Mark the cases of these files, as currently recorded, as stale."""
         self._connection.executemany(
             "INSERT OR IGNORE INTO touched SELECT CASE kind WHEN 'instance' THEN series ELSE path END FROM files"
             " WHERE path = ? AND kind IN ('instance', 'volume')",
@@ -173,7 +173,7 @@ class FolderIndex:
                 return
             self._connection.execute("UPDATE identity SET generation = generation + 1")
             current = {source: self._described(source) for source in touched}
-            # First what is gone, so that a volume file that was moved can keep its id.
+            # Removed cases first, so that a volume file that was moved can keep its id.
             for source in [source for source, case in current.items() if case is None]:
                 self._connection.execute(
                     "UPDATE cases SET gone = 1, generation = (SELECT generation FROM identity)"
@@ -186,7 +186,7 @@ class FolderIndex:
             self._connection.execute("DELETE FROM touched")
 
     def _described(self, source: str) -> Case | None:
-        """The case of a series or of a volume file (whose id may still change), None if there is none (any more)."""
+        """The case of a series or of a volume file (whose id may still change); None if it no longer exists."""
         rows = self._connection.execute(
             "SELECT size, mtime_ns, modality, header, sop FROM files WHERE kind = 'instance' AND series = ?"
             " ORDER BY sop, path",
@@ -207,7 +207,7 @@ class FolderIndex:
         return Case(id=name, kind="file", stamp=_stamp([file]), location=source)
 
     def _is_label(self, path: str) -> bool:
-        """Whether a volume file is one of our own labels."""
+        """Whether a volume file is a label that we wrote."""
         return (self._options.folder / path).is_relative_to(self._options.labels)
 
     def _put(self, source: str, case: Case) -> None:
@@ -221,7 +221,8 @@ class FolderIndex:
         )
 
     def _free_id(self, path: str, name: str) -> str:
-        """The id of a volume file: what it had before, else its name, else its path, else its path with the ending."""
+        """The id of a volume file: the previous one, else the first of its name, path, and path with the extension that
+        is free."""
         before = self._connection.execute("SELECT id FROM cases WHERE source = ?", (path,)).fetchone()
         if before:
             return str(before[0])
@@ -235,7 +236,7 @@ class FolderIndex:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """The index, made anew if it is missing, damaged or of another version. Raises `ArchiveUnavailable`."""
+    """The index, recreated if it is missing, damaged or of another version. Raises `ArchiveUnavailable`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -293,7 +294,7 @@ def _case(record: str) -> Case:
 
 
 def _since(cursor: str | None, name: str) -> int:
-    """The generation in a cursor of this index; -1 in any other."""
+    """The generation in a cursor of this index; -1 for any other."""
     index, _, generation = (cursor or "").partition(":")
     return int(generation) if index == name and generation.isdigit() else -1
 

@@ -1,4 +1,4 @@
-"""Labels beside the images, under names that a person can find their way in.
+"""Labels beside the images, in folders that a person can browse.
 
 <labels>/<tag>/<SeriesInstanceUID>/v0001.dcm      DICOM SEG of a series
 <labels>/<tag>/<case>/v0001.nii.gz                NIfTI of a volume file
@@ -22,7 +22,7 @@ _NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")
 
 
 def store_label(options: FolderOptions, delivery: Delivery) -> Path:
-    """Write a label and read it back; where it is. Storing the same again is harmless.
+    """Write a label and read it back. Returns its path. Idempotent.
 
     Raises `BadFile`, `IntegrityError`, `Conflict`, and `ArchiveUnavailable` when the folder can't be written to.
     """

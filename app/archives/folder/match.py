@@ -12,18 +12,18 @@ from app.errors import BadOption
 
 RANGED_VRS = frozenset({"DA", "TM", "DT"})
 FOLDED_VRS = frozenset({"PN", "LO", "SH", "LT", "ST", "UC", "UT"})
-"""Text that people type: upper and lower case count the same, as other archives have it (PS3.4 leaves it open for
-names only, but nobody looks for "chest" and wants to miss "Chest")."""
+"""VRs that are matched without case, as other archives do: a search for "chest" should find "Chest". PS3.4 allows that
+for names only."""
 NO_WILDCARD_VRS = frozenset({"UI", "DA", "TM", "DT", "IS", "DS", "US", "SS", "UL", "SL", "FL", "FD", "AT"})
 
 Matcher = Callable[[Entry], bool]
 
 
 def matcher(filters: Mapping[str, object], fields: Sequence[str], *, fuzzy: bool = False) -> Matcher:
-    """Whether a result meets all `filters`, keyword or tag to value.
+    """A function that tells whether a result meets all `filters`, keyword or tag to value.
 
-    What can be searched for are the `fields` of the level and whatever else the index keeps. With `fuzzy`, names match
-    by the beginnings of their words. Raises `BadOption` for anything else: a filter is never passed over.
+    The `fields` of the level can be searched, and everything else that the index keeps. With `fuzzy`, words of names
+    match by prefix. Raises `BadOption` for any other attribute: filters are never ignored.
     """
     known = {tag_of(keyword) for keyword in (*fields, *SEARCHABLE_FIELDS)}
     for name in filters:
@@ -66,11 +66,11 @@ def _accepts(vr: str, wanted: str, fuzzy: bool) -> Callable[[str], bool]:
         return lambda value: all(any(part.startswith(w) for part in _words(value)) for w in words)
     fold = str.casefold if vr in FOLDED_VRS else str
     folded = fold(wanted)
-    # A comma is no character of a code, so a list of them may be written with commas too (OHIF's modalities).
+    # Code strings can't contain a comma, so it can separate them in a list (OHIF's modalities).
     options = re.split(r"[,\\]", folded) if vr == "CS" else folded.split("\\")
     if vr in NO_WILDCARD_VRS or not re.search(r"[*?]", folded):
         return lambda value: fold(value) in options
-    # "[" is an ordinary character to DICOM.
+    # "[" isn't a wildcard in DICOM.
     patterns = [re.compile(translate(option.replace("[", "[[]"))) for option in options]
     return lambda value: any(p.match(fold(value)) for p in patterns)
 
@@ -79,7 +79,7 @@ def _range(vr: str, wanted: str) -> Callable[[str], bool]:
     first, _, last = (part.strip() for part in wanted.partition("-"))
     if not all(re.fullmatch(r"[0-9.]*", part) for part in (first, last)) or not (first or last):
         raise BadOption(f"{wanted[:80]!r} is not a range of {'dates' if vr == 'DA' else 'times'}")
-    # The end includes everything that begins with it: "-1030" reaches to the end of that minute.
+    # The end of a range is inclusive at its precision: "-1030" includes that whole minute.
     return lambda value: value >= first and (not last or value[: len(last)] <= last)
 
 

@@ -1,4 +1,4 @@
-"""What there is to say about a folder of images."""
+"""Options of a folder archive."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 IMAGE_MODALITIES = frozenset({"CT", "MR", "PT"})
-"""Modalities whose series are cases. SEG, SR, PR, KO, RTSTRUCT and the like are about images, they are none."""
+"""Modalities whose series are cases. SEG, SR, PR, KO, RTSTRUCT and the like aren't images."""
 
 VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """A folder of DICOM in any layout and of volume files, and where what belongs to it is kept.
+    """A folder of DICOM files in any layout and of volume files.
 
-    `index` is the SQLite file of what was found (it can be deleted at any time, it is made again). Labels go to
-    `labels_dir`, or into `labels` in the folder. `ignore` are patterns of relative paths (`*_seg.nii.gz`) to leave out.
+    `index` is the SQLite file of the folder index, which is recreated if it is deleted. Labels go to `labels_dir`, by
+    default `labels` in the folder. `ignore` are patterns of relative paths to leave out (`*_seg.nii.gz`).
     """
 
     folder: Path
@@ -24,7 +24,7 @@ class FolderOptions:
     labels_dir: Path | None = None
     ignore: tuple[str, ...] = ()
     max_bytes: int = 8 << 30
-    """The largest image that is read, decoded."""
+    """Limit for a decoded image."""
     fill_gaps: bool = False
     """Interpolate missing slices (with a warning) instead of refusing the series."""
 
@@ -34,7 +34,7 @@ class FolderOptions:
 
 
 def volume_stem(name: str) -> str | None:
-    """A volume file's name without its ending; None if it is the name of something else."""
+    """A volume file's name without its extension; None for other files."""
     for ending in VOLUME_ENDINGS:
         if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)]

@@ -1,4 +1,4 @@
-"""Search results in DICOM JSON, made of what the index keeps."""
+"""Search results in DICOM JSON, from the index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.errors import BadInput
 
 
 def study_entry(series: Sequence[tuple[Row, int]]) -> Entry:
-    """A study, of one instance of each of its series and how many instances that has."""
+    """The result for a study, from an instance of each of its series and the number of instances of each."""
     headers = [json.loads(row.header) for row, _ in series]
     modalities = {v for header in headers for v in header.get(tag_of("Modality"), {}).get("Value", ())}
     return {
@@ -29,7 +29,7 @@ def study_entry(series: Sequence[tuple[Row, int]]) -> Entry:
 
 @dataclass(frozen=True)
 class Query:
-    """What a search asks for, as dicomweb-client's methods are told it."""
+    """The arguments of a search, as dicomweb-client's methods take them."""
 
     fuzzymatching: bool | None
     limit: int | None
@@ -39,8 +39,8 @@ class Query:
 
 
 def page(entries: Iterable[Entry], unasked: Sequence[str], query: Query) -> list[dict[str, Any]]:
-    """The results that meet the filters, from the offset on, up to the limit: with the fields that come `unasked`, and
-    those that were asked for. Raises `BadOption`."""
+    """The results that meet the filters, from the offset up to the limit, with the default fields (`unasked`) and those
+    requested. Raises `BadOption`."""
     meets = matcher(query.search_filters or {}, unasked, fuzzy=bool(query.fuzzymatching))
     start = max(query.offset or 0, 0)
     stop = None if query.limit is None else start + max(query.limit, 0)
@@ -52,7 +52,7 @@ def page(entries: Iterable[Entry], unasked: Sequence[str], query: Query) -> list
 
 
 def single_uid(search_filters: Mapping[str, object] | None, keyword: str) -> str:
-    """The UID that a filter asks for, if it asks for a single one: it narrows what has to be looked at."""
+    """The UID in a filter, if it is a single one, which narrows the query; "" otherwise."""
     filters = search_filters or {}
     value = str(filters.get(keyword, filters.get(tag_of(keyword), "")))
     try:
@@ -62,10 +62,10 @@ def single_uid(search_filters: Mapping[str, object] | None, keyword: str) -> str
 
 
 def number(keyword: str, value: int) -> dict[str, Any]:
-    """An element that counts something."""
+    """An integer element in DICOM JSON."""
     return {tag_of(keyword): {"vr": "IS", "Value": [value]}}
 
 
 def available_syntax(uid: str) -> dict[str, Any]:
-    """In which transfer syntax an instance is stored."""
+    """AvailableTransferSyntaxUID of an instance in DICOM JSON."""
     return {tag_of("AvailableTransferSyntaxUID"): {"vr": "UI", "Value": [uid]}}

@@ -1,4 +1,4 @@
-"""Which files there are in a folder."""
+"""Listing the files of a folder."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from app.errors import ArchiveUnavailable
 
 @dataclass
 class Walk:
-    """Files by path relative to the folder, with what tells whether they changed.
+    """Files by path relative to the folder, with size and modification time (ns).
 
-    `unreadable` are subfolders that couldn't be looked into: what was known of them is still to be believed.
+    `unreadable` are subfolders that couldn't be read: what is known about their files stays valid.
     """
 
     files: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -25,8 +25,8 @@ class Walk:
 def walk(folder: Path, ignore: tuple[str, ...] = ()) -> Walk:
     """Size and modification time (ns) of each file. Raises `ArchiveUnavailable` if the folder isn't there.
 
-    Hidden files and folders are passed over. Links to files are followed where they end inside the folder; links to
-    folders never (inside, their content is seen anyway).
+    Hidden files and folders are skipped. Links to files are followed if the target is inside the folder; links to
+    folders never (a target inside is scanned anyway).
     """
     root = os.path.realpath(folder)
     found = Walk()
@@ -38,7 +38,7 @@ def walk(folder: Path, ignore: tuple[str, ...] = ()) -> Walk:
 
 
 def is_inside(root: str, path: str) -> bool:
-    """Whether a path, links resolved, lies in the folder `root` (which is resolved already)."""
+    """Whether a path, with links resolved, is inside the folder `root` (already resolved)."""
     return os.path.realpath(path).startswith(root.rstrip(os.sep) + os.sep)
 
 
