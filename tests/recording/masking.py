@@ -67,6 +67,7 @@ RULES = (
     Rule(re.compile(r"^\d+(\.\d+)? ?(ms|s|min|h)$"), "<duration>", "how long a job took, on the dashboard"),
     Rule(re.compile(r"\b\d+(\.\d+)? [GT]B free"), "<disk> free", "free disk space"),
 )
+_SESSION_ON_A_PAGE = re.compile(r"\bsessions/([0-9a-f]{16})/")
 _DAY = re.compile(r"\b(\d{4})-?(\d\d)-?(\d\d)\b")
 _RANDOM_UID = re.compile(r"\b1\.2\.826\.0\.1\.3680043\.(?:8\.498|10\.511\.3)\.\d{20,}\b")
 
@@ -100,6 +101,8 @@ class Masks:
             self.learn_from(one)
         if {"name", "case_id", "model"} <= value.keys():
             self.learn("session name", value["name"])
+        if found := _SESSION_ON_A_PAGE.search(str(value.get("data-url", ""))):
+            self.learn("session name", found[1])
         for uid in value.get("00080018", {}).get("Value", ()) if isinstance(value.get("00080018"), dict) else ():
             self.learn("instance", uid)
 

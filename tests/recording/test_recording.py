@@ -11,7 +11,7 @@ from tests.recording.record import record
 from tests.recording.server import HERE, Tree
 from tests.recording.studies import Studies
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
