@@ -6,9 +6,10 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from tests.orthanc import missing
@@ -26,47 +27,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kinds = [kind for kind in given.archive or KINDS if kind != "orthanc" or not missing()]
     if missing() and "orthanc" in (given.archive or KINDS):
         print(f"skipped: everything over Orthanc ({missing()})")
+    accepted, left = Accepted.read(REWORDED), 0
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="segloop-replay-")))
-        old, new = stack.enter_context(checkout(given.against)), Tree("this tree", HERE)
-        studies = Studies()
-        scripts = given.script or list(SCRIPTS)
-
-        def recorded(tree: Tree, place: Path) -> list[Noted]:
+        trees = (stack.enter_context(checkout(given.against)), Tree("this tree", HERE))
+        studies, scripts = Studies(), given.script or list(SCRIPTS)
+        studies.make()
+        for tree in trees:
             tree.check()
-            noted: list[Noted] = []
-            for kind in kinds:
-                noted += record(tree, kind, place / kind, studies, scripts)
-                print(f"{tree.name}: {len(noted)} requests, {kind} is done", flush=True)
-            return noted
-
-        # Much of the time is waiting for jobs and deliveries, so both at once.
-        with ThreadPoolExecutor(2) as pool:
-            before = pool.submit(recorded, old, folder / "old")
-            after = pool.submit(recorded, new, folder / "new")
-            pair = before.result(), after.result()
-    if given.keep:
-        _keep(given.keep, pair)
-    return _report(*pair, Accepted.read(REWORDED))
+        for kind in kinds:
+            old, new = _recorded(trees, partial(record, kind=kind, studies=studies, scripts=scripts), folder / kind)
+            if given.keep:
+                _keep(given.keep, kind, old, new)
+            left += _report(kind, old, new, accepted)
+    return 1 if left else 0
 
 
-def _report(old: Sequence[Noted], new: Sequence[Noted], accepted: Accepted) -> int:
+def _recorded(trees: Sequence[Tree], record_one: Callable[..., list[Noted]], folder: Path) -> list[list[Noted]]:
+    """Both at once: much of the time is waiting for jobs and deliveries."""
+    with ThreadPoolExecutor(len(trees)) as pool:
+        places = [folder / str(number) for number in range(len(trees))]
+        return list(pool.map(lambda tree, place: record_one(tree, folder=place), trees, places))
+
+
+def _report(kind: str, old: Sequence[Noted], new: Sequence[Noted], accepted: Accepted) -> int:
+    """Print what differs and isn't accepted; returns how much that is."""
     found = list(differences(old, new))
     left = [one for one in found if not accepted.takes(one)]
     for one in left:
         print(one)
     wire = sum(one.kind == "wire" for one in left)
     print(
-        f"{len(old)} requests, {len(found)} differences: {len(found) - len(left)} accepted, {wire} in the wire", end=""
+        f"{kind}: {len(old)} requests, {len(found)} differences: {len(found) - len(left)} accepted, {wire} in the wire,"
     )
-    print(f", {len(left) - wire} in wording or additions that {REWORDED.name} doesn't list")
-    return 1 if left else 0
+    print(f"  {len(left) - wire} in wording or additions that {REWORDED.name} doesn't list", flush=True)
+    return len(left)
 
 
-def _keep(folder: Path, recorded: Sequence[Sequence[Noted]]) -> None:
+def _keep(folder: Path, kind: str, old: Sequence[Noted], new: Sequence[Noted]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, noted in zip(("old", "new"), recorded, strict=True):
-        (folder / f"{name}.json").write_text(json.dumps([vars(one) for one in noted], indent=1))
+    for name, noted in (("old", old), ("new", new)):
+        (folder / f"{kind}-{name}.json").write_text(json.dumps([vars(one) for one in noted], indent=1))
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -126,6 +126,10 @@ class Studies:
             found |= {str(element.value) for element in instance.iterall() if element.VR == "UI"}
         return frozenset(found)
 
+    def make(self) -> None:
+        """Make everything now, for threads to share."""
+        _ = self.uids, self.sent, self.volume, self.weights
+
     def write(self, folder: Path) -> None:
         """As a folder archive, with a file that is no image."""
         for name, image in self.series.items():
