@@ -99,13 +99,23 @@ def differences(old: Sequence[Noted], new: Sequence[Noted]) -> Iterator[Differen
     scripts = dict.fromkeys(one.script for one in (*old, *new))
     for script in scripts:
         before, after = ([one for one in noted if one.script == script] for noted in (old, new))
-        for number, (one, other) in enumerate(zip(before, after, strict=False), start=1):
-            where = f"{script} {number}: {one.request}"
-            if one.request != other.request:
-                yield Difference(where, "request", one.request, other.request, "wire")
-            yield from _compared(where, "", one.answer, other.answer, growing=False)
-        if len(before) != len(after):
-            yield Difference(script, "requests", len(before), len(after), "wire")
+        pairs = difflib.SequenceMatcher(None, [o.request for o in before], [o.request for o in after], autojunk=False)
+        for tag, low, high, other_low, other_high in pairs.get_opcodes():
+            for number in range(low, high) if tag == "equal" else ():
+                one, other = before[number], after[number - low + other_low]
+                where = f"{script} {number + 1}: {one.request}"
+                yield from _compared(where, "", one.answer, other.answer, growing=False)
+            if tag != "equal":
+                yield from _unpaired(script, before[low:high], after[other_low:other_high])
+
+
+def _unpaired(script: str, old: Sequence[Noted], new: Sequence[Noted]) -> Iterator[Difference]:
+    """Requests of one recording only: the help of a new command, or a script that went another way."""
+    for one in old:
+        yield Difference(f"{script}: {one.request}", "request", one.request, "(not sent)", "wire")
+    for one in new:
+        kind: Kind = "addition" if one.request.endswith("--help") else "wire"
+        yield Difference(f"{script}: {one.request}", one.request, "(not sent)", one.request, kind)
 
 
 def _compared(where: str, path: str, old: Any, new: Any, *, growing: bool) -> Iterator[Difference]:

@@ -58,7 +58,14 @@ def test_one_voxel_is_found_behind_any_packing() -> None:
 def test_requests_that_are_missing_are_found() -> None:
     noted = [Noted("script", "GET /", ANSWER)] * 2
     (one,) = differences(noted, noted[:1])
-    assert (one.kind, one.old, one.new) == ("wire", 2, 1)
+    assert (one.kind, one.old, one.new) == ("wire", "GET /", "(not sent)")
+
+
+def test_a_request_more_does_not_move_the_others() -> None:
+    old = [Noted("script", request, ANSWER) for request in ("GET /a", "GET /c")]
+    help_of_a_command = Noted("script", "segloop new --help", ANSWER)
+    (one,) = differences(old, [old[0], help_of_a_command, old[1]])
+    assert (one.kind, one.path) == ("addition", "segloop new --help")
 
 
 def test_wording_is_accepted_only_if_it_is_listed() -> None:
