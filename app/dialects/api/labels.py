@@ -100,7 +100,7 @@ _BODY = {"requestBody": {"content": {"application/octet-stream": _FILE, "multipa
 
 
 def add(api: APIRouter, services: Services) -> None:
-    desk = services.labels
+    labels = services.labels
 
     @api.post("/cases/{case_id}/labels", summary="Submit voxels as a label", status_code=201, openapi_extra=_BODY)
     async def submitted(
@@ -130,7 +130,7 @@ def add(api: APIRouter, services: Services) -> None:
     def of_case(case_id: str) -> list[LabelShape]:
         """Every version under every tag, oldest first."""
         services.cases.get(case_id)
-        return shapes_of(services, [label for label in desk.history(case_id) if not label.deleted])
+        return shapes_of(services, [label for label in labels.history(case_id) if not label.deleted])
 
     @api.get("/labels", summary="Labels of all cases")
     def listed(
@@ -139,7 +139,7 @@ def add(api: APIRouter, services: Services) -> None:
         limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
     ) -> list[LabelShape]:
         """Newest first. A time without a zone is UTC."""
-        return shapes_of(services, desk.newest_first(_seconds(since), who, limit))
+        return shapes_of(services, labels.newest_first(_seconds(since), who, limit))
 
     @api.get(
         "/labels/{label_id}/file",
@@ -149,13 +149,13 @@ def add(api: APIRouter, services: Services) -> None:
     )
     def file(label_id: int) -> FileResponse:
         """As it is kept: a DICOM SEG for a series, a NIfTI label map for a volume file."""
-        stored = desk.stored_file(desk.get(label_id))
+        stored = labels.stored_file(labels.get(label_id))
         kind = "application/dicom" if stored.path.suffix == ".dcm" else "application/gzip"
         return FileResponse(stored.path, media_type=kind, filename=stored.name)
 
     @api.get("/labels/{label_id}/voxels", summary="A label's voxels")
     def voxels(label_id: int) -> VoxelsShape:
-        mask = desk.mask(desk.get(label_id))
+        mask = labels.mask(labels.get(label_id))
         if len(mask.segments) > 255:
             raise NotSupported("answers have one byte a voxel, so at most 255 structures; ask for the file")
         return VoxelsShape(
