@@ -16,6 +16,8 @@ _TEXT = frozenset({".py", ".js", ".md", ".html", ".yaml", ".toml", ".css"})
 _CITED = re.compile(r"docs/protocols/([a-z-]+\.md)(?:, sections? (\d[\d.]*(?:(?:, and |, | and | to )\d[\d.]*)*))?")
 _HEADING = re.compile(r"^#{2,} (\d+(?:\.\d+)*)\.? ", re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)|!\[[^\]\n]*\]\(([^)\s]+)\)")
+_PATH = re.compile(rf"`((?:{'|'.join(_PARTS)})/[\w./-]+)`")
+_FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _BREAK = re.compile(r"\s*\n\s*(?:#|//|\*)?\s*")
 
 
@@ -88,4 +90,16 @@ def test_links_between_pages_lead_somewhere() -> None:
             file = page.parent / target if target else page
             if not file.exists() or (anchor and file.suffix == ".md" and anchor not in slugs(file.read_text())):
                 wrong.append(f"{page.relative_to(ROOT)}: {link}")
+    assert not wrong
+
+
+def test_files_that_pages_name_are_there() -> None:
+    """How-tos also name the files that their reader makes, and the changelog those that once were."""
+    wrong = []
+    for page in files(frozenset({".md"})):
+        text = page.read_text()
+        made = set(re.findall(r'^```\w+ title="([^"]+)"', text, re.MULTILINE))
+        named = set(_PATH.findall(_FENCED.sub("", text))) - made
+        if page.name != "CHANGELOG.md":
+            wrong += [f"{page.relative_to(ROOT)}: {name}" for name in sorted(named) if not (ROOT / name).exists()]
     assert not wrong
