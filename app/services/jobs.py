@@ -21,6 +21,8 @@ SCORERS = {
     "epistemic": "How much the last weights of the training run disagree (mutual information)",
 }
 
+MOST_EPOCHS = 100_000
+
 _PRIORITY: dict[JobKind, int] = {"segment": 2, "score": 1, "train": 0}
 
 
@@ -89,7 +91,7 @@ class JobService:
     ) -> Job:
         """Queue a training run. `label_ids` note which labels it was queued for.
 
-        Raises `UnknownModel`, and `AlreadyRunning` unless it may wait behind another.
+        Raises `UnknownModel`, `BadOption`, and `AlreadyRunning` unless it may wait behind another.
         """
         trainers = self.trainers()
         if model not in trainers:
@@ -98,6 +100,8 @@ class JobService:
             raise AlreadyRunning(f"training of {running[0].name} is already running; stop it first or wait for it")
         known = {"max_epochs", *trainers[model].options}
         request = {key: value for key, value in options.items() if key in known}
+        if request.get("max_epochs"):
+            request["max_epochs"] = _epochs(request["max_epochs"])
         return self._add("train", model, {**request, "label_ids": list(label_ids)}, who, once=not enqueue)
 
     def score(self, method: str, options: Mapping[str, Any], who: str) -> Job:
@@ -181,7 +185,10 @@ class JobService:
     def _status(self, job: Job) -> TrainingStatus:
         epochs = self.epochs(job)
         measured = [float(epoch["metrics"]["dice"]) for epoch in epochs if "dice" in epoch["metrics"]]
-        planned = int(job.request.get("max_epochs", self.project.settings.learning.epochs))
+        try:
+            planned = _epochs(job.request.get("max_epochs") or self.project.settings.learning.epochs)
+        except BadOption:  # a job that was queued before this was checked
+            planned = self.project.settings.learning.epochs
         return TrainingStatus(
             job=job,
             epoch=epochs[-1]["epoch"] if epochs else 0,
@@ -198,3 +205,14 @@ class JobService:
 
 def _known(given: Mapping[str, Option], options: Mapping[str, Option]) -> dict[str, Option]:
     return {key: value for key, value in given.items() if key in options}
+
+
+def _epochs(value: object) -> int:
+    """A number of epochs; viewers send a number, or its text. Raises `BadOption`."""
+    try:
+        number = float(value) if isinstance(value, int | float | str) and value is not True else 0.0
+    except ValueError:
+        number = 0.0
+    if not (1 <= number <= MOST_EPOCHS and number.is_integer()):
+        raise BadOption(f"max_epochs is a whole number from 1 to {MOST_EPOCHS}, not {str(value)[:80]!r}")
+    return int(number)

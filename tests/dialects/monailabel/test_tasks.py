@@ -57,6 +57,18 @@ class TestTraining:
         assert last["status"] == "STOPPED"
         assert last["end_ts"] >= last["start_ts"]
 
+    @pytest.mark.parametrize("epochs", ["none", -1, 1.5, [3], True, "1e99", "nan"])
+    def test_a_number_of_epochs_that_is_none_is_refused(self, site: Site, epochs):
+        refused = site.client.post("/train/untrained", json={"max_epochs": epochs})
+        assert refused.status_code == 400
+        assert "max_epochs is a whole number" in refused.json()["detail"]
+        assert site.client.get("/train/").status_code == 404
+        assert site.client.get("/info/").status_code == 200
+
+    def test_an_older_job_with_such_a_number_is_still_shown(self, site: Site):
+        site.services.project.catalog.jobs.add("train", "untrained", {"max_epochs": "none"})
+        assert site.client.get("/info/").json()["train_stats"]["untrained"]["total_epochs"] == 50
+
     def test_a_second_start_is_429(self, site: Site):
         assert site.client.post("/train/untrained", json={}).status_code == 200
         second = site.client.post("/train/untrained", json={})
