@@ -121,8 +121,8 @@ class Volume:
 
 @dataclass(frozen=True)
 class SourceSlice:
-    """One slice's instance, "" for a slice that was interpolated. `position` is the LPS millimetres of its first voxel.
-    With `frames` the instance holds several slices, and is listed once."""
+    """A slice's instance, "" for an interpolated slice. `position` is that of its first voxel in LPS millimetres. With
+    `frames` the instance has several slices, and is listed once."""
 
     sop_instance_uid: str
     position: tuple[float, float, float]

@@ -1,4 +1,4 @@
-"""Segment names -> coded concepts, so that a stored label says what it shows in more than its author's words."""
+"""Segment names -> coded concepts."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ _SIDE = re.compile(r"\b(left|right|l|r)\b")
 def codes_of(segment: Segment) -> tuple[Code, Code]:
     """Category and type (DICOM PS3.3 C.8.20.4; CID 7150, 7151) of a segment.
 
-    Its own codes if it has them, else what its name says, whatever the side, case and punctuation; a name that isn't
-    known is a tissue. Sides aren't coded: the name, which is always kept, says them.
+    Its own codes if it has them, else by its name, ignoring side, case and punctuation; unknown names are tissue. The
+    side isn't coded: the name is always stored too.
     """
     if _is_complete(segment.category) and _is_complete(segment.type):
         return segment.category, segment.type
@@ -104,7 +104,7 @@ def codes_of(segment: Segment) -> tuple[Code, Code]:
     name = _SYNONYMS.get(name, name)
     if name in _ANATOMY:
         return ANATOMY, Code(_ANATOMY[name], "SCT", name.capitalize())
-    # "liver tumor" is a tumor: what is abnormal decides what the segment is, wherever it lies.
+    # "liver tumor" is a tumor: an abnormal structure takes precedence over its location.
     last = _SYNONYMS.get(name.split(" ")[-1], name.split(" ")[-1])
     if last in _ABNORMAL:
         return ABNORMAL, Code(_ABNORMAL[last], "SCT", last.capitalize())

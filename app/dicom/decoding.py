@@ -1,4 +1,4 @@
-"""The pixels of one instance -> stored values, checked against the header before anything is decoded."""
+"""Pixel data of an instance -> stored values, checked against the header before anything is decoded."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _PLUGINS = {
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """The stored values of an instance, `(frames, rows, columns)`, all within `limits` (least, greatest)."""
+    """The stored values of an instance, `(frames, rows, columns)`, all within `limits` (minimum, maximum)."""
 
     stored: NDArray[np.integer]
     limits: tuple[int, int]
@@ -70,7 +70,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class _Format:
-    """What the header says about the pixels (DICOM PS3.3 C.7.6.3)."""
+    """The pixel format in the header (DICOM PS3.3 C.7.6.3)."""
 
     shape: tuple[int, int, int]
     allocated: int
@@ -98,8 +98,8 @@ def decode(dataset: Dataset, max_bytes: int = DEFAULT_MAX_BYTES) -> Pixels:
     """The stored values of an instance, before rescale.
 
     8, 16 or 32 bits, signed or not; bits above BitsStored are masked or sign-extended. Uncompressed little endian
-    pixels are a view on the dataset's bytes where nothing had to be changed. Raises `BadFile` if what is declared and
-    what is there differ or exceed `max_bytes`, `UnusableSeries` for colour and for syntaxes that can't be decoded.
+    pixels are a view of the dataset's bytes where possible. Raises `BadFile` if header and pixel data don't match or
+    exceed `max_bytes`, `UnusableSeries` for colour images and for syntaxes that can't be decoded.
     """
     try:
         form, syntax = _checked(dataset, max_bytes)
@@ -114,8 +114,8 @@ def decode(dataset: Dataset, max_bytes: int = DEFAULT_MAX_BYTES) -> Pixels:
 
 
 def decode_labels(dataset: Dataset, max_bytes: int = DEFAULT_MAX_BYTES) -> Iterator[NDArray[np.integer]]:
-    """`decode`, frame by frame `(rows, columns)`, for labelmaps: all bits count, and indices into a colour table are
-    taken as they are."""
+    """`decode` for labelmaps, frame by frame `(rows, columns)`: all bits are used, and PALETTE COLOR is accepted, with
+    the indices as values."""
     try:
         form, syntax = _checked(dataset, max_bytes, palette=True)
         if form.signed or form.stored != form.allocated:
@@ -135,7 +135,7 @@ def decoding_plugin(syntax: UID) -> str:
 
 
 def _checked(dataset: Dataset, max_bytes: int, *, palette: bool = False) -> tuple[_Format, UID]:
-    """What the header declares, found possible before memory is asked for."""
+    """The format in the header, and the transfer syntax, checked for plausibility before memory is allocated."""
     form = _declared(dataset, palette)
     if form.nbytes > max_bytes:
         raise BadFile(f"an image declares {_size(form.shape)} pixels, more than this server takes")
@@ -143,11 +143,11 @@ def _checked(dataset: Dataset, max_bytes: int, *, palette: bool = False) -> tupl
     if syntax not in _NATIVE and syntax not in _PLUGINS:
         raise UnusableSeries(f"the images use the transfer syntax {syntax.name}, which can't be decoded here")
     if syntax == RLELossless:
-        # Two bytes become 128 at most (DICOM PS3.5 annex G).
+        # RLE expands two bytes to 128 at most (DICOM PS3.5 annex G).
         if form.nbytes > 64 * len(dataset.PixelData):
             raise BadFile(f"an image declares {_size(form.shape)} pixels, which its RLE frames can't hold")
     elif syntax not in _NATIVE:
-        # The codestream says its own size, and decoders believe it.
+        # Decoders trust the size in the codestream.
         for frame in generate_frames(dataset.PixelData, number_of_frames=form.shape[0]):
             check_size(frame, rows=form.shape[1], columns=form.shape[2])
     return form, syntax
@@ -176,7 +176,7 @@ def _native(dataset: Dataset, syntax: UID, form: _Format) -> NDArray[np.integer]
     data = element.value if element is not None else None
     if not isinstance(data, bytes):
         raise BadFile("an image's pixels aren't bytes")
-    # The standard pads to an even length; some writers pad more. Fewer bytes than declared is a truncated file.
+    # Values are padded to an even length, and by some writers further. Fewer bytes than declared: a truncated file.
     if len(data) < form.nbytes or len(data) > form.nbytes + 1 + form.nbytes // 100:
         raise BadFile(f"an image declares {form.nbytes} bytes of pixels and has {len(data)}")
     count = form.nbytes // form.dtype.itemsize
@@ -201,7 +201,7 @@ def _compressed(dataset: Dataset, syntax: UID, form: _Format) -> Iterator[NDArra
 
 
 def _significant(values: NDArray[np.integer], form: _Format) -> Pixels:
-    """Only the BitsStored bits below HighBit: above them lie overlays of old scanners, or a sign left out."""
+    """The BitsStored bits up to HighBit: the bits above may hold overlays of old scanners, or lack the sign."""
     if form.stored == form.allocated:
         return Pixels(values, (int(values.min()), int(values.max())))
     above, below = form.allocated - 1 - form.high, form.high + 1 - form.stored

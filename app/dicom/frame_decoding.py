@@ -1,4 +1,4 @@
-"""Frames and instances as stored -> uncompressed little endian, for clients that can't decode."""
+"""Stored frames and instances -> uncompressed little endian, for clients that can't decode."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0
 
 
 def decoded_frame(descriptor: int, layout: PixelLayout, number: int) -> bytes:
-    """A frame (from 1) as rows of pixels, little endian (PS3.5 8.1): what a file without compression holds.
+    """A frame (from 1) as rows of pixels, little endian, as in an uncompressed file (PS3.5 8.1).
 
     Raises `BadFile`, `UnusableSeries` (no decoder).
     """
@@ -59,7 +59,7 @@ def explicit_little_endian(file: BinaryIO) -> bytes:
             _check_frames(file)
             dataset.decompress(decoding_plugin=decoding_plugin(syntax), generate_instance_uid=False)
         stream = io.BytesIO()
-        # Forced, because from big endian pydicom converts only if it is told that words of binary values are swapped.
+        # Forced: pydicom refuses to convert from big endian otherwise, because of binary values, swapped already.
         dcmwrite(stream, dataset, implicit_vr=False, little_endian=True, force_encoding=True)
     except PARSER_ERRORS as error:
         raise BadFile(f"an instance can't be decompressed ({type(error).__name__})") from error
@@ -103,9 +103,9 @@ def _check_frames(file: BinaryIO) -> None:
 
 
 def _check(frame: bytes, layout: PixelLayout) -> None:
-    """Refuse a frame of another size than the header declares, before a decoder believes it."""
+    """Refuse a frame whose size differs from the header's, because decoders trust it."""
     if layout.syntax == RLELossless:
-        # Two bytes become 128 at most (PS3.5 annex G).
+        # RLE expands two bytes to 128 at most (PS3.5 annex G).
         if layout.frame_bits // 8 > 64 * len(frame):
             raise BadFile("an image declares more pixels than its RLE frame can hold")
     else:
@@ -113,7 +113,7 @@ def _check(frame: bytes, layout: PixelLayout) -> None:
 
 
 def _swapped(frame: bytes, layout: PixelLayout) -> bytes:
-    """Native pixels in little endian. In big endian, 8-bit pixels may be kept in 16-bit words (PS3.5 8.1.2)."""
+    """Native pixels in little endian. In big endian, 8-bit pixels may be stored in 16-bit words (PS3.5 8.1.2)."""
     size = max(layout.allocated // 8, 2 if layout.vr == "OW" else 1)
     if layout.syntax != ExplicitVRBigEndian or size == 1 or len(frame) % size:
         return frame
@@ -121,7 +121,7 @@ def _swapped(frame: bytes, layout: PixelLayout) -> bytes:
 
 
 def _rewritten(dataset: Dataset, syntax: UID) -> Dataset:
-    """The same data set for explicit little endian; pydicom converts all but words of binary values."""
+    """The data set with binary values in little endian; pydicom converts everything else."""
     if syntax == ExplicitVRBigEndian:
         for element in dataset.iterall():
             size = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}.get(element.VR, 0)
@@ -129,6 +129,6 @@ def _rewritten(dataset: Dataset, syntax: UID) -> Dataset:
                 element.value = np.frombuffer(element.value, f">u{size}").astype(f"<u{size}").tobytes()
     else:
         for _ in dataset.iterall():
-            """Every element is converted: pydicom writes raw bytes as they came."""
+            """Converts every element: pydicom writes raw elements unchanged."""
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return dataset

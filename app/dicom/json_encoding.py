@@ -1,7 +1,7 @@
-"""An instance's header as DICOM JSON (PS3.18 annex F), quickly for a whole series.
+"""Instance headers as DICOM JSON (PS3.18 annex F), fast for a whole series.
 
-The slices of a series share most of their elements, so what was encoded once is remembered by its bytes. Values are
-converted by pydicom; what it can't convert (a date that is none, a number that is text) is left out.
+The slices of a series share most elements, so encoded elements are cached by their bytes. pydicom converts values;
+those that it can't convert (an invalid date or number) are left out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.dicom.parsing import PARSER_ERRORS
 from app.dicom.pixel_layout import PixelLayout
 
 INLINE_BYTES = 1024
-"""Binary values up to this size stand in the JSON itself; larger ones are an address."""
+"""Binary values up to this size are inline; for larger ones the JSON has a BulkDataURI."""
 
 BULK_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
@@ -28,15 +28,15 @@ _ADDRESS = b'"BulkDataURI":"'
 
 
 class JsonEncoder:
-    """Encodes instances of one series. Not thread-safe; what it remembers lives as long as it does."""
+    """Encodes instances of one series, with a cache of encoded elements. Not thread-safe."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], str] = {}
 
     def instance(self, header: Dataset, pixels: PixelLayout | None, syntax: str, address: str) -> str:
-        """A JSON object of `header`, which has no pixel data; `pixels` says where they are.
+        """The JSON object of `header`, which has no pixel data; `pixels` is their location in the file.
 
-        Bulk data lies at `address` + `/bulkdata/` + path; see `with_root`.
+        Bulk data have the address `address` + `/bulkdata/` + path; see `with_root`.
         """
         parts = dict(self._elements(header, f"{address}/bulkdata/"))
         # JSON is always UTF-8 (PS3.18 F.2).
@@ -50,7 +50,7 @@ class JsonEncoder:
 
     def _elements(self, dataset: Dataset, path: str) -> Iterator[tuple[BaseTag, str]]:
         characters = str(dataset.original_character_set)
-        # Bytes mean the same only in the same character set and byte order.
+        # The meaning of bytes depends on the character set and the byte order.
         setting = (characters, dataset.original_encoding)
         for tag in dataset.keys():  # noqa: SIM118 - iterating over the dataset would convert every element
             if tag.element == 0:
@@ -65,7 +65,7 @@ class JsonEncoder:
                         yield tag, known
                     continue
             encoded = self._element(dataset, tag, path)
-            # A sequence may come as bytes of unknown kind, and addresses in it are of this instance alone.
+            # A sequence may be raw bytes of VR UN, and addresses in it belong to this instance only.
             if key is not None and _ADDRESS.decode() not in encoded:
                 self._known[key] = encoded
             if encoded:
@@ -88,15 +88,15 @@ class JsonEncoder:
 
 
 def with_root(encoded: bytes, root: bytes) -> bytes:
-    """Encoded instances with the address of the service, which ends without a slash, in front of each bulk address.
+    """Encoded instances with `root`, the service's address without a trailing slash, as a prefix of bulk addresses.
 
-    What the encoder wrote is searched for, with its quotes: within a value they would be escaped.
+    A search for the key with its quotes is safe: within values quotes are escaped.
     """
     return encoded.replace(_ADDRESS, _ADDRESS + root + b"/")
 
 
 def bulk_value(header: Dataset, path: str) -> bytes:
-    """The value at a path as the encoder writes it, tags and item numbers in turns; little endian.
+    """The value at a path as in a bulk address, of alternating tags and item numbers; little endian.
 
     Raises `KeyError` if there is none.
     """

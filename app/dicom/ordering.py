@@ -1,4 +1,4 @@
-"""Planes in any order -> one regular stack with its grid, or a refusal that names what is wrong with the series."""
+"""Planes in any order -> one regular stack with its grid, or an error that says what is wrong with the series."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from app.dicom.planes import SPLIT_KEYWORDS, Plane
 from app.errors import UnusableSeries
 
 SAME_PLACE = 0.01
-"""Planes closer than this (mm) lie at the same place."""
+"""Planes closer than this (mm) have the same position."""
 
 SPACING_TOLERANCE = 0.02
-"""How far a slice may lie from its place on the regular grid, in slice steps: positions are often rounded."""
+"""The largest deviation of a slice from the regular grid, in slice steps: positions are often rounded."""
 
 SPACING_WARNING = 0.005
-"""Below this, rounding isn't worth a warning."""
+"""The largest deviation without a warning."""
 
 _SAME_ORIENTATION = 1e-3  # largest difference of a direction cosine
 _TILT = 1e-3  # radians between the slice step and row x column
@@ -43,8 +43,8 @@ class Stack:
 
 
 def stack(planes: Sequence[Plane]) -> Stack:
-    """Keep the planes of the volume, order them by ImagePositionPatient projected on row x column (ascending), and
-    find the grid (DICOM PS3.3 C.7.6.2.1.1). Raises `UnusableSeries`."""
+    """Select the planes of the volume, order them by ImagePositionPatient projected on row x column (ascending), and
+    compute the grid (DICOM PS3.3 C.7.6.2.1.1). Raises `UnusableSeries`."""
     if not planes:
         raise UnusableSeries("the series has no images")
     warnings = list(dict.fromkeys(w for plane in planes for w in plane.warnings))
@@ -67,7 +67,7 @@ def stack(planes: Sequence[Plane]) -> Stack:
 
 
 def missing_text(missing: Sequence[int]) -> str:
-    """Which slices are missing, for people: counted from 1, runs together."""
+    """Missing slices as text for users: counted from 1, consecutive ones grouped."""
     runs: list[list[int]] = []
     for index in missing:
         if runs and index == runs[-1][-1] + 1:
@@ -78,7 +78,7 @@ def missing_text(missing: Sequence[int]) -> str:
 
 
 def _majority(planes: Sequence[Plane], warnings: list[str]) -> list[Plane]:
-    """The planes of the commonest size, pixel spacing and orientation; localisers are of another."""
+    """The planes of the most frequent size, pixel spacing and orientation, which excludes localisers."""
     groups: list[list[Plane]] = []
     for plane in planes:
         for group in groups:
@@ -110,7 +110,7 @@ def _same_grid(a: Plane, b: Plane) -> bool:
 
 def _by_projection(planes: Sequence[Plane]) -> list[Plane]:
     normal = planes[0].normal
-    # The instance UID breaks ties, so that the order of arrival never matters.
+    # The instance UID breaks ties, so the result doesn't depend on the order of arrival.
     return sorted(planes, key=lambda p: (round(float(normal @ p.position), 4), p.mark("SOPInstanceUID"), p.frame))
 
 
@@ -133,7 +133,7 @@ def _same_image(a: Plane, b: Plane) -> bool:
 
 
 def _places(planes: Sequence[Plane]) -> list[list[Plane]]:
-    """Ordered planes, those at one place together."""
+    """Ordered planes, grouped by position."""
     places: list[list[Plane]] = []
     for plane in planes:
         if places and math.dist(plane.position, places[-1][0].position) < SAME_PLACE:
@@ -144,7 +144,7 @@ def _places(planes: Sequence[Plane]) -> list[list[Plane]]:
 
 
 def _one_volume(planes: list[Plane], warnings: list[str]) -> list[Plane]:
-    """If different images lie at the same places: the first of the volumes that a header attribute tells apart."""
+    """If different images have the same position: the first of the volumes that a header attribute separates."""
     places = _places(planes)
     most = max(len(place) for place in places)
     if most == 1:
@@ -175,14 +175,14 @@ def _split(planes: Sequence[Plane], marks: Sequence[str]) -> dict[tuple[str, ...
 
 
 def _fills(volume: Sequence[Plane], places: Sequence[Sequence[Plane]]) -> bool:
-    """Whether a volume has exactly one plane at each place."""
+    """Whether a volume has exactly one plane at each position."""
     return len(volume) == len(places) and all(
         math.dist(plane.position, place[0].position) < SAME_PLACE for plane, place in zip(volume, places, strict=True)
     )
 
 
 def _natural(key: tuple[str, ...]) -> tuple[tuple[int, float, str], ...]:
-    """Numbers in the order of numbers, before texts."""
+    """A sort key that orders numbers numerically, before texts."""
     parts = []
     for text in key:
         try:
@@ -204,7 +204,7 @@ def _grid_steps(planes: Sequence[Plane], warnings: list[str]) -> tuple[tuple[int
     if float(gaps.min()) < SAME_PLACE:
         raise UnusableSeries("images lie side by side in one plane; a volume is one image per slice")
     usual = float(np.median(gaps))
-    # Gap by gap, so that a rounded usual gap doesn't add up over hundreds of slices.
+    # Gap by gap, so that rounding of the usual gap doesn't accumulate over hundreds of slices.
     counts = np.maximum(1, np.rint(gaps / usual)).astype(int)
     indices = np.concatenate([[0], np.cumsum(counts)])
     last = int(indices[-1])

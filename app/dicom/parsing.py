@@ -1,4 +1,4 @@
-"""Bytes from outside -> a pydicom Dataset, with what pydicom lets through refused."""
+"""Untrusted bytes -> a pydicom Dataset, with checks that pydicom lacks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PARSER_ERRORS: tuple[type[Exception], ...] = (
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 DEFLATED = frozenset({str(DeflatedExplicitVRLittleEndian), "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
-"""Transfer syntaxes whose files have to be inflated to be read: the second and third are JPIP Referenced Deflate."""
+"""Transfer syntaxes with deflated data sets; the second and third are JPIP Referenced Deflate."""
 
 _META_START = 132
 _LONG_VRS = {b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV"}
@@ -41,8 +41,8 @@ _LONG_VRS = {b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UN", b"UR
 def parse(data: bytes) -> Dataset:
     """Read one Part 10 file (DICOM PS3.10 7).
 
-    Deflated transfer syntaxes are refused before pydicom sees them: it inflates them without a limit, even when it
-    stops before the pixels (a megabyte becomes a gigabyte). Raises `BadFile`.
+    Deflated transfer syntaxes are refused first, because pydicom inflates without a limit, even when it stops before
+    the pixel data (a megabyte becomes a gigabyte). Raises `BadFile`.
     """
     if len(data) < _META_START or data[128:_META_START] != b"DICM":
         raise BadFile("not a DICOM file: it doesn't begin with 128 bytes and DICM")
@@ -85,5 +85,5 @@ def _reason(error: Exception) -> str:
         return "its sequences are nested too deeply"
     if isinstance(error, MemoryError):
         return "it declares more than memory holds"
-    # Only the kind of error: messages of the parser may quote what the file holds, a patient's name for example.
+    # Only the type of error: the parser's messages may quote the file, such as a patient's name.
     return type(error).__name__

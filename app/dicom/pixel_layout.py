@@ -1,4 +1,4 @@
-"""Where in a file the pixels of each frame lie, so that a frame can be read without parsing the file again."""
+"""The location of each frame's pixels in a file, so that a frame can be read without parsing the file again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.dicom.values import integer, text
 from app.errors import BadFile, BadInput, UnusableSeries
 
 Piece = tuple[int, int]
-"""First byte in the file and number of bytes."""
+"""Offset in the file and number of bytes."""
 
 _ROWS, _COLUMNS, _SAMPLES = Tag("Rows"), Tag("Columns"), Tag("SamplesPerPixel")
 _PHOTOMETRIC, _PLANAR, _FRAMES = Tag("PhotometricInterpretation"), Tag("PlanarConfiguration"), Tag("NumberOfFrames")
@@ -38,7 +38,7 @@ _NEEDED: list[BaseTag | int] = [
     _OFFSETS,
 ]
 _HEAD = 1 << 14
-"""More than file meta information takes."""
+"""Longer than any file meta information."""
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _END_OF_IMAGE = b"\xff\xd9"
@@ -48,8 +48,8 @@ _END_OF_IMAGE = b"\xff\xd9"
 class PixelLayout:
     """The pixel data element of one instance (DICOM PS3.5 8, A.4).
 
-    `start` and `length` are those of its value. `fragments` are the pieces of each compressed frame, None for pixels
-    as they are. `tag` and `vr` are those of the element.
+    `start` and `length` are those of its value. `fragments` are the pieces of each compressed frame, None for native
+    pixels. `tag` and `vr` are those of the element.
     """
 
     syntax: str
@@ -70,18 +70,18 @@ class PixelLayout:
 
     @property
     def frame_bits(self) -> int:
-        """The size of an uncompressed frame. YBR_FULL_422 has two samples for each pixel (PS3.3 C.7.6.3.1.2)."""
+        """The size of an uncompressed frame in bits. YBR_FULL_422 has two samples per pixel (PS3.3 C.7.6.3.1.2)."""
         samples = 2 if self.photometric == "YBR_FULL_422" and self.fragments is None else self.samples
         return self.rows * self.columns * samples * self.allocated
 
     def check_frames(self, numbers: Sequence[int]) -> None:
-        """Raises `BadInput` if there is no frame of one of these numbers, which count from 1."""
+        """Raises `BadInput` if one of these frames (from 1) doesn't exist."""
         missing = [number for number in numbers if not 1 <= number <= self.frames]
         if missing:
             raise BadInput(f"there is no frame {missing[0]}; the instance has {self.frames}")
 
     def place(self, number: int) -> Piece | None:
-        """Where a frame (from 1) lies in the file, as `(offset, bytes)`; None if it is no run of whole bytes."""
+        """The location of a frame (from 1) in the file; None if it isn't one sequence of whole bytes."""
         if self.fragments is not None:
             pieces = self.fragments[number - 1]
             return pieces[0] if len(pieces) == 1 else None
@@ -91,9 +91,9 @@ class PixelLayout:
         return self.start + (number - 1) * size, size
 
     def stored_frame(self, descriptor: int, number: int) -> bytes:
-        """The bytes of a frame (from 1) as the file has them, fragments joined. Raises `BadFile` for a cut file.
+        """The bytes of a frame (from 1) as stored, fragments joined. Raises `BadFile` for a truncated file.
 
-        Frames of single bits that begin within a byte are moved to begin at one.
+        1-bit frames that begin within a byte are shifted to begin at a byte.
         """
         place = self.place(number)
         if place is not None:
@@ -107,9 +107,9 @@ class PixelLayout:
 
 
 def read_layout(file: BinaryIO) -> PixelLayout:
-    """Find the pixels in a Part 10 file.
+    """Locate the pixel data in a Part 10 file.
 
-    Raises `BadFile` for what can't be read, `UnusableSeries` for an instance without pixels.
+    Raises `BadFile` if the file can't be read, `UnusableSeries` for an instance without pixel data.
     """
     _, layout = _read(file, _NEEDED)
     if layout is None:
@@ -118,13 +118,13 @@ def read_layout(file: BinaryIO) -> PixelLayout:
 
 
 def read_header(file: BinaryIO) -> tuple[Dataset, PixelLayout | None]:
-    """All that comes before the pixels, and where they are. Raises `BadFile`."""
+    """The header before the pixel data, and their location. Raises `BadFile`."""
     return _read(file, None)
 
 
 def _read(file: BinaryIO, tags: list[BaseTag | int] | None) -> tuple[Dataset, PixelLayout | None]:
     try:
-        # pydicom would inflate a deflated file first, as a whole and without a limit.
+        # pydicom would first inflate the whole file, without a limit.
         if transfer_syntaxes(file.read(_HEAD)) & DEFLATED:
             raise BadFile("the file uses a deflated transfer syntax")
         file.seek(0)
@@ -178,7 +178,7 @@ def _layout(header: Dataset, syntax: str, descriptor: int, at: int) -> PixelLayo
 
 
 def _frames(header: Dataset, descriptor: int, start: int, count: int) -> tuple[tuple[Piece, ...], ...]:
-    """The fragments of each frame (PS3.5 A.4): by an offset table, else one fragment each, else by end markers."""
+    """The fragments of each frame (PS3.5 A.4): by an offset table, else one per frame, else by end markers."""
     table, *fragments = _items(descriptor, start)
     offsets = _extended_offsets(header) or _basic_offsets(_exactly(descriptor, *table))
     if not fragments or len(fragments) < count:
@@ -242,7 +242,7 @@ def _exactly(descriptor: int, at: int, count: int) -> bytes:
 
 
 def _aligned(data: bytes, skip: int, count: int) -> bytes:
-    """`count` bits after the first `skip`, least significant first, from the beginning of a byte."""
+    """`count` bits after the first `skip`, least significant first, shifted to begin at a byte."""
     import numpy as np
 
     bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[skip : skip + count]

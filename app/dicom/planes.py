@@ -1,4 +1,4 @@
-"""One 2D image of a series with its place: what single-frame instances and multi-frame frames have in common."""
+"""One 2D image of a series and its position: a single-frame instance, or a frame of a multi-frame instance."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SPLIT_KEYWORDS = (
     "FrameReferenceDateTime",
     "SOPInstanceUID",
 )
-"""What tells interleaved volumes of one series apart, in the order in which it is tried."""
+"""Attributes that separate interleaved volumes of one series, in the order in which they are tried."""
 
 # Which functional group of a multi-frame object holds an attribute (DICOM PS3.3 C.7.6.16.2).
 _GROUPS = {
@@ -61,14 +61,14 @@ _LOOKUP_TABLE = Tag("ModalityLUTSequence")
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """One 2D image and where it lies.
+    """One 2D image and its position.
 
-    `source` counts the instances of the series in the order of their arrival, `frame` the frames within the instance.
+    `source` counts the instances of the series in their order of arrival, `frame` the frames within the instance.
     `position` is ImagePositionPatient and `orientation` the six cosines of ImageOrientationPatient (LPS mm; DICOM
-    PS3.3 C.7.6.2). `pixel_spacing` is mm between rows, then between columns. `step` is what the header says about the
-    distance between slices, None if nothing. `stored` are the stored values `(rows, columns)`, all within `limits`;
-    `slope` and `intercept` are their rescale. `headers` are where to look for more, the most specific first.
-    `warnings` are about what the header lacks.
+    PS3.3 C.7.6.2). `pixel_spacing` is mm between rows, then between columns. `step` is the header's distance between
+    slices in mm, None without one. `stored` are the stored values `(rows, columns)`, all within `limits`; `slope` and
+    `intercept` are their rescale. `headers` are where other attributes are searched, the most specific first.
+    `warnings` are about missing attributes.
     """
 
     source: int
@@ -91,7 +91,7 @@ class Plane:
         return np.asarray(cross / np.linalg.norm(cross))
 
     def mark(self, keyword: str) -> str:
-        """One of `SPLIT_KEYWORDS` as text, "" where the header doesn't have it."""
+        """One of `SPLIT_KEYWORDS` as text, "" without a value."""
         return next(
             (found for holder in _candidates(self.headers, keyword) if (found := text(holder, _TAGS[keyword]))), ""
         )
@@ -100,8 +100,8 @@ class Plane:
 def planes_of(dataset: Dataset, pixels: Pixels, source: int) -> Iterator[Plane]:
     """The planes of an instance.
 
-    Enhanced multi-frame objects keep what belongs to a plane in functional groups, shared or per frame (DICOM PS3.3
-    C.7.6.16); single-frame ones at the top. Raises `UnusableSeries`.
+    Enhanced multi-frame objects have a plane's attributes in functional groups, shared or per frame (DICOM PS3.3
+    C.7.6.16); single-frame ones at the top level. Raises `UnusableSeries`.
     """
     per_frame = items_of(dataset, _PER_FRAME)
     count = len(pixels.stored)
@@ -202,7 +202,7 @@ def _header_numbers(headers: Sequence[Dataset], keyword: str, count: int) -> tup
 
 
 def _candidates(headers: Sequence[Dataset], keyword: str) -> Iterator[Dataset]:
-    """Where an attribute may be: in its functional group or at the top of each header."""
+    """Where an attribute may be: in its functional group, or at the top level of each header."""
     for header in headers:
         if len(headers) > 1 and keyword in _GROUP_TAGS:
             yield from items_of(header, _GROUP_TAGS[keyword])[:1]
@@ -222,8 +222,8 @@ def positions_of(header: Dataset) -> list[tuple[float, ...]]:
 def source_slices(headers: Sequence[Dataset], geometry: Geometry) -> list[SourceSlice]:
     """One entry per slice, k ascending; for multi-frame instances one per instance; none without headers.
 
-    `headers` are those of a series in slice order. Slices are found by ImagePositionPatient: where some are missing
-    there are fewer headers than slices.
+    `headers` are those of a series in slice order. They are matched to slices by ImagePositionPatient, because missing
+    slices have no header.
     """
     if any("PerFrameFunctionalGroupsSequence" in header for header in headers):
         return [SourceSlice(str(header.SOPInstanceUID), _place(header), frames=True) for header in headers]

@@ -1,4 +1,4 @@
-"""A frame as a picture: windowed to eight bits and encoded as JPEG or PNG (PS3.18 8.3.5, PS3.3 C.11)."""
+"""Rendering a frame: windowed to 8 bits and encoded as JPEG or PNG (PS3.18 8.3.5, PS3.3 C.11)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from app.errors import BadOption
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 Picture = Literal["image/jpeg", "image/png"]
 MAX_SIDE = 4096
-"""The longest side of a picture that is made larger than its frame."""
+"""The longest side of a viewport in pixels."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Which modality values become grey (PS3.3 C.11.2.1.2)."""
+    """A window over modality values (PS3.3 C.11.2.1.2)."""
 
     center: float
     width: float
     function: Function = "LINEAR"
 
     def apply(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Values to 0..255."""
+        """Map values to 0..255."""
         if self.function == "SIGMOID":
             return np.asarray(255 / (1 + np.exp(-4 * (values - self.center) / self.width)), np.float32)
         if self.function == "LINEAR":
@@ -41,8 +41,8 @@ class Window:
 
 @dataclass(frozen=True)
 class Viewport:
-    """The size of the box that the picture has to fit into, and the part of the frame that is shown: its corner and
-    its size in pixels, mirrored where the size is negative. None for the whole frame."""
+    """The box that the image is scaled to fit, and the part of the frame that is shown (None: all of it): its corner
+    `x, y` and its size in pixels, mirrored where the size is negative."""
 
     width: int
     height: int
@@ -50,7 +50,7 @@ class Viewport:
 
 
 def window_of(text: str) -> Window:
-    """`center,width,function` as a request has it. Raises `BadOption`."""
+    """Parse `center,width,function`. Raises `BadOption`."""
     center, width, function, *rest = (*text.split(","), "LINEAR", "")
     function = function.strip().upper().replace("-", "_") or "LINEAR"
     try:
@@ -65,7 +65,7 @@ def window_of(text: str) -> Window:
 
 
 def viewport_of(text: str) -> Viewport:
-    """`width,height` or `width,height,x,y,width,height` as a request has it. Raises `BadOption`."""
+    """Parse `width,height` or `width,height,x,y,width,height`. Raises `BadOption`."""
     try:
         numbers = [float(value) if value.strip() else 0.0 for value in text.split(",")]
     except ValueError:
@@ -83,8 +83,8 @@ def viewport_of(text: str) -> Viewport:
 
 @dataclass(frozen=True)
 class Rendering:
-    """How a frame is to be rendered (PS3.18 8.3.5.1). Without a `window` the image's own is used, and where it has
-    none, the range of its values. `quality` from 1 to 100 is that of a JPEG."""
+    """Rendering options (PS3.18 8.3.5.1). Without a `window`, that of the image is used, or the range of its values.
+    `quality` is that of a JPEG, 1 to 100."""
 
     kind: Picture = "image/jpeg"
     window: Window | None = None
@@ -93,7 +93,7 @@ class Rendering:
 
 
 def render(values: NDArray[np.generic], header: Dataset, number: int, how: Rendering) -> bytes:
-    """A picture of the stored `values` of frame `number` (from 1), `(rows, columns)` or RGB."""
+    """The encoded image of the stored `values` of frame `number` (from 1), `(rows, columns)` or RGB."""
     from PIL import Image
 
     is_rgb = values.ndim == 3 or _is_palette(header)
@@ -133,7 +133,7 @@ def _is_palette(header: Dataset) -> bool:
 
 
 def _groups(header: Dataset, number: int) -> list[Dataset]:
-    """Where the attributes of a frame may stand: its functional groups, the shared ones, the header itself."""
+    """Where the attributes of a frame may be: its functional groups, the shared ones, the header itself."""
     found = []
     per_frame = header.get("PerFrameFunctionalGroupsSequence") or ()
     shared = header.get("SharedFunctionalGroupsSequence") or ()
@@ -144,7 +144,7 @@ def _groups(header: Dataset, number: int) -> list[Dataset]:
 
 
 def _number(groups: Sequence[Dataset], keyword: str) -> float | None:
-    """The first of possibly several values; None where there is none, or no number."""
+    """The first value as a number; None if it is missing or not a number."""
     for group in groups:
         value = group.get(keyword)
         try:
@@ -169,7 +169,7 @@ def _whole_range(values: NDArray[np.float32]) -> Window:
 
 
 def _fitted(picture, viewport: Viewport, header: Dataset):  # type: ignore[no-untyped-def] # Pillow's own types
-    """The part of a picture that is asked for, as large as it fits into the viewport; pixels may be oblong."""
+    """The requested part of an image, scaled to fit the viewport; pixels may be non-square."""
     from PIL import Image, ImageOps
 
     if viewport.part is not None:

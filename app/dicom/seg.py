@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 SegKind = Literal["auto", "binary", "labelmap"]
 
 MAX_BINARY_SEGMENTS = 10
-"""`auto` writes BINARY, which any viewer reads, up to here; above, LABELMAP is ten times smaller and faster."""
+"""Up to here `auto` writes BINARY, which every viewer reads; above, LABELMAP, ten times smaller and faster."""
 
 
 @dataclass(frozen=True)
 class SegOptions:
-    """What a segmentation says about itself.
+    """Attributes of a segmentation.
 
-    The UIDs are the caller's: the same label version keeps its UID, new content has a new one. `kind` `auto` is BINARY
-    for up to `MAX_BINARY_SEGMENTS` segments and for overlapping ones, else LABELMAP with RLE. `author` is the
-    ContentCreatorName. `modified_from` is the SOPInstanceUID of the label in the same series that this one was made
-    from. `server_id` tells this server from others (DeviceSerialNumber).
+    The caller provides UIDs: a label version keeps its UID, and new content gets a new one. `kind` `auto` is BINARY for
+    up to `MAX_BINARY_SEGMENTS` segments and for overlapping ones, else LABELMAP with RLE. `author` is the
+    ContentCreatorName. `modified_from` is the SOPInstanceUID of the predecessor in the same series. `server_id`
+    identifies this server (DeviceSerialNumber).
     """
 
     sop_instance_uid: str
@@ -59,12 +59,13 @@ class SegOptions:
 
 
 def write_seg(mask: Mask, headers: Sequence[Dataset], file: Path | BinaryIO, options: SegOptions) -> None:
-    """Write `mask`, which lies on the grid of the series `headers` belong to, as a DICOM SEG.
+    """Write `mask`, on the grid of the series that `headers` belong to, as a DICOM SEG.
 
-    Nothing is written if the mask is refused. Empty segments are described and have no frames. Frames lie where the
-    mask's geometry says, sheared or interpolated slices too. Raises
-    `BadInput` (overlapping segments asked for as a labelmap; a series that can't be referenced; no segments),
-    `GeometryMismatch` (not the rows and columns of the series).
+    Empty segments are described and have no frames. Frame positions follow the mask's geometry, also for sheared and
+    interpolated slices.
+
+    Raises `BadInput` (overlapping segments as a labelmap; a series that can't be referenced; no segments) and
+    `GeometryMismatch` (other rows or columns than the series); nothing is written then.
     """
     if not mask.segments:
         raise BadInput("a label without segments can't be stored")
@@ -79,7 +80,7 @@ def write_seg(mask: Mask, headers: Sequence[Dataset], file: Path | BinaryIO, opt
     try:
         segmentation = _segmentation(mask, headers, options)
     except PARSER_ERRORS as error:
-        # Only the kind of error: highdicom's messages may quote the headers, a patient's name for example.
+        # Only the type of error: highdicom's messages may quote the headers, such as a patient's name.
         raise BadInput(f"no DICOM segmentation can be made for this series ({type(error).__name__})") from error
     segmentation.save_as(file, enforce_file_format=True)
 
@@ -107,10 +108,10 @@ def _segmentation(mask: Mask, headers: Sequence[Dataset], options: SegOptions) -
         places = (plane_text(mask.geometry.to_patient((k, 0, 0))) for k in used)
         positions = [PlanePositionSequence("PATIENT", place) for place in places]
     else:
-        # One image per slice: highdicom takes the positions from the images, which is faster than to match them.
+        # With one image per slice, highdicom takes positions from the images, which is faster than matching them.
         slices, positions = slice(None), None
     segmentation = Segmentation(
-        # highdicom takes one multi-frame image as the source; others of the series are further ones.
+        # highdicom accepts one multi-frame image as the source; the others of the series are further sources.
         source_images=sources[:1] if multiframe else sources,
         further_source_images=(sources[1:] or None) if multiframe else None,
         pixel_array=_pixels(mask, slices),
@@ -147,7 +148,7 @@ def _one_per_slice(headers: Sequence[Dataset], geometry: Geometry) -> bool:
 
 
 def _used_slices(mask: Mask) -> list[int]:
-    """Slices that hold any segment. A wholly empty mask keeps one: a DICOM image has at least one frame."""
+    """Slices with any segment. An empty mask keeps one slice: a DICOM image has at least one frame."""
     used = np.zeros(mask.geometry.shape[0], bool)
     for layer in mask.layers:
         used |= layer.any(axis=(1, 2))
@@ -155,7 +156,7 @@ def _used_slices(mask: Mask) -> list[int]:
 
 
 def _pixels(mask: Mask, slices: list[int] | slice) -> NDArray[np.generic]:
-    """What highdicom takes: a labelmap `(slices, rows, columns)`, or one more axis with 0/1 per overlapping segment."""
+    """The input of highdicom: a labelmap `(slices, rows, columns)`; for overlapping segments 0/1 with one more axis."""
     dtype = np.uint8 if len(mask.segments) < 256 else np.uint16
     if not mask.overlapping:
         return mask.layers[0][slices].astype(dtype, copy=False)
@@ -202,7 +203,7 @@ def _description(segment: Segment, options: SegOptions) -> SegmentDescription:
 
 
 def _complete(segmentation: Segmentation, mask: Mask, options: SegOptions) -> None:
-    """What the constructor doesn't take."""
+    """Set attributes that the constructor has no arguments for."""
     from highdicom.sr import CodedConcept
 
     segmentation.ContentCreatorName = _long(options.author).replace("=", "-")

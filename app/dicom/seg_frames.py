@@ -1,4 +1,4 @@
-"""The frames of a DICOM Segmentation: their voxels and their places."""
+"""The frames of a DICOM Segmentation: voxels and positions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.errors import BadFile, GeometryMismatch
 from app.formats.grids import GridView, view_along
 
 ON_GRID = 0.05
-"""How far a frame's corners may lie from the voxel centres of the case, in voxels: positions are often rounded."""
+"""The largest distance of a frame's corners from voxel centres of the case, in voxels: positions are often rounded."""
 
 _SHARED, _PER_FRAME = Tag("SharedFunctionalGroupsSequence"), Tag("PerFrameFunctionalGroupsSequence")
 _IDENTIFICATION, _SEGMENT = Tag("SegmentIdentificationSequence"), Tag("ReferencedSegmentNumber")
@@ -29,8 +29,8 @@ _IDENTIFICATION, _SEGMENT = Tag("SegmentIdentificationSequence"), Tag("Reference
 class Frames:
     """Frames of one orientation.
 
-    `positions` is `(frames, 3)` and the steps between columns and rows are LPS mm. `segments` holds the segment number
-    of each frame, None for a labelmap (its voxels are the numbers).
+    `positions` `(frames, 3)` and the steps between columns and between rows are LPS mm. `segments` has the segment
+    number of each frame, None for a labelmap (its voxels are the numbers).
     """
 
     rows: int
@@ -48,7 +48,7 @@ class Frames:
 
 
 def frames_of(dataset: Dataset) -> Frames:
-    """Where the frames lie (DICOM PS3.3 C.7.6.16). Raises `BadFile`, `UnusableSeries`."""
+    """The positions of the frames (DICOM PS3.3 C.7.6.16). Raises `BadFile`, `UnusableSeries`."""
     per_frame = items_of(dataset, _PER_FRAME)
     if not per_frame or len(per_frame) != int(dataset.NumberOfFrames):
         raise BadFile(f"the segmentation has {dataset.NumberOfFrames} frames and describes {len(per_frame)}")
@@ -76,7 +76,7 @@ def frames_of(dataset: Dataset) -> Frames:
 
 
 def binary_frames(dataset: Dataset, frames: Frames, max_bytes: int) -> BinaryFrames:
-    """Access to the frames of a BINARY or FRACTIONAL segmentation, sizes checked. Raises `BadFile`."""
+    """The frames of a BINARY or FRACTIONAL segmentation, with checked sizes. Raises `BadFile`."""
     pixels = frames.rows * frames.columns
     if len(frames.positions) * pixels > max_bytes:
         raise BadFile("the segmentation declares more voxels than this server takes")
@@ -95,7 +95,7 @@ def binary_frames(dataset: Dataset, frames: Frames, max_bytes: int) -> BinaryFra
 
 @dataclass(frozen=True, eq=False)
 class BinaryFrames:
-    """Voxels of single frames, unpacked when asked for: packed bits, or values that count from `threshold` on."""
+    """Voxels by frame, unpacked on access: from packed `bits`, or from `values` that are set from `threshold` on."""
 
     frames: Frames
     bits: NDArray[np.uint8] | None
@@ -117,7 +117,7 @@ class BinaryFrames:
 
 
 def place(frames: Frames, geometry: Geometry) -> tuple[GridView, NDArray[np.int64]]:
-    """The case's grid along the frames' axes, and the `(i, j, k)` in it of each frame's first voxel.
+    """A view of the case's grid along the frames' axes, and the `(i, j, k)` of each frame's first voxel in it.
 
     Raises `GeometryMismatch` if the frames' voxels aren't voxels of `geometry`.
     """
@@ -151,7 +151,7 @@ def place(frames: Frames, geometry: Geometry) -> tuple[GridView, NDArray[np.int6
 
 
 def own_grid(frames: Frames) -> Geometry:
-    """The smallest regular grid that has all frames. Raises `GeometryMismatch`."""
+    """The smallest regular grid that contains all frames. Raises `GeometryMismatch`."""
     along = frames.positions @ frames.normal
     order = np.argsort(along)
     gaps = np.diff(along[order])

@@ -1,4 +1,4 @@
-"""A DICOM Segmentation, ours or another's -> a Mask."""
+"""A DICOM Segmentation of any writer -> a Mask."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Layer = NDArray[np.unsignedinteger]
 def read_seg(
     source: Path | bytes | Dataset, geometry: Geometry | None = None, *, max_bytes: int = DEFAULT_MAX_BYTES
 ) -> Mask:
-    """Read BINARY, FRACTIONAL (thresholded at half of its maximum) or LABELMAP, from any writer.
+    """Read BINARY, FRACTIONAL (thresholded at half of its maximum) or LABELMAP.
 
-    With `geometry`, frames are placed on that grid by their positions, cropped, flipped or unordered as they may be;
-    without, on the smallest grid that has them all. Segments are renumbered from 1 in the order of their numbers;
-    those that overlap lie in different layers. Raises `BadFile`, `UnusableSeries` (a frame that doesn't say where it
-    lies), `GeometryMismatch` (frames off the grid), `ResourceExhausted` (overlaps would need more than `max_bytes`).
+    With `geometry`, frames are placed on that grid by their positions, and may be cropped, flipped or unordered;
+    without, on the smallest grid that contains them all. Segments are renumbered from 1 in the order of their numbers;
+    those that overlap lie in different layers. Raises `BadFile`, `UnusableSeries` (a frame without a position),
+    `GeometryMismatch` (frames off the grid), `ResourceExhausted` (overlaps would need more than `max_bytes`).
     """
     if isinstance(source, Path):
         source = source.read_bytes()
@@ -63,7 +63,7 @@ def read_seg(
 
 
 def _segment_items(dataset: Dataset) -> dict[int, Dataset]:
-    """Segment descriptions by number, ascending, without the background that a LABELMAP describes (PS3.3 C.8.20.2)."""
+    """Segment items by number, ascending, without the background that a LABELMAP may describe (PS3.3 C.8.20.2)."""
     items = {int(item.SegmentNumber): item for item in dataset.SegmentSequence}
     if dataset.SegmentationType == "LABELMAP":
         items.pop(int(dataset.get("PixelPaddingValue") or 0), None)
@@ -78,7 +78,7 @@ def _layer_type(items: Mapping[int, Dataset]) -> np.dtype[Any]:
 
 @dataclass(frozen=True, eq=False)
 class _Grid:
-    """Where frames go: `starts` is the `(i, j, k)` of their first voxels along the axes of `view`."""
+    """The target grid: `starts` is the `(i, j, k)` of the frames' first voxels along the axes of `view`."""
 
     geometry: Geometry
     view: GridView
@@ -91,14 +91,14 @@ class _Grid:
         return layer
 
     def window(self, layer: Layer, frame: int) -> Layer:
-        """The voxels of a layer that a frame covers; writing to them writes to the layer."""
+        """A writable view of the voxels of a layer that a frame covers."""
         i, j, k = (int(n) for n in self.starts[frame])
         rows, columns = self.frame
         return self.view.of(layer)[k, j : j + rows, i : i + columns]
 
 
 def _labelmap(frames: Iterator[NDArray[np.integer]], numbers: Sequence[int], grid: _Grid) -> Layer:
-    """The one layer of a LABELMAP. `numbers` are the segments; what they don't have is background."""
+    """The layer of a LABELMAP. `numbers` are the segments; other values become background."""
     layer = grid.empty()
     kept = list(numbers) == list(range(1, len(numbers) + 1))
     lookup = np.zeros(1 << 16, grid.dtype)
@@ -118,7 +118,7 @@ def _layered(
     grid: _Grid,
     max_bytes: int,
 ) -> tuple[list[Layer], list[int]]:
-    """Layers without overlaps, and which of them each segment lies in."""
+    """Layers without overlaps, and the layer of each segment."""
     unknown = set(segment_of.tolist()) - set(items)
     if unknown:
         raise BadFile(f"frames of the segmentation belong to segments that it doesn't describe: {sorted(unknown)[:8]}")
@@ -139,7 +139,7 @@ def _layered(
 
 
 def _overlaps(voxels: BinaryFrames, frames: Sequence[int], layer: Layer, grid: _Grid) -> bool:
-    """Whether any voxel of these frames is taken in the layer."""
+    """Whether the layer already has a segment at any voxel of these frames."""
     for frame in frames:
         window = grid.window(layer, frame)
         if window.any() and bool((window * voxels[frame]).any()):
@@ -149,7 +149,7 @@ def _overlaps(voxels: BinaryFrames, frames: Sequence[int], layer: Layer, grid: _
 
 def _segment(item: Dataset, number: int, layer: int) -> Segment:
     name = str(item.get("SegmentLabel") or f"Segment {number}")
-    # A label has 64 characters; our writer keeps a longer name whole in the description.
+    # SegmentLabel has at most 64 characters; our writer puts longer names into SegmentDescription.
     whole = str(item.get("SegmentDescription") or "")
     algorithm = str(item.get("SegmentAlgorithmType") or "")
     return Segment(
@@ -184,10 +184,10 @@ def _color(item: Dataset) -> tuple[int, int, int] | None:
 
 
 def describe_all(dataset: Dataset, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
-    """Add a segment "Segment n" for every value n of a LABELMAP that none describes; other kinds stay as they are.
+    """Add a segment "Segment n" for every undescribed value n of a LABELMAP; other segmentation types aren't changed.
 
-    OHIF 3.13 was seen to describe one segment and to store two: its export lists the segments it knows by name. What a
-    person painted must not be dropped because of that. Raises `BadFile`.
+    OHIF 3.13 can describe one segment and store two: its export lists only segments that it has a name for. No painted
+    voxel may be lost because of that. Raises `BadFile`.
     """
     if dataset.get("SegmentationType") != "LABELMAP":
         return

@@ -1,8 +1,7 @@
-"""The source images of a segmentation, as highdicom needs them.
+"""The source images of a segmentation, in the form that highdicom accepts.
 
-Real headers lack type 2 attributes, round the same orientation differently from slice to slice, and have gaps.
-highdicom refuses all that. So it is given reduced images: the patient, the study and the references as they are, the
-geometry as the volume has it.
+Real headers lack type 2 attributes, round one orientation differently from slice to slice, and have gaps, which
+highdicom refuses. So it gets reduced images: patient, study and references as stored, and the volume's geometry.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def source_images(headers: Sequence[Dataset], geometry: Geometry) -> list[Datase
     images = []
     for number, header in enumerate(headers):
         image = _completed(header) if number == 0 else Dataset()
-        # The elements are shared: making and validating them anew for each slice takes longer than the rest.
+        # The elements are shared: creating and validating them for each slice takes longer than all else.
         image.update(common)
         for keyword in ("SOPInstanceUID", "SOPClassUID"):
             image[keyword] = header[keyword]
@@ -59,19 +58,19 @@ def source_images(headers: Sequence[Dataset], geometry: Geometry) -> list[Datase
 
 def plane_text(values: Sequence[float]) -> list[str]:
     """Millimetres or cosines as decimal strings of at most 16 characters (DICOM PS3.5 6.2)."""
-    # Adding zero turns -0.0, which some readers choke on, into 0.0.
+    # Adding zero turns -0.0, which some readers can't parse, into 0.0.
     return [format_number_as_ds(float(value) + 0.0) for value in values]
 
 
 def _completed(header: Dataset) -> Dataset:
-    """A copy of the whole header, without pixels, with the attributes that highdicom asks for."""
+    """A copy of the whole header, without pixel data, with the attributes that highdicom requires."""
     image = header[:_PIXELS]
     for keyword in _MAY_BE_EMPTY:
         if image.get(keyword) is None:
             setattr(image, keyword, "")
     if image.PatientSex not in ("M", "F", "O"):
         image.PatientSex = ""
-    # A source with a date that is none must not keep its label from being stored: empty is allowed.
+    # An invalid date in a source must not prevent storing its label: empty is allowed.
     for keyword, kind in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM)):
         try:
             kind(str(image[keyword].value))
@@ -96,7 +95,7 @@ def _common(header: Dataset, geometry: Geometry) -> Dataset:
 
 
 def _place(image: Dataset, header: Dataset, common: Dataset) -> None:
-    """Position, orientation and spacing where the kind of image has them."""
+    """Set position, orientation and spacing where the type of image has them."""
     if "PerFrameFunctionalGroupsSequence" not in header:
         image["ImagePositionPatient"] = header["ImagePositionPatient"]
         return

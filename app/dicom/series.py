@@ -32,7 +32,7 @@ class Assembled:
 
 
 def assemble(instances: Sequence[Dataset], *, fill_gaps: bool = False, max_bytes: int = DEFAULT_MAX_BYTES) -> Assembled:
-    """`SeriesBuilder` for a series that is already here. The datasets are left as they are."""
+    """`SeriesBuilder` for a series whose instances are all in memory. The datasets aren't modified."""
     builder = SeriesBuilder(fill_gaps=fill_gaps, max_bytes=max_bytes)
     for instance in instances:
         builder.add(instance)
@@ -42,9 +42,8 @@ def assemble(instances: Sequence[Dataset], *, fill_gaps: bool = False, max_bytes
 class SeriesBuilder:
     """Takes the instances of one series as they arrive, in any order, and makes a volume of them.
 
-    Each instance is decoded by `add`, so that decoding goes on while others arrive. With `fill_gaps` missing slices
-    are interpolated (and listed in a warning) instead of refused. `max_bytes` limits what the whole series may decode
-    to. Not thread-safe.
+    `add` decodes each instance, so decoding overlaps with receiving. With `fill_gaps`, missing slices are interpolated
+    (and listed in a warning) instead of refused. `max_bytes` limits the decoded size of the series. Not thread-safe.
     """
 
     def __init__(self, *, fill_gaps: bool = False, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
@@ -54,7 +53,7 @@ class SeriesBuilder:
         self._planes: list[Plane] = []
 
     def add(self, instance: bytes | Dataset, *, owned: bool = False) -> None:
-        """Take one instance, a Part 10 file or a dataset. An `owned` dataset may be changed: it loses its pixels.
+        """Add one instance, a Part 10 file or a dataset. An `owned` dataset may be modified: its pixel data is removed.
 
         Raises `BadFile`, `UnusableSeries`.
         """
@@ -113,7 +112,7 @@ def _voxels(ordered: Stack) -> NDArray[np.generic]:
 
 
 def voxel_type(planes: Sequence[Plane]) -> np.dtype[np.generic]:
-    """int16 where every rescaled value is exact and fits, else int32, else float32 (fractional slopes, as in PET)."""
+    """int16 if every rescaled value is exact and fits, else int32, else float32 (fractional slopes, as in PET)."""
     factors = {float(factor) for plane in planes for factor in (plane.slope, plane.intercept)}
     if not all(factor.is_integer() and abs(factor) < 2**31 for factor in factors):
         return np.dtype(np.float32)
@@ -131,7 +130,7 @@ def rescale_into(plane: Plane, out: NDArray[np.generic]) -> None:
         # In float64 first: a product rounded to float32 and then shifted would be rounded twice.
         np.copyto(out, plane.stored.astype(np.float64) * plane.slope + plane.intercept, casting="unsafe")
         return
-    # Integer arithmetic modulo 2^n ends at the right value, because the value is known to fit.
+    # Overflow in between is harmless: integer arithmetic is modulo 2^n, and the result is known to fit.
     slope, intercept = np.array([plane.slope, plane.intercept]).astype(np.int64).astype(out.dtype)
     if plane.stored.dtype.itemsize == out.dtype.itemsize and slope == 1:
         np.add(plane.stored.view(out.dtype), intercept, out=out)
@@ -151,9 +150,9 @@ _MAX_TEXT = 256
 
 
 def case_of(headers: Sequence[Dataset], stamp: str, *, location: str = "", warnings: tuple[str, ...] = ()) -> Case:
-    """The case that a series is. `headers` need no pixel data, in any order; `stamp` is the archive's (see `Case`).
+    """The case of a series. `headers` are in any order and need no pixel data; `stamp` is the archive's (see `Case`).
 
-    Raises `BadInput` without headers, or when a UID isn't one (`check_uid`).
+    Raises `BadInput` without headers and for invalid UIDs (`check_uid`).
     """
     if not headers:
         raise BadInput("a series without instances is no case")
@@ -180,7 +179,7 @@ def case_of(headers: Sequence[Dataset], stamp: str, *, location: str = "", warni
 
 
 def _text(header: Dataset, keyword: str) -> str:
-    """The value as one line without control characters, at most 256 characters; "" where the header says nothing."""
+    """The value as one line without control characters, at most 256 characters; "" if there is none."""
     value = header.get(keyword)
     if value is None:
         return ""

@@ -1,8 +1,8 @@
-"""Header values read straight from the raw element.
+"""Header values read directly from raw elements.
 
-pydicom converts an element on first access, for about 10 microseconds; an image needs twenty of them, a series has
-hundreds of images, and most values are the same in each. Elements that were converted already, or whose
-representation isn't plain text or a number, go through pydicom.
+pydicom converts an element on first access, which takes about 10 microseconds; an image needs twenty of them, and a
+series has hundreds of images. Elements that are converted already, or whose VR isn't text or a number, go through
+pydicom.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def integer(dataset: Dataset, tag: BaseTag, default: int | None = None) -> int:
 
 
 def _value(dataset: Dataset, tag: BaseTag, plain: set[str]) -> object:
-    """The element's bytes if its representation is one of `plain`, else its value as pydicom converts it."""
+    """The element's bytes if its VR is in `plain`, else its value as pydicom converts it."""
     element = dataset.get_item(tag)
     if element is None:
         return None
@@ -84,7 +84,7 @@ _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
 def check_uid(value: str) -> str:
     """`value`, if it is a UID (DICOM PS3.5 9.1): at most 64 characters, numbers without leading zeros between dots.
 
-    pydicom lets any text through, `../../x` too. Raises `BadInput`.
+    pydicom accepts any text, even `../../x`. Raises `BadInput`.
     """
     if len(value) > 64 or not _UID.fullmatch(value):
         raise BadInput(f"{value[:80]!r} is not a DICOM UID: digits and dots, at most 64 characters")

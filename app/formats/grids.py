@@ -1,4 +1,4 @@
-"""One voxel grid seen along the axes of another: flipped and permuted, never resampled."""
+"""Views of a voxel grid along the axes of another: flipped and permuted, never resampled."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 @dataclass(frozen=True, eq=False)
 class GridView:
-    """`geometry` has the voxels of another grid with its axes permuted (`axes`, of the array) and flipped."""
+    """Another grid with its axes permuted and flipped: its `geometry`, and `axes` and `flips` for arrays."""
 
     geometry: Geometry
     axes: tuple[int, int, int]
     flips: tuple[slice, slice, slice]
 
     def of(self, array: NDArray[Scalar]) -> NDArray[Scalar]:
-        """A view on an array `(k, j, i)` of the other grid, along this one's axes; writing to it writes through."""
+        """A writable view of an array `(k, j, i)` of the other grid, along this one's axes."""
         return array.transpose(self.axes)[self.flips]
 
 
 def view_along(grid: Geometry, i_step: NDArray[np.float64], j_step: NDArray[np.float64]) -> GridView | None:
-    """`grid` with its axes turned so that columns go along `i_step` and rows along `j_step` (mm, LPS).
+    """`grid` with its axes permuted and flipped so that i goes along `i_step` and j along `j_step` (LPS mm).
 
-    None if these aren't steps of `grid` from voxel to voxel. The third axis keeps its direction.
+    None if these aren't voxel steps of `grid`. The third axis keeps its direction.
     """
     inverse = np.linalg.inv(grid.affine[:3, :3])
     turn = np.zeros((3, 3))
@@ -49,7 +49,7 @@ def view_along(grid: Geometry, i_step: NDArray[np.float64], j_step: NDArray[np.f
 
 
 def view_like(grid: Geometry, other: Geometry) -> GridView | None:
-    """`grid` with its axes turned to those of `other`; None if they aren't parallel or differ in spacing."""
+    """`grid` with the axes of `other`; None if they aren't parallel or differ in spacing."""
     view = view_along(grid, other.affine[:3, 0], other.affine[:3, 1])
     if view is None:
         return None
@@ -58,16 +58,15 @@ def view_like(grid: Geometry, other: Geometry) -> GridView | None:
         return view
     flip = np.diag([1.0, 1.0, -1.0])
     again = _view(view.geometry, flip)
-    # `view_along` leaves the third axis as it is, so that it is flipped once here.
+    # `view_along` doesn't flip the third axis.
     return GridView(again.geometry, view.axes, (slice(None, None, -1), *view.flips[1:]))
 
 
 def view_towards(grid: Geometry, code: str) -> GridView:
-    """`grid` with its axes `(i, j, k)` turned to those that go most nearly towards `code`, one letter of each of R/L,
-    A/P, I/S: "LPS" is the order of DICOM's axial slices, "LPI" goes down instead of up.
+    """`grid` with its axes `(i, j, k)` in the orientation `code`, one letter each of R/L, A/P and I/S: "LPS" is that of
+    DICOM axial slices; in "LPI" k goes towards the feet.
 
-    Each patient axis gets the voxel axis that is closest to it, the closest pair first, as ITK's orientation filter
-    does.
+    Oblique axes are assigned to the closest patient axis, the closest pair first, as in ITK's orientation filter.
     """
     towards = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
     closeness = np.abs(grid.direction)

@@ -1,7 +1,7 @@
-"""What clients submit as a mask -> a Mask on the case's grid, or a refusal.
+"""Submitted mask files -> a Mask on the case's grid.
 
-Nothing is resampled: a mask on the same voxels with its axes turned round (RAS instead of LPS) is turned back exactly,
-a cropped `.seg.nrrd` is put in its place, anything else is a `GeometryMismatch`.
+Nothing is resampled: a mask on the same voxels with flipped or permuted axes (RAS instead of LPS) is reoriented, a
+cropped `.seg.nrrd` is padded, and anything else is a `GeometryMismatch`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from app.formats.volume_header import DEFAULT_MAX_BYTES, VolumeHeader
 
 _TOLERANCE = 1e-3
 _TOLERANCE_NIFTI = 5e-3
-"""NIfTI keeps its transform in float32, and a qform squares rounding errors up."""
+"""NIfTI stores its transform in float32, and a qform amplifies rounding errors."""
 
 Layer = NDArray[np.unsignedinteger]
 
@@ -34,13 +34,13 @@ def read_label(
 ) -> Mask:
     """Decode a submitted mask.
 
-    NIfTI, NRRD and MetaImage by their content; a file whose name ends in `.bin` is raw uint8 or little endian uint16,
-    i fastest. Voxel values are 1-based positions in `names`; without names the segments are numbered up to the
-    largest value. A `.seg.nrrd` brings its own names, values and layers, and `names` doesn't count. Real numbers are
-    taken if they are whole. A fourth dimension of NIfTI is layers of overlapping segments, as `write_label_nifti`
-    writes them.
+    NIfTI, NRRD and MetaImage are recognized by content; a file whose name ends in `.bin` is raw uint8 or little endian
+    uint16, i fastest. Voxel values are 1-based positions in `names`; without names there is a segment for each number
+    up to the largest value. A `.seg.nrrd` has its own names, values and layers, and `names` is ignored. Floating-point
+    values must be whole numbers. A fourth dimension of NIfTI is layers of overlapping segments, as written by
+    `write_label_nifti`.
 
-    Raises `BadFile`, `BadInput` (values without a name: it lists them), `GeometryMismatch`.
+    Raises `BadFile`, `BadInput` (values without a name, which the message lists), `GeometryMismatch`.
     """
     if path.suffix == ".bin":
         return _numbered([_raw(path, geometry)], geometry, names)
@@ -58,7 +58,7 @@ def read_label(
 def write_label_nifti(mask: Mask, file: Path | BinaryIO) -> None:
     """Write a mask as a compressed NIfTI labelmap whose values are segment numbers.
 
-    Overlapping segments make a fourth dimension, one volume per layer. Raises `BadFile` (a grid NIfTI can't keep).
+    Overlapping segments add a fourth dimension, one volume per layer. Raises `BadFile` (a grid that NIfTI can't store).
     """
     dtype = np.uint8 if len(mask.segments) < 256 else np.uint16
     layers = [layer.astype(dtype, copy=False) for layer in mask.layers]
@@ -80,7 +80,7 @@ def _raw(path: Path, geometry: Geometry) -> NDArray[Any]:
 
 
 def _placed(header: VolumeHeader, geometry: Geometry, *, cropped: bool) -> tuple[GridView, tuple[slice, ...]]:
-    """How to turn the file's axes to the case's, and where on the case's grid its voxels lie."""
+    """A view of the file's grid along the case's axes, and the slices of the case's grid that its voxels cover."""
     tolerance = _TOLERANCE_NIFTI if header.format == "NIfTI" else _TOLERANCE
     view = view_like(header.geometry, geometry)
     if view is None:
@@ -114,7 +114,7 @@ def _layer(values: NDArray[Any], header: VolumeHeader, number: int) -> NDArray[A
 
 
 def _on_grid(values: NDArray[Any], geometry: Geometry, place: tuple[slice, ...]) -> Layer:
-    """Whole numbers on the case's grid. Raises `BadInput` for what can't be the number of a segment."""
+    """The values as integers on the case's grid. Raises `BadInput` for values that can't be segment numbers."""
     dtype = np.dtype(np.uint8) if values.dtype == np.uint8 else np.dtype(np.uint16)
     layer = np.zeros(geometry.shape, dtype)
     target = layer[place]
@@ -152,7 +152,7 @@ def _numbered(layers: Sequence[NDArray[Any]], geometry: Geometry, names: Sequenc
 
 
 def _from_description(layers: Sequence[Layer], geometry: Geometry, own: Sequence[DescribedSegment]) -> Mask:
-    """Segments as the file's header describes them, renumbered by their order in it."""
+    """Segments as described in the file's header, renumbered in that order."""
     dtype: np.dtype[Any] = np.dtype(np.uint8 if len(own) < 256 else np.uint16)
     out: list[Layer] = []
     for number, layer in enumerate(layers):
@@ -176,7 +176,7 @@ def _listed(values: set[int]) -> str:
 
 @dataclass(frozen=True)
 class DescribedSegment:
-    """A segment, numbered by its place in the header, with the value that it has in its layer."""
+    """A segment, numbered by its position in the header, and its voxel value in its layer."""
 
     value: int
     layer: int
@@ -184,7 +184,7 @@ class DescribedSegment:
 
 
 def described_segments(fields: Mapping[str, str]) -> list[DescribedSegment]:
-    """The segments that the header of a 3D Slicer `.seg.nrrd` describes, in the order of their N; none if it describes
+    """The segments in the header of a 3D Slicer `.seg.nrrd`, in the order of their N; empty if it describes
     none. Raises `BadInput`.
 
     Keys are `SegmentN_Name`, `SegmentN_LabelValue`, `SegmentN_Layer`, `SegmentN_Color` and `SegmentN_Tags`

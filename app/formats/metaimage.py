@@ -1,6 +1,6 @@
-"""MetaImage headers (.mha; https://itk.org/Wiki/MetaIO/Documentation): the voxels in the same file, raw or zlib.
+"""MetaImage headers (.mha; https://itk.org/Wiki/MetaIO/Documentation) with the voxels in the same file, raw or zlib.
 
-`ElementDataFile` may name other files, even a list of them: only LOCAL is read.
+`ElementDataFile` may name other files, which are never read: only LOCAL is accepted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def is_metaimage(head: bytes) -> bool:
 
 
 def parse_metaimage(head: bytes) -> VolumeHeader:
-    """The header from the first bytes of the file, `MAX_HEADER` of them if there are so many. Raises `BadFile`."""
+    """The header from the first `MAX_HEADER` bytes of the file. Raises `BadFile`."""
     fields, offset = _fields(head)
     if fields["ElementDataFile"] != "LOCAL":
         raise BadFile("the MetaImage header names another file for its voxels; send one .mha file (LOCAL)")
@@ -50,7 +50,7 @@ def parse_metaimage(head: bytes) -> VolumeHeader:
     if min(i, j, k) < 1:
         raise BadFile(f"the MetaImage file declares the sizes {i} x {j} x {k}")
     big = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False"))
-    # The matrix is written axis by axis: its rows are the directions of i, j and k.
+    # The rows of the matrix are the directions of i, j and k.
     axes = np.array(_numbers(fields, ("TransformMatrix", "Rotation", "Orientation"), 9, "1 0 0 0 1 0 0 0 1"))
     affine = np.eye(4)
     affine[:3, :3] = axes.reshape(3, 3).T * _numbers(fields, ("ElementSpacing",), 3, "1 1 1")
@@ -68,7 +68,7 @@ def parse_metaimage(head: bytes) -> VolumeHeader:
 
 
 def _fields(head: bytes) -> tuple[dict[str, str], int]:
-    """The fields up to ElementDataFile, which is the last, and where the data begin."""
+    """The fields up to ElementDataFile, the last one, and the offset of the data."""
     fields: dict[str, str] = {}
     at = 0
     while "ElementDataFile" not in fields:

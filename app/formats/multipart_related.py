@@ -1,8 +1,8 @@
 """Reading a multipart/related body part by part, as it arrives.
 
-DICOM PS3.18 section 8.6.1.2 and RFC 2046 section 5.1.1. A part with a Content-Length is read to its length, one without
-up to the next delimiter; each byte is looked at once, and no more than one part is held. (dicomweb-client's own
-iterator looks at a large part again for every chunk: ImagingDataCommons/dicomweb-client#127.)
+DICOM PS3.18 section 8.6.1.2 and RFC 2046 section 5.1.1. A part with a Content-Length is read by its length, others up
+to the next delimiter; each byte is scanned once, and only one part is in memory. (dicomweb-client's iterator scans a
+large part again for every chunk: ImagingDataCommons/dicomweb-client#127.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from email.message import Message
 
 CHUNK = 1 << 20
 SMALL_CHUNK = 1 << 14
-"""Read ahead this much where headers are expected: what is read too far has to be copied once more."""
+"""Read-ahead where headers are expected: excess bytes are copied once more."""
 SCAN_CHUNK = 1 << 18
 MAX_HEADERS = 64 * 1024
 MAX_PART = 8 << 30
@@ -22,7 +22,7 @@ _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*(\r\n|\Z)")
 
 
 class BrokenMultipart(Exception):
-    """The stream ended early or isn't what its headers say."""
+    """The body is truncated or malformed."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Part:
 
 
 def boundary_of(content_type: str) -> bytes | None:
-    """The boundary of a multipart Content-Type, quoted or not; None if it is no multipart or names none."""
+    """The boundary in a multipart Content-Type, quoted or not; None without one."""
     message = Message()
     message["Content-Type"] = content_type
     boundary = message.get_boundary()
@@ -44,14 +44,14 @@ def boundary_of(content_type: str) -> bytes | None:
 
 
 def read_parts(read: Callable[[int], bytes], boundary: bytes, max_part: int = MAX_PART) -> Iterator[Part]:
-    """The parts of a multipart body that `read(n)` returns up to n bytes of at a time, and nothing at its end.
+    """The parts of a multipart body. `read(n)` returns up to n bytes of it, and none at the end.
 
-    Raises `BrokenMultipart` when the body ends before the closing delimiter, when a part is longer than `max_part`
-    bytes, and when a Content-Length is not followed by a delimiter.
+    Raises `BrokenMultipart` if the body ends before the closing delimiter, if a part is longer than `max_part` bytes,
+    or if a part isn't as long as its Content-Length.
     """
     stream = _Stream(read)
     delimiter = b"\r\n--" + boundary
-    # A body may begin with the delimiter itself; with a CRLF in front all delimiters look alike.
+    # A body may begin with the delimiter; with a CRLF before it, all delimiters are the same.
     stream.push_back(b"\r\n")
     stream.take_until(delimiter, MAX_HEADERS)
     while _another_part_follows(stream):
@@ -73,7 +73,7 @@ def _another_part_follows(stream: _Stream) -> bool:
     if stream.peek(2) == b"--":
         return False
     stream.take_until(b"\r\n", 1024)
-    # Part headers end at an empty line, which comes at once when there are none.
+    # Part headers end with an empty line, which is the first one if there are none.
     stream.push_back(b"\r\n")
     return True
 
@@ -88,7 +88,7 @@ def _parse_headers(lines: bytes) -> dict[str, str]:
 
 
 class _Stream:
-    """Bytes that were read and not yet used, in front of those still to come."""
+    """A buffered stream with push-back."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
@@ -115,7 +115,7 @@ class _Stream:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def take_until(self, mark: bytes, limit: int) -> bytes:
-        """What comes before the next `mark`, which is dropped. A boundary's mark counts only at the end of its line."""
+        """The bytes before the next `mark`, which is consumed. A boundary must be followed by the end of its line."""
         chunk = SMALL_CHUNK if limit <= MAX_HEADERS else SCAN_CHUNK
         found = bytearray(self._buffer[self._at :])
         self._buffer, self._at = b"", 0
@@ -135,7 +135,7 @@ class _Stream:
             found += self._more(chunk)
 
     def _ends_its_line(self, found: bytearray, end: int) -> bool:
-        """Whether a boundary found before `end` is the whole one, and not the beginning of a longer line of data."""
+        """Whether the line ends after a boundary that ends at `end`; otherwise it is data."""
         while len(found) - end < 4 and b"\n" not in found[end:]:
             try:
                 found += self._more(SMALL_CHUNK)

@@ -1,8 +1,7 @@
-"""NIfTI-1 and NIfTI-2 headers: read with our own checks, written for our own files.
+"""NIfTI-1 and NIfTI-2 headers: reading untrusted ones, and writing our own.
 
-The layout is that of nifti1.h and nifti2.h (https://nifti.nimh.nih.gov). Which of the two transforms counts follows
-ITK, because that is what the clients read with: sform where its code is 1 (scanner) or where there is no qform, else
-qform; with neither, spacing only.
+The layout is that of nifti1.h and nifti2.h (https://nifti.nimh.nih.gov). The transform is chosen as in ITK, which the
+clients use: the sform if its code is 1 (scanner) or if there is no qform, else the qform; with neither, spacing only.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from app.errors import BadFile
 from app.formats.volume_header import VolumeHeader
 
 NIFTI_DATA_OFFSET = 352
-"""Where the voxels begin in the files that we write: header, and four bytes that say there are no extensions."""
+"""The offset of the voxels in files that we write: the header, and four bytes for "no extensions"."""
 
 MAX_HEADER = 544
 
@@ -32,7 +31,7 @@ def is_nifti(head: bytes) -> bool:
 
 
 def parse_nifti(head: bytes, *, inside: bool) -> VolumeHeader:
-    """The header from the first bytes of the (inflated, if `inside` a gzip stream) file. Raises `BadFile`."""
+    """The header from the first bytes of the file, inflated if it is `inside` a gzip stream. Raises `BadFile`."""
     order = "<" if struct.unpack("<i", head[:4])[0] in (348, 540) else ">"
     two = struct.unpack(order + "i", head[:4])[0] == 540
     if len(head) < (MAX_HEADER if two else 348):
@@ -72,9 +71,9 @@ def parse_nifti(head: bytes, *, inside: bool) -> VolumeHeader:
 def nifti_header_bytes(geometry: Geometry, dtype: np.dtype[Any], layers: int = 1) -> bytes:
     """The first `NIFTI_DATA_OFFSET` bytes of a little endian NIfTI-1 file with this grid.
 
-    The voxels follow in C order `(k, j, i)`, one layer after another. NIfTI keeps its transform in float32. A sheared
-    grid (gantry tilt) has an sform only: a qform can't say it, and ITK refuses such files. Raises `BadFile` for a type
-    or a size that NIfTI-1 doesn't know.
+    The voxels follow in C order `(k, j, i)`, one layer after another. The transform is float32. A sheared grid (gantry
+    tilt) has an sform only: a qform can't represent it, and ITK refuses such files. Raises `BadFile` for a type or a
+    size that NIfTI-1 doesn't support.
     """
     from nibabel.nifti1 import Nifti1Header
 
@@ -97,7 +96,7 @@ def nifti_header_bytes(geometry: Geometry, dtype: np.dtype[Any], layers: int = 1
 
 
 class _Fields:
-    """Fields by their offsets in the two layouts."""
+    """Reads fields by their offsets in the two layouts."""
 
     def __init__(self, head: bytes, order: str, two: bool) -> None:
         self._head, self._order, self._two = head, order, two
@@ -118,7 +117,7 @@ class _Fields:
         return int(offset)
 
     def scaling(self) -> tuple[float, float]:
-        """Slope and intercept; a slope of zero or not a number means that there is no scaling."""
+        """Slope and intercept; a slope of zero or NaN means no scaling."""
         slope, intercept = self._read("2d" if self._two else "2f", 112, 176)
         if not np.isfinite(slope) or slope == 0 or not np.isfinite(intercept):
             return 1.0, 0.0
@@ -142,7 +141,7 @@ class _Fields:
             affine[:3, 2] *= -1 if pixdim[0] < 0 else 1
             affine[:3, 3] = quaternion[3:]
         else:
-            # Without a transform ITK takes the axes as they are, as if they were LPS.
+            # Without a transform ITK takes the axes as LPS.
             return np.diag([*spacing, 1.0])
         affine = _RAS_TO_LPS @ affine
         if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-12:
@@ -159,7 +158,7 @@ def _orthogonal(columns: NDArray[np.float64]) -> bool:
 
 
 def _rotation(b: float, c: float, d: float) -> NDArray[np.float64]:
-    """The rotation of a unit quaternion whose real part is left out (nifti1.h, method 2)."""
+    """The rotation matrix of a unit quaternion without its real part (nifti1.h, method 2)."""
     a = np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
     return np.array(
         [

@@ -1,7 +1,7 @@
 """NRRD headers, read and written (https://teem.sourceforge.net/nrrd/format.html): attached, raw or gzip, three spatial
 axes.
 
-Detached data (`data file`) are refused: they name a path, and a path from outside is never opened.
+Detached data (`data file`) are refused: a path in an untrusted file is never opened.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TYPES = {
 }
 _TYPE_OF = {name: code for code, names in _TYPES.items() for name in names}
 _ENCODINGS: dict[str, Encoding] = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
-# To LPS: which axes of the space are turned round.
+# The signs of the space's axes in LPS.
 _SPACES = {
     "left-posterior-superior": (1, 1, 1),
     "lps": (1, 1, 1),
@@ -50,7 +50,7 @@ def is_nrrd(head: bytes) -> bool:
 
 
 def parse_nrrd(head: bytes) -> VolumeHeader:
-    """The header from the first bytes of the file, `MAX_HEADER` of them if there are so many. Raises `BadFile`."""
+    """The header from the first `MAX_HEADER` bytes of the file. Raises `BadFile`."""
     fields, offset = _fields(head)
     for refused in ("data file", "datafile", "line skip", "lineskip", "byte skip", "byteskip"):
         if fields.get(refused, "0").strip() != "0":
@@ -83,7 +83,7 @@ def parse_nrrd(head: bytes) -> VolumeHeader:
 
 
 def _fields(head: bytes) -> tuple[dict[str, str], int]:
-    """Fields (`name: value`, names in lower case) and key/value pairs (`Key:=value`), and where the data begin."""
+    """Fields (`name: value`, names in lower case) and key/value pairs (`Key:=value`), and the offset of the data."""
     end = re.search(rb"\r?\n\r?\n", head[:MAX_HEADER])
     if end is None:
         raise BadFile("the NRRD header has no end; a header whose voxels are in another file can't be read")
@@ -103,7 +103,7 @@ def _fields(head: bytes) -> tuple[dict[str, str], int]:
 
 
 def _axes(fields: dict[str, str], dimension: int) -> tuple[list[int], NDArray[np.float64]]:
-    """Which axes are of space, and the map from `(i, j, k, 1)` to LPS mm."""
+    """The spatial axes, and the affine from `(i, j, k, 1)` to LPS mm."""
     space = fields.get("space", "").lower()
     if space not in _SPACES or fields.get("space dimension", "3") != "3":
         raise BadFile(f"the NRRD file's space is {space[:40]!r}; LPS, RAS and LAS can be read")

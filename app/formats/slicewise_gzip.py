@@ -1,13 +1,13 @@
-"""A mask as one gzip stream (RFC 1952) of which only the slices that changed are compressed anew.
+"""A mask as one gzip stream (RFC 1952) of which only changed slices are compressed again.
 
-Viewers that want the whole mask after every click want it compressed. A deflate stream (RFC 1951) is a row of blocks
-that may end at a byte, and a CRC-32 of parts can be combined into that of the whole, so both are kept per slice:
+Some viewers fetch the whole mask, compressed, after every click. A deflate stream (RFC 1951) is a sequence of blocks
+that may end at a byte, and the CRC-32 of parts can be combined into that of the whole, so both are cached per slice:
 
     gzip header | prefix | slice 0 | slice 1 | ... | suffix | empty last block | CRC-32 | length
 
-Measured for one 512 x 512 slice of an organ: run-length matching alone (`Z_RLE`) takes 0.4 ms like level 1, and its
-result is a third of the size and smaller than level 6's, because a mask is runs. Rows above and below the structure
-come out of a store of ready blocks, which leaves about 0.2 ms.
+Measured for one 512 x 512 slice of an organ: run-length matching only (`Z_RLE`) takes 0.4 ms like level 1, and its
+result is a third of the size and smaller than that of level 6, because a mask consists of runs. Empty rows above and
+below the structure use precomputed blocks, which leaves about 0.2 ms.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ class SlicewiseGzip:
         slices, rows, columns = mask.shape
         self._mask = mask
         self._shift = _shift_tables(rows * columns)
-        # Blocks of 1, 2, 4, ... empty rows: any number of empty rows is a few of them in a row.
+        # Blocks of 1, 2, 4, ... empty rows, which combine to any number of empty rows.
         self._empty_rows = [_blocks(bytes(columns << power)) for power in range(rows.bit_length())]
         self._empty = _Slice(self._empty_run(rows), zlib.crc32(bytes(rows * columns)))
         self._slices = [self._empty] * slices
-        self._touched = set(range(slices))
+        self._dirty = set(range(slices))
 
     def touch(self, region: Region | None) -> None:
-        """Say that the mask may have changed within `region`; None, as sessions say it, is nothing."""
+        """Mark `region` as changed; None, as returned by sessions, is a no-op."""
         if region is not None:
-            self._touched.update(range(region.low[0], region.high[0]))
+            self._dirty.update(range(region.low[0], region.high[0]))
 
     def gzip(self, prefix: bytes = b"", suffix: bytes = b"") -> bytes:
-        """The stream of `prefix` (a file header, say), the mask as it is now, i fastest, and `suffix`."""
-        for k in self._touched:
+        """The gzip stream of `prefix` (such as a file header), the current mask, i fastest, and `suffix`."""
+        for k in self._dirty:
             self._slices[k] = self._compressed(k)
-        self._touched.clear()
+        self._dirty.clear()
         parts = [_HEADER]
         if prefix:
             parts.append(_blocks(prefix))
@@ -96,17 +96,17 @@ class _Slice:
 
 
 def _blocks(data: bytes | memoryview) -> bytes:
-    """Deflate blocks that end at a byte, aren't the last, and refer to nothing before them."""
+    """Deflate blocks that end at a byte, aren't final, and don't refer to earlier data."""
     compressor = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_RLE)
     return compressor.compress(data) + compressor.flush(zlib.Z_FULL_FLUSH)
 
 
 @lru_cache(maxsize=32)
 def _shift_tables(length: int) -> _ShiftTables:
-    """What appending `length` bytes does to a CRC-32 before the bytes' own CRC is added, for each of its four bytes.
+    """Tables, one per byte of a CRC-32, that give its contribution to the CRC after `length` more bytes.
 
     Appending multiplies the CRC by x^(8 length) modulo the polynomial over GF(2), which is linear: the product of a
-    32-bit value is the sum of the products of its bytes. As zlib's `crc32_combine`, with the operator kept.
+    32-bit value is the sum of the products of its bytes. As zlib's `crc32_combine`, with the operator precomputed.
     """
     factor = _power_of_x(8 * length)
     tables = []
@@ -146,8 +146,8 @@ SLICES = 8
 class PackedGzip:
     """The gzip stream of `np.packbits(mask)`, most significant bit first, for a uint8 mask `(k, j, i)` of 0 and 1.
 
-    Only the parts that changed are compressed anew, eight slices at a time: whatever their size, their bits fill whole
-    bytes. Its owner changes the mask in place. Not thread-safe: whoever holds the lock of the mask holds this too.
+    Only changed parts are compressed again, in groups of eight slices, whose bits always fill whole bytes. The owner
+    changes the mask in place. Not thread-safe: guarded by the lock of the mask.
     """
 
     def __init__(self, mask: NDArray[np.uint8]) -> None:
@@ -155,20 +155,20 @@ class PackedGzip:
         self._mask = mask
         self._packed = np.zeros((slices // SLICES, 1, rows * columns), np.uint8)
         self._encoder = SlicewiseGzip(self._packed)
-        self._touched = set(range(len(self._packed)))
+        self._dirty = set(range(len(self._packed)))
 
     def touch(self, region: Region | None) -> None:
-        """Say that the mask may have changed within `region`; None is nothing."""
+        """Mark `region` as changed; None is a no-op."""
         if region is not None:
             end = (region.high[0] - 1) // SLICES + 1
-            self._touched.update(range(region.low[0] // SLICES, min(end, len(self._packed))))
+            self._dirty.update(range(region.low[0] // SLICES, min(end, len(self._packed))))
 
     def gzip(self) -> bytes:
-        """The stream of the mask as it is now, of exactly `ceil(voxels / 8)` bytes."""
-        for group in self._touched:
+        """The gzip stream of the current mask, `ceil(voxels / 8)` bytes uncompressed."""
+        for group in self._dirty:
             bits = np.packbits(self._mask[group * SLICES : (group + 1) * SLICES])
             self._packed[group, 0] = bits
             self._encoder.touch(Region((group, 0, 0), (group + 1, 1, bits.size)))
-        self._touched.clear()
+        self._dirty.clear()
         rest = np.packbits(self._mask[len(self._packed) * SLICES :])
         return self._encoder.gzip(suffix=rest.tobytes())

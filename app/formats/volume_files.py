@@ -1,8 +1,8 @@
 """Volume files, NIfTI, NRRD and MetaImage -> a Volume, without an imaging library.
 
-The libraries believe a header: 77 bytes that declare 2048 x 2048 x 2500 voxels make them ask for 20 GB, and a header
-that names another file makes them read it. Here the header is checked first, and then exactly the declared bytes are
-read, inflated as a stream.
+Libraries trust a header: 77 bytes that declare 2048 x 2048 x 2500 voxels make them allocate 20 GB, and they read any
+file that a header names. Here the header is checked first, and then exactly the declared number of bytes is read, or
+inflated as a stream.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _CHUNK = 1 << 20
 
 
 def read_header(path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> VolumeHeader:
-    """The checked header of a volume file; its content says the format, not its name. `max_bytes` limits the voxels.
+    """The checked header of a volume file, whose format is recognized by content. `max_bytes` limits the voxels.
 
-    Raises `BadFile`: unknown or detached format, sizes that are too large or can't be in the file.
+    Raises `BadFile`: unknown or detached format, sizes that are too large or impossible for the file.
     """
     try:
         with path.open("rb") as file:
@@ -51,9 +51,9 @@ def read_header(path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> VolumeHeader:
 
 
 def read_volume(path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> Volume:
-    """The voxels of a volume file, scaled as its header says, in the native byte order; NaN is kept.
+    """The voxels of a volume file, scaled by its header, in native byte order; NaN is kept.
 
-    Raises `BadFile`, also for a fourth dimension and for data that are longer or shorter than declared.
+    Raises `BadFile`, also for a fourth dimension and for data longer or shorter than declared.
     """
     header = read_header(path, max_bytes)
     if header.layers > 1:
@@ -62,7 +62,7 @@ def read_volume(path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> Volume:
 
 
 def read_data(path: Path, header: VolumeHeader) -> NDArray[Any]:
-    """The stored values, of shape `header.data_shape`, in the native byte order. Raises `BadFile`."""
+    """The stored values, of shape `header.data_shape`, in native byte order. Raises `BadFile`."""
     data = np.empty(header.data_bytes, np.uint8)
     with path.open("rb") as file:
         try:
@@ -84,11 +84,11 @@ def write_nifti(file: Path | BinaryIO, volume: Volume, *, compress: bool = False
 def write_nifti_layers(
     file: Path | BinaryIO, layers: Sequence[NDArray[np.generic]], geometry: Geometry, *, compress: bool = False
 ) -> None:
-    """`write_nifti` for arrays `(k, j, i)` of one type that become the fourth dimension; a single one becomes none."""
+    """`write_nifti` for arrays `(k, j, i)` of one type along a fourth dimension; without one for a single array."""
     dtype = layers[0].dtype if layers[0].dtype != bool else np.dtype(np.uint8)
     header = nifti_header_bytes(geometry, dtype, len(layers))
     with file.open("wb") if isinstance(file, Path) else nullcontext(file) as target:
-        # No name and no time in the stream: the same voxels make the same file.
+        # No name and time in the stream, so that equal voxels make equal files.
         sink = gzip.GzipFile("", "wb", compresslevel=1, fileobj=target, mtime=0) if compress else nullcontext(target)
         with sink as stream:
             stream.write(header)
@@ -122,7 +122,7 @@ def _inflated_head(compressed: bytes) -> bytes:
 
 
 def _fill(data: memoryview, file: BinaryIO, header: VolumeHeader) -> None:
-    """Read or inflate exactly `len(data)` bytes, and find that there are no more."""
+    """Read or inflate exactly `len(data)` bytes, and check that there are no more."""
     file.seek(0 if header.inside else header.offset)
     if header.encoding == "raw":
         count = 0
@@ -145,7 +145,7 @@ def _fill(data: memoryview, file: BinaryIO, header: VolumeHeader) -> None:
 
 
 class _Inflated:
-    """A deflated stream, inflated no further than asked for. gzip files may have several members, one after another."""
+    """A deflated stream that is inflated only as far as it is read. gzip files may have several members."""
 
     def __init__(self, file: BinaryIO, wbits: int) -> None:
         self._file, self._wbits = file, wbits
@@ -154,11 +154,11 @@ class _Inflated:
 
     @property
     def finished(self) -> bool:
-        """Whether the stream came to its end, with its checksum, rather than the file to its."""
+        """Whether the stream is complete, including its checksum."""
         return self._inflater.eof
 
     def read(self, count: int) -> bytes:
-        """At most `count` bytes; none at the end."""
+        """At most `count` bytes; empty at the end."""
         while True:
             if self._inflater.eof:
                 self._left = self._inflater.unused_data or self._file.read(_CHUNK)

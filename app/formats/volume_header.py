@@ -1,4 +1,4 @@
-"""What the header of a volume file says, whatever its format."""
+"""The header of a volume file, independent of its format."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Encoding = Literal["raw", "gzip", "zlib"]
 MAX_VOXELS = 1 << 31
 
 DEFAULT_MAX_BYTES = 4 << 30
-"""How many bytes one image may decode to."""
+"""The limit of one image's decoded size in bytes."""
 
 _MAX_DEFLATE_RATIO = 1032
-"""Deflate can't shrink more than this (RFC 1951: 258 bytes in 2 bits)."""
+"""The highest compression ratio of deflate (RFC 1951: 258 bytes in 2 bits)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +27,9 @@ class VolumeHeader:
     """A checked header.
 
     `geometry` is the grid `(k, j, i)` in LPS mm. `dtype` is the stored type with its byte order. The voxel data begin
-    at `offset` of the file, and are stored as `encoding` says; with `inside` the offset counts in the inflated stream
-    (`.nii.gz`). `layers` is the length of a fourth axis, which is the fastest in the data if `layers_first`, else the
-    slowest. `slope` and `intercept` map stored values to voxel values. `fields` are the header's own keys and values.
+    at `offset` of the file, or with `inside` of the inflated stream (`.nii.gz`). `layers` is the length of a fourth
+    axis, which is the fastest in the data if `layers_first`, else the slowest. `slope` and `intercept` map stored
+    values to voxel values. `fields` are the header's keys and values.
     """
 
     format: Literal["NIfTI", "NRRD", "MetaImage"]
@@ -57,7 +57,7 @@ class VolumeHeader:
 
 
 def check_sizes(header: VolumeHeader, file_bytes: int, max_bytes: int) -> None:
-    """Raise `BadFile` if the data don't fit into `max_bytes`, or can't be in a file of `file_bytes`."""
+    """Raise `BadFile` if the data exceed `max_bytes`, or are impossible for a file of `file_bytes`."""
     size = " x ".join(str(n) for n in header.geometry.shape[::-1])
     if header.geometry.voxel_count * header.layers > MAX_VOXELS or header.data_bytes > max_bytes:
         raise BadFile(f"the {header.format} file declares {size} voxels, more than this server takes")

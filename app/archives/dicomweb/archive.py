@@ -29,7 +29,7 @@ _LOOK = 0.1
 
 
 class ReadAhead(Generic[T]):
-    """What a generator yields, taken from it by a thread of its own, at most `depth` items ahead.
+    """Iterates over a generator that runs in a thread of its own, at most `depth` items ahead.
 
     Raises what the generator raises. Close it when you stop early: the thread then closes the generator.
     """

@@ -204,9 +204,9 @@ COMPARED = (
 
 
 def difference(sent: Dataset, held: Dataset) -> str | None:
-    """What differs between two objects, in words; None if they are the same label.
+    """What differs between two objects, as text; None if they are the same label.
 
-    The pixels are compared as stored bytes, and decoded where the archive changed the transfer syntax.
+    Pixel data are compared as stored bytes, or decoded if the archive changed the transfer syntax.
     """
     for keyword in COMPARED:
         if sent.get(keyword) != held.get(keyword):
