@@ -118,15 +118,13 @@ class VolumeCache:
             except OSError:
                 # Evicted between being found and being opened.
                 self._drop(_key(case))
-        raise ResourceExhausted("the cache of volumes is too small for what is asked of it at once")
+        raise ResourceExhausted("the volume cache is too small for the images in use; increase cache.max_bytes")
 
     def nifti(self, case: Case, progress: Progress = ignore_progress) -> CachedFile:
         """The file that viewers download. Raises what `Archive.fetch` raises, and `ResourceExhausted`."""
         found = self._obtain(case, progress, on_disk=True)
         if isinstance(found, Fetched):
-            raise ResourceExhausted(
-                "the disk or the cache of volumes is full; the image can't be made ready for download"
-            )
+            raise ResourceExhausted("the disk or the volume cache is full, so the image can't be prepared for download")
         return CachedFile(found.path, found.sha256, found.size)
 
     def headers(self, case: Case, progress: Progress = ignore_progress) -> Sequence[Dataset]:
@@ -147,7 +145,7 @@ class VolumeCache:
                 self._cache_headers(key, found.headers())
             except (OSError, IntegrityError):
                 self._discard(key)
-        raise ResourceExhausted("the cache of volumes is too small for what is asked of it at once")
+        raise ResourceExhausted("the volume cache is too small for the images in use; increase cache.max_bytes")
 
     def prefetch(self, case: Case, progress: Progress = ignore_progress) -> None:
         """Fetch a case ahead of time, in the caller's thread. Raises like `volume`."""

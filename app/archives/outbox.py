@@ -24,11 +24,11 @@ MAX_BACKOFF = 900.0
 """The longest delay between two attempts, in seconds."""
 
 PERMANENT: Mapping[type[SegloopError], str] = {
-    ArchiveRefuses: "Let the archive take it (its settings and its log say more), then ask for another try.",
-    Conflict: "Look at what the archive has there. Move that away if it is wrong, then ask for another try.",
-    IntegrityError: "Bring the label's file back from a backup of the workspace, then ask for another try.",
-    NotSupported: "If this isn't the archive that the label is for, set the right one, then ask for another try.",
-    BadInput: "Its file can be fetched here and brought into the archive by hand.",
+    ArchiveRefuses: "Configure the archive to accept it (its log may say why it doesn't), then retry.",
+    Conflict: "Check the object that the archive has instead. If that is wrong, remove it, then retry.",
+    IntegrityError: "Restore the label's file from a backup of the workspace, then retry.",
+    NotSupported: "If this isn't the label's archive, configure the right one, then retry.",
+    BadInput: "Download its file from here and import it into the archive by hand.",
 }
 """Errors that retrying doesn't fix, and what a user can do. The most specific base class of an error counts."""
 
@@ -60,7 +60,7 @@ class OutboxWorker:
             self._failed(label_id, attempts, error)
             return False
         self.catalog.outbox.delivered(label_id, location)
-        logger.info("label %d is in the archive", label_id)
+        logger.info("label %d was delivered to the archive", label_id)
         return True
 
     def _store(self, label_id: int) -> str:
@@ -81,7 +81,7 @@ class OutboxWorker:
         advice = next((PERMANENT[cls] for cls in type(error).__mro__ if cls in PERMANENT), None)
         if advice is not None:
             self.catalog.outbox.refused(label_id, str(error), advice)
-            logger.error("label %d stays here until someone asks for another try: %s", label_id, error)
+            logger.error("label %d can't be delivered until somebody retries it: %s", label_id, error)
             return
         # The exponent is limited: 2.0**attempts would overflow after about a thousand attempts.
         wait = min(MAX_BACKOFF, 2.0 ** min(attempts, 10)) * random.uniform(0.8, 1.2)
@@ -89,4 +89,4 @@ class OutboxWorker:
             wait = max(wait, min(MAX_BACKOFF, error.retry_after))
         told = str(error) if isinstance(error, (SegloopError, OSError)) else f"{type(error).__name__}: {error}"
         self.catalog.outbox.failed(label_id, told, time.time() + wait)
-        logger.warning("label %d isn't delivered yet, next try in %.0f s: %s", label_id, wait, error)
+        logger.warning("label %d wasn't delivered, next attempt in %.0f s: %s", label_id, wait, error)

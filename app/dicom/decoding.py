@@ -155,7 +155,7 @@ def _checked(dataset: Dataset, max_bytes: int, *, palette: bool = False) -> tupl
 
 def _declared(dataset: Dataset, palette: bool) -> _Format:
     if _PIXEL_DATA not in dataset:
-        raise UnusableSeries("an instance has no pixel data: it is no image that can be shown as a volume")
+        raise UnusableSeries("an instance has no pixel data, so it can't be part of a volume")
     coloured = text(dataset, _PHOTOMETRIC) == "PALETTE COLOR" and not palette
     if integer(dataset, _SAMPLES, 1) != 1 or coloured:
         raise UnusableSeries("the images are in colour; only grey images make a volume")

@@ -202,7 +202,7 @@ def _grid_steps(planes: Sequence[Plane], warnings: list[str]) -> tuple[tuple[int
     projections = positions @ planes[0].normal
     gaps = np.diff(projections)
     if float(gaps.min()) < SAME_PLACE:
-        raise UnusableSeries("images lie side by side in one plane; a volume is one image per slice")
+        raise UnusableSeries("several images lie in the same plane; a volume needs one image per slice")
     usual = float(np.median(gaps))
     # Gap by gap, so that rounding of the usual gap doesn't accumulate over hundreds of slices.
     counts = np.maximum(1, np.rint(gaps / usual)).astype(int)

@@ -188,7 +188,7 @@ def _rescale(headers: Sequence[Dataset], keyword: str, default: float) -> float:
     if value is None:
         return default
     if not value or (keyword == "RescaleSlope" and value[0] == 0):
-        raise UnusableSeries(f"an image's {keyword} is no usable number")
+        raise UnusableSeries(f"an image's {keyword} is not a valid number")
     return value[0]
 
 

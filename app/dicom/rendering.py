@@ -56,11 +56,13 @@ def window_of(text: str) -> Window:
     try:
         window = Window(float(center), float(width), function)  # type: ignore[arg-type] # checked below
     except ValueError:
-        raise BadOption(f"{text[:80]!r} is no window; ask for center,width,function") from None
+        raise BadOption(f"{text[:80]!r} is not a window; use center,width,function") from None
     least = 1 if function == "LINEAR" else 0
     usable = np.isfinite([window.center, window.width]).all() and window.width >= least and window.width > 0
     if function not in get_args(Function) or not usable or len(rest) > 2:
-        raise BadOption(f"{text[:80]!r} is no window; functions are linear, linear-exact, sigmoid; widths at least 1")
+        raise BadOption(
+            f"{text[:80]!r} is not a window; functions are linear, linear-exact, sigmoid; widths at least 1"
+        )
     return window
 
 
@@ -75,7 +77,7 @@ def viewport_of(text: str) -> Viewport:
         or not np.isfinite(numbers).all()
         or not all(1 <= side <= MAX_SIDE for side in numbers[:2])
     ):
-        raise BadOption(f"{text[:80]!r} is no viewport; ask for width,height of at most {MAX_SIDE} pixels each")
+        raise BadOption(f"{text[:80]!r} is not a viewport; use width,height of at most {MAX_SIDE} pixels each")
     x, y, width, height = numbers[2:] or (0.0, 0.0, 0.0, 0.0)
     part = (x, y, width, height) if len(numbers) == 6 else None
     return Viewport(int(numbers[0]), int(numbers[1]), part)

@@ -38,7 +38,7 @@ def read_seg(
     dataset = parse(source) if isinstance(source, bytes) else source
     try:
         if dataset.get("SegmentationType") not in ("BINARY", "FRACTIONAL", "LABELMAP"):
-            raise BadFile("the DICOM file is no segmentation of voxels")
+            raise BadFile("the DICOM file is not a voxel segmentation")
         frames = frames_of(dataset)
         if geometry is None:
             geometry = own_grid(frames)

@@ -155,7 +155,7 @@ def case_of(headers: Sequence[Dataset], stamp: str, *, location: str = "", warni
     Raises `BadInput` without headers and for invalid UIDs (`check_uid`).
     """
     if not headers:
-        raise BadInput("a series without instances is no case")
+        raise BadInput("a series without instances is not a case")
     first = headers[0]
     series_uid = check_uid(_text(first, "SeriesInstanceUID"))
     return Case(

@@ -84,7 +84,7 @@ def _placed(header: VolumeHeader, geometry: Geometry, *, cropped: bool) -> tuple
     tolerance = _TOLERANCE_NIFTI if header.format == "NIfTI" else _TOLERANCE
     view = view_like(header.geometry, geometry)
     if view is None:
-        reason = geometry.difference(header.geometry, tolerance) or "its axes are of another direction"
+        reason = geometry.difference(header.geometry, tolerance) or "its axes have another direction"
         raise GeometryMismatch(f"the mask doesn't lie on the image's voxels: {reason}")
     if view.geometry.shape == geometry.shape or not cropped:
         difference = geometry.difference(view.geometry, tolerance)

@@ -56,7 +56,7 @@ def parse_metaimage(head: bytes) -> VolumeHeader:
     affine[:3, :3] = axes.reshape(3, 3).T * _numbers(fields, ("ElementSpacing",), 3, "1 1 1")
     affine[:3, 3] = _numbers(fields, ("Offset", "Position", "Origin"), 3, "0 0 0")
     if abs(np.linalg.det(affine)) < 1e-12:
-        raise BadFile("the MetaImage file's axes don't span the space")
+        raise BadFile("the MetaImage file's axes are linearly dependent")
     return VolumeHeader(
         format="MetaImage",
         geometry=Geometry((k, j, i), affine),
@@ -74,7 +74,7 @@ def _fields(head: bytes) -> tuple[dict[str, str], int]:
     while "ElementDataFile" not in fields:
         line = _FIELD.match(head, at)
         if line is None:
-            raise BadFile("the MetaImage header has a line that is no field, or no ElementDataFile")
+            raise BadFile("the MetaImage header has a line that is not a field, or no ElementDataFile")
         fields[line[1].decode("ascii")] = line[2].decode("utf-8", "replace").strip()
         at = line.end()
     return fields, at

@@ -145,7 +145,7 @@ class _Fields:
             return np.diag([*spacing, 1.0])
         affine = _RAS_TO_LPS @ affine
         if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-12:
-            raise BadFile("the NIfTI file has a transform that isn't one")
+            raise BadFile("the NIfTI file has an invalid transform")
         return affine
 
 

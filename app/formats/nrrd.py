@@ -98,7 +98,7 @@ def _fields(head: bytes) -> tuple[dict[str, str], int]:
         elif field:
             fields[field[1].strip().lower()] = field[2].strip()
         else:
-            raise BadFile(f"the NRRD header has a line that is no field: {line[:64]!r}")
+            raise BadFile(f"the NRRD header has a line that is not a field: {line[:64]!r}")
     return fields, end.end()
 
 
@@ -112,7 +112,7 @@ def _axes(fields: dict[str, str], dimension: int) -> tuple[list[int], NDArray[np
         vectors = re.findall(r"none|\([^)]*\)", fields["space directions"].lower())
         spatial = [axis for axis, vector in enumerate(vectors) if vector != "none"]
         if len(vectors) != dimension or len(spatial) != 3:
-            raise BadFile("the NRRD file doesn't give a direction for each of three axes of space")
+            raise BadFile("the NRRD file doesn't give a direction for each of three spatial axes")
         for column, axis in enumerate(spatial):
             affine[:3, column] = _vector(vectors[axis])
     else:
@@ -120,14 +120,14 @@ def _axes(fields: dict[str, str], dimension: int) -> tuple[list[int], NDArray[np
         kinds = fields.get("kinds", "").lower().split()
         spatial = [a for a in range(dimension) if not kinds or kinds[a : a + 1] in (["domain"], ["space"])]
         if len(spacings) != dimension or len(spatial) != 3:
-            raise BadFile("the NRRD file doesn't say which three of its axes are of space")
+            raise BadFile("the NRRD file doesn't say which three of its axes are spatial")
         for column, axis in enumerate(spatial):
             affine[column, column] = _number(spacings[axis])
     if "space origin" in fields:
         affine[:3, 3] = _vector(fields["space origin"])
     affine[:3] *= np.array(_SPACES[space])[:, None]
     if abs(np.linalg.det(affine)) < 1e-12:
-        raise BadFile("the NRRD file's axes don't span the space")
+        raise BadFile("the NRRD file's axes are linearly dependent")
     return spatial, affine
 
 

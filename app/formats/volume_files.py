@@ -102,7 +102,7 @@ def _parse(file: BinaryIO) -> VolumeHeader:
         inflated = _inflated_head(head + file.read(_CHUNK))
         if nifti.is_nifti(inflated):
             return nifti.parse_nifti(inflated, inside=True)
-        raise BadFile("the compressed file is no NIfTI file")
+        raise BadFile("the compressed file is not a NIfTI file")
     if head[128:132] == b"DICM":
         raise BadFile("this is a DICOM file, not a volume file")
     if nifti.is_nifti(head):
@@ -111,7 +111,7 @@ def _parse(file: BinaryIO) -> VolumeHeader:
         return nrrd.parse_nrrd(head + file.read(nrrd.MAX_HEADER))
     if metaimage.is_metaimage(head):
         return metaimage.parse_metaimage(head + file.read(metaimage.MAX_HEADER))
-    raise BadFile("the file is none of NIfTI (.nii, .nii.gz), NRRD (.nrrd) and MetaImage (.mha)")
+    raise BadFile("the file is not a NIfTI (.nii, .nii.gz), NRRD (.nrrd) or MetaImage (.mha) file")
 
 
 def _inflated_head(compressed: bytes) -> bytes:

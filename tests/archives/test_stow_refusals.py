@@ -44,7 +44,7 @@ def test_a_reason_says_whether_another_try_may_do(
         connect().store(label)
 
 
-@pytest.mark.parametrize(("status", "words"), [(413, r"too large \(.* MiB\)"), (415, "no such files")])
+@pytest.mark.parametrize(("status", "words"), [(413, r"too large \(.* MiB\)"), (415, "files of this type")])
 def test_a_status_that_is_about_the_label_is_lasting(
     fake: FakeDicomweb, connect: Connect, label: Delivery, status: int, words: str
 ) -> None:

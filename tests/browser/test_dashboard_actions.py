@@ -72,7 +72,7 @@ def test_a_refused_label_shows_as_it_comes_and_is_sent_again(actions: Watched, s
     row = panel.get_by_role("region", name="Labels that the archive refused").locator("tbody tr")
     # Told by an event: the panel by itself is asked for every fifteen seconds only.
     expect(row).to_contain_text("another label is stored", timeout=8_000)
-    expect(row).to_contain_text("ask for another try")
+    expect(row).to_contain_text("then retry")
     expect(actions.page.locator(".notices")).to_contain_text("A label was refused by the archive")
     expect(actions.page.locator("#labels tbody tr").first).to_contain_text("refused it")
     panel.scroll_into_view_if_needed()

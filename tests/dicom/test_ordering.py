@@ -145,7 +145,7 @@ def test_images_side_by_side_are_refused():
     datasets, _ = ct_series((2, 6, 6))
     one, other = in_order(datasets)
     other.ImagePositionPatient = [one.ImagePositionPatient[0] + 50, *one.ImagePositionPatient[1:]]
-    with pytest.raises(UnusableSeries, match="side by side"):
+    with pytest.raises(UnusableSeries, match="same plane"):
         assemble(datasets)
 
 

@@ -155,7 +155,7 @@ def test_hostile_headers_are_refused(written, change):
 
 def test_an_image_is_no_segmentation():
     datasets, truth = ct_series()
-    with pytest.raises(BadFile, match="no segmentation"):
+    with pytest.raises(BadFile, match="not a voxel segmentation"):
         read_seg(encode(datasets[0]), truth.geometry)
 
 

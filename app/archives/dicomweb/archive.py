@@ -183,7 +183,7 @@ class DicomwebArchive:
         try:
             study, series = check_uid(case.study_uid), check_uid(case.series_uid)
         except BadInput as error:
-            raise UnknownCase(f"case {case.id[:80]!r} is no series of a DICOM archive") from error
+            raise UnknownCase(f"case {case.id[:80]!r} is not a series of a DICOM archive") from error
         return f"{self._options.wado_root}/studies/{study}/series/{series}"
 
     def _find_orthanc(self) -> Orthanc | None:

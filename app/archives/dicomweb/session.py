@@ -99,7 +99,7 @@ class ArchiveSession(requests.Session):
                 raise ArchiveUnavailable(f"the archive at {origin(address)} redirects a {verb}, so it stored nothing")
             address = target
             kwargs.pop("params", None)
-        raise ArchiveUnavailable(f"the archive at {origin(address)} redirects in circles")
+        raise ArchiveUnavailable(f"the archive at {origin(address)} redirects in a loop")
 
     def _pause(self, seconds: float) -> None:
         if self._closed.wait(seconds):
@@ -152,7 +152,9 @@ def unavailable(url: str, error: Exception) -> ArchiveUnavailable:
         return ArchiveUnavailable(f"the archive at {origin(url)} has a certificate that can't be verified")
     if isinstance(error, (requests.Timeout, TimeoutError)):
         return ArchiveUnavailable(f"the archive at {origin(url)} doesn't answer in time")
-    return ArchiveUnavailable(f"the archive at {origin(url)} can't be reached or broke off ({type(error).__name__})")
+    return ArchiveUnavailable(
+        f"the archive at {origin(url)} can't be reached, or the connection was lost ({type(error).__name__})"
+    )
 
 
 def origin(url: str) -> str:

@@ -55,12 +55,14 @@ class Stow:
             raise IntegrityError(f"label {delivery.tag} {delivery.number} of {delivery.case.id} has changed on disk")
         sent = parse(data)
         if str(sent.get("SOPInstanceUID", "")) != delivery.sop_instance_uid or sent.SOPClassUID not in SEGMENTATIONS:
-            raise BadFile("only the DICOM SEG that the label says it is can be stored in a DICOM archive")
+            raise BadFile("the label's file is not the DICOM SEG that was recorded for it")
         url = self._instance_url(sent)
         if not self._is_there(url, sent):
             self._send(data, sent)
             if not self._is_there(url, sent):
-                raise ArchiveUnavailable(f"the archive at {origin(url)} says it stored a label and doesn't have it")
+                raise ArchiveUnavailable(
+                    f"the archive at {origin(url)} confirmed that it stored a label, but doesn't have it"
+                )
         return Receipt(url)
 
     def _instance_url(self, dataset: Dataset) -> str:
@@ -116,10 +118,10 @@ class Stow:
             why = (
                 f"it is too large ({len(data) / 2**20:.1f} MiB)"
                 if answer.status_code == TOO_LARGE
-                else "it takes no such files"
+                else "it doesn't accept files of this type"
             )
             raise ArchiveRefuses(
-                f"the archive at {origin(url)}, or what stands before it, refuses a label: {why} (status"
+                f"the archive at {origin(url)}, or a proxy in front of it, refuses a label: {why} (status"
                 f" {answer.status_code})"
             )
         if answer.status_code not in DETAILED:

@@ -49,7 +49,7 @@ def _place(labels: Path, delivery: Delivery, data: bytes) -> Path:
             raise BadFile(f"{name[:80]!r} can't be the name of a folder, so a label can't be stored under it")
     if delivery.case.kind == "series":
         if str(parse(data).get("SOPInstanceUID", "")) != delivery.sop_instance_uid:
-            raise BadFile("the file is not the DICOM SEG that the label says it is")
+            raise BadFile("the label's file is not the DICOM SEG that was recorded for it")
         ending = ".dcm"
     else:
         ending = ".nii.gz" if data.startswith(GZIP) else ".nii"

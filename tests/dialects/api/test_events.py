@@ -158,7 +158,7 @@ def test_a_label_that_was_refused_is_told_to_everyone_until_it_has_arrived(live:
         refused = delivery(first)
         assert (refused["label_id"], refused["state"]) == (made, "refused")
         assert "another label is stored" in refused["error"]
-        assert "another try" in refused["advice"]
+        assert "then retry" in refused["advice"]
         with listening(live, deliveries=True) as second:
             assert delivery(second) == refused
             archive.labels.clear()

@@ -42,7 +42,7 @@ def test_a_refused_label_says_why_and_what_to_do_and_goes_when_it_is_told_to(fre
     assert (problem["label_id"], problem["state"], problem["tries"]) == (label_id, "refused", 1)
     assert problem["next"] is None
     assert "another label is stored" in problem["error"]
-    assert "another try" in problem["advice"]
+    assert "then retry" in problem["advice"]
     assert get(fresh, "/cases/case 07/labels")[0]["delivered"] is False
     assert fresh.client.get(f"{API}/labels/{label_id}/file").status_code == 200
     assert fresh.client.get("/readyz").json()["outbox"]["refused"] == 1
