@@ -1,4 +1,4 @@
-"""Files that survive a power cut: whole, or not there. The one writer that everything in this project uses."""
+"""Durable, atomic file writes. All code of this project uses these functions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import BinaryIO
 
 
 def write_durably(final: Path, write: Callable[[BinaryIO], object], *, parents: bool = True, mode: int = 0o600) -> str:
-    """Make a file appear whole or not at all, and survive a power cut once this returns; gives its SHA-256.
+    """Write a file atomically and durably: when this returns, it survives a power failure. Returns its SHA-256.
 
-    `write(file)` fills a temporary file beside `final`, which is then flushed to disk and renamed, and the folder
-    flushed too. If anything fails, nothing is left, and what was there before stays. The digest is that of the bytes as
-    they were read back. Without `parents` the folder must be there (`FileNotFoundError`). `mode` is less the umask.
+    `write(file)` fills a temporary file beside `final`, which is then flushed to disk and renamed; the folder is
+    flushed too. On any error the temporary file is removed and an existing `final` is unchanged. The digest is that of
+    the bytes read back. Without `parents`, raises `FileNotFoundError` if the folder doesn't exist. `mode` is subject to
+    the umask.
     """
     if parents:
         make_folder(final.parent)
@@ -36,7 +37,7 @@ def write_durably(final: Path, write: Callable[[BinaryIO], object], *, parents: 
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder with all above it, so that they survive a power cut."""
+    """Create a folder and its parents durably."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -45,7 +46,7 @@ def make_folder(folder: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Flush a file's bytes, or a folder's entries (so that a rename in it survives a power cut), to disk."""
+    """Flush a file's bytes, or a folder's entries (for a durable rename), to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,12 +1,12 @@
-"""Everything that can go wrong, as a tree. Knows no HTTP: `app.web.errors` maps classes to status codes.
+"""The exception hierarchy. Independent of HTTP: `app.web.errors` maps classes to status codes.
 
     SegloopError
-    ├── BadInput                 the caller sent something that can't be used; nothing was changed
-    │   ├── BadFile              a file whose header or content is refused
-    │   ├── BadPrompt            a prompt outside the volume, of the wrong shape, or of a kind the model doesn't take
-    │   ├── BadOption            an unknown or ill-typed parameter
+    ├── BadInput                 invalid input from the caller; nothing was changed
+    │   ├── BadFile              a file with an invalid header or content
+    │   ├── BadPrompt            a prompt outside the volume, of the wrong shape, or of a type the model doesn't take
+    │   ├── BadOption            an unknown parameter, or one of the wrong type
     │   ├── GeometryMismatch     a mask that doesn't lie on the case's voxel grid
-    │   └── UnusableSeries       a DICOM series that is no volume (the message names why)
+    │   └── UnusableSeries       a DICOM series that is not a volume (the message says why)
     ├── NotFound
     │   ├── UnknownCase
     │   ├── UnknownLabel
@@ -14,25 +14,25 @@
     │   ├── UnknownSession
     │   ├── UnknownJob
     │   └── UnknownStrategy
-    ├── Conflict                 what was asked collides with what goes on
-    │   └── AlreadyRunning       a job of that kind runs already
-    ├── Unavailable              may work later; carries `retry_after` seconds
-    │   ├── ArchiveUnavailable   the archive doesn't answer, or answers with an error
+    ├── Conflict                 the request conflicts with the current state
+    │   └── AlreadyRunning       such a job is already running
+    ├── Unavailable              temporary; `retry_after` is when to retry, in seconds
+    │   ├── ArchiveUnavailable   the archive doesn't respond, or responds with an error
     │   ├── ModelNotTrained      the model has no weights yet
-    │   └── ResourceExhausted               memory or disk would run out
-    ├── ArchiveRefuses           the archive will not take a label, however often it is sent
-    ├── NotSupported             a route or option that this server will not serve, with the reason
+    │   └── ResourceExhausted    not enough memory or disk space
+    ├── ArchiveRefuses           the archive refuses a label permanently
+    ├── NotSupported             a route or option that this server doesn't support, with the reason
     ├── IntegrityError           stored bytes don't match their checksum
-    ├── Cancelled                someone asked for the work to stop
-    └── ConfigurationError       settings that can't work; the command line exits with `CONFIGURATION_EXIT_CODE`
+    ├── Cancelled                the work was cancelled
+    └── ConfigurationError       invalid settings; the command line exits with `CONFIGURATION_EXIT_CODE`
 
-The message is for the person at the viewer: it says what was wrong and what to do.
+Messages are for users of viewers: they say what was wrong and what to do.
 """
 
 from __future__ import annotations
 
 CONFIGURATION_EXIT_CODE = 2
-"""What a process ends with that can't do its work as it is configured; starting it again would not help."""
+"""The exit code of a process with an invalid configuration, which must not be restarted."""
 
 
 class SegloopError(Exception):
@@ -100,7 +100,7 @@ class AlreadyRunning(Conflict):
 
 
 class Unavailable(SegloopError):
-    """May work later. `retry_after` is in seconds."""
+    """Temporary: retry after `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: float = 5.0) -> None:
         super().__init__(message)

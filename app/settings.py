@@ -1,7 +1,7 @@
-"""Everything an operator can set: one frozen tree. Unknown keys are errors.
+"""All settings, in one frozen tree. Unknown keys are errors.
 
-Values come, the later winning, from the defaults here, a YAML file (`--config`), the environment (`SEGLOOP_PORT`,
-`SEGLOOP_ARCHIVE__USERNAME`) and the command line. `load` also says where each value came from, for `segloop doctor`.
+Sources, in increasing precedence: the defaults here, a YAML file (`--config`), the environment (`SEGLOOP_PORT`,
+`SEGLOOP_ARCHIVE__USERNAME`), the command line. `load` also returns the source of each value, for `segloop doctor`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Section(BaseModel):
 
 
 class ArchiveSettings(_Section):
-    """How to talk to a DICOMweb archive, or where a folder archive puts labels."""
+    """Access to a DICOMweb archive, or where a folder archive writes labels."""
 
     filter: dict[str, str] = Field(default_factory=dict, description="QIDO-RS matches; only these series are cases")
     username: str = Field("", description="user name for HTTP Basic")
@@ -79,13 +79,13 @@ class ModelSettings(_Section):
     def _known(cls, name: str) -> str:
         try:
             MODEL_TYPES.check(name)
-        except ConfigurationError as error:  # as a ValueError, for then pydantic says for which model
+        except ConfigurationError as error:  # as a ValueError, so that pydantic adds the model's name
             raise ValueError(str(error)) from error
         return name
 
 
 class MMEngineSettings(_Section):
-    """One MMEngine model that ITKIT clients may load by its key. Its configuration file is Python and will be run."""
+    """One MMEngine model that ITKIT clients may load by its key. Its configuration file is Python code, and runs."""
 
     config: Path = Field(description="configuration file (.py)")
     checkpoint: Path = Field(description="weights (.pth); a state dict, or a checkpoint that holds one")
@@ -132,7 +132,7 @@ class SessionSettings(_Section):
 
 
 class Settings(BaseSettings):
-    """The whole tree."""
+    """The root of the settings tree."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -186,7 +186,7 @@ class Settings(BaseSettings):
 
     @property
     def viewer_folder(self) -> Path:
-        """Where `segloop viewer install` puts OHIF, and the server looks for it."""
+        """The folder of OHIF, which `segloop viewer install` fills."""
         return (self.viewer_dir or self.workspace / "viewer").absolute()
 
     @property
@@ -195,7 +195,7 @@ class Settings(BaseSettings):
         return _secret(self.token, self.token_file, "token_file")
 
     def save_private(self, file: Path) -> None:
-        """Write all settings, secrets too, to a file that only this user can read: for this server's job processes."""
+        """Write all settings, including secrets, to a file that only this user can read, for job processes."""
         values = self.model_dump(mode="json")
         values["token"] = self.token.get_secret_value()
         values["archive"]["password"] = self.archive.password.get_secret_value()
@@ -206,7 +206,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def read_private(cls, file: Path) -> Settings:
-        """What `save_private` wrote."""
+        """Read a file that `save_private` wrote."""
         return cls(**json.loads(file.read_text()))
 
     def archive_secrets(self) -> tuple[str, str]:
@@ -228,9 +228,9 @@ def _secret(value: SecretStr, file: Path | None, name: str) -> str:
 
 
 def load(config: Path | None, given: Mapping[str, Any]) -> tuple[Settings, dict[str, str]]:
-    """The settings in force, and for each top-level or nested key that isn't a default, where it came from.
+    """The effective settings, and the source of each key, top-level or nested, that isn't a default.
 
-    `given` are the command line's values, by dotted key. Raises `ConfigurationError`.
+    `given` are values of the command line, by dotted key. Raises `ConfigurationError`.
     """
     sources: dict[str, str] = {}
     values: dict[str, Any] = {}
@@ -242,7 +242,7 @@ def load(config: Path | None, given: Mapping[str, Any]) -> tuple[Settings, dict[
         values = _merge(values, layer)
         sources |= dict.fromkeys(_keys(layer), origin)
     try:
-        # The environment is already merged in, below the command line; __init__ values win over it anyway.
+        # The environment is already merged in; values of __init__ take precedence over it.
         return Settings(**values), sources
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
@@ -284,7 +284,7 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(low)
     for key, value in high.items():
         below = merged.get(key)
-        # The models of a file replace the default ones as a whole, but a single key of a part doesn't reset the part.
+        # A file's models replace the default models as a whole; a single key of a section doesn't reset the section.
         merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return merged
 

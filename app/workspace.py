@@ -1,4 +1,4 @@
-"""Where this server keeps what it knows: one folder, laid out so that a person can find things."""
+"""The workspace: the folder with all data of a server, in a layout that people can browse."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folders below a workspace. `open` makes them.
+    """The files and folders of a workspace. `open` creates them.
 
     | folder | holds |
     | --- | --- |
@@ -22,10 +22,10 @@ class Workspace:
     | `labels/` | every label version, never overwritten |
     | `models/` | model versions, never overwritten |
     | `uploads/` | images that clients sent |
-    | `sessions/` | what was done in each prompt session, and a snapshot of it |
+    | `sessions/` | the log and the snapshot of each prompt session |
     | `cache/` | fetched volumes; may be deleted when the server is down |
     | `jobs/` | logs and checkpoints of jobs |
-    | `incoming/` | uploads on their way in; emptied at start |
+    | `incoming/` | uploads that are being received; emptied at start |
     | `logs/` | the server's log |
     """
 
@@ -33,13 +33,13 @@ class Workspace:
 
     @classmethod
     def open(cls, root: Path) -> Workspace:
-        """Raises `ConfigurationError` if the folders aren't there and can't be made."""
+        """Raises `ConfigurationError` if the folders don't exist and can't be created."""
         workspace = cls(root.absolute())
         try:
             for folder in ("labels", "models", "uploads", "sessions", "cache", "jobs", "incoming", "logs"):
                 (workspace.root / folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            # Mostly a volume that was mounted into a container and belongs to somebody else.
+            # Usually a volume that is mounted into a container and belongs to another user.
             raise ConfigurationError(
                 f"the workspace {workspace.root} can't be made: {error.strerror}. It must belong to the user that"
                 f" segloop runs as (number {os.getuid()} here)"
@@ -88,12 +88,12 @@ class Workspace:
 
     @property
     def interaction(self) -> Path:
-        """Touched at every click; jobs look at its time and wait."""
+        """Touched at every prompt; jobs pause while its modification time is recent."""
         return self.root / "interaction"
 
     @property
     def token(self) -> Path:
-        """The token a pod made for itself."""
+        """The token that a pod generated."""
         return self.root / "token"
 
     @property
@@ -103,6 +103,6 @@ class Workspace:
 
 
 def safe_name(text: str) -> str:
-    """A file name for text that came from outside: readable, and different for different texts."""
+    """A file name for untrusted text: readable, and unique for each text."""
     readable = re.sub(r"[^A-Za-z0-9.+-]", "_", text).lstrip(".")[:80]
     return readable if readable == text else f"{readable or 'name'}~{sha256(text.encode()).hexdigest()[:8]}"

@@ -1,6 +1,6 @@
-"""What this server knows: cases, label versions, scores, jobs, model versions, claims, audit. One SQL schema.
+"""The catalog: cases, label versions, scores, jobs, model versions, claims, audit trail. One SQL schema.
 
-`schema` holds the tables, `database` how they are opened, and each other module the questions asked of one of them.
+`schema` defines the tables, `database` opens them, and each other module has the queries of one of them.
 `Catalog` bundles these modules' classes over one database.
 """
 
@@ -38,7 +38,7 @@ class Catalog:
 
     @classmethod
     def open(cls, file: Path) -> Catalog:
-        """Open the SQLite catalog at `file`, made if it isn't there. Several processes may have it open."""
+        """Open the SQLite catalog at `file`, created if it doesn't exist. Several processes may have it open."""
         database = Database.sqlite(file)
         audit = Audit(database)
         return cls(

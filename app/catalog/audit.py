@@ -1,4 +1,4 @@
-"""Who changed what. Rows are chained by digest, so that a later edit shows."""
+"""The audit trail: who changed what. Each row's digest includes the previous one, so later edits are detected."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Audit:
         self._database = database
 
     def record(self, connection: sa.Connection, who: str, action: str, subject: str, detail: Mapping[str, Any]) -> None:
-        """Add a row within the transaction of the change that it tells of."""
+        """Add a row within the transaction of the change that it records."""
         previous = connection.scalar(sa.select(audit.c.chain).order_by(audit.c.id.desc()).limit(1)) or ""
         now = time.time()
         row = {"time": now, "who": who, "action": action, "subject": subject, "detail": dict(detail)}
         connection.execute(sa.insert(audit).values(**row, chain=_link(previous, row)))
 
     def first_broken_row(self) -> int | None:
-        """The id of the first row whose digest doesn't follow from the rows before it; None if all is well."""
+        """The id of the first row whose digest is wrong; None if there is none."""
         previous = ""
         with self._database.read() as connection:
             for row in connection.execute(sa.select(audit).order_by(audit.c.id)).mappings():

@@ -1,4 +1,4 @@
-"""The cases this server knows of, from the archive and from uploads."""
+"""Cases, from the archive and from uploads."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ class Cases:
         return _row(row)
 
     def origin(self, case_id: str) -> Origin | None:
-        """Where a case came from, if it is known, gone or not."""
+        """The origin of a case, also of one that is gone; None for an unknown one."""
         with self._database.read() as connection:
             return connection.scalar(sa.select(case.c.origin).where(case.c.id == case_id))
 
     def all(self) -> list[CaseRow]:
-        """Every case that is there and is a case to label (session uploads are not), in the archive's order."""
+        """The cases to label (not session uploads, not gone), in the archive's order."""
         query = sa.select(case).where(case.c.gone.is_(False), case.c.expires.is_(None)).order_by(case.c.position)
         with self._database.read() as connection:
             return [_row(row) for row in connection.execute(query)]
 
     def page(self, limit: int, offset: int, completed: bool | None, text: str) -> tuple[int, list[CaseRow]]:
-        """How many of those in `all` match, and a part of them. `text` is looked for, in any case, in what people know
-        an image by; `completed` None takes both kinds."""
+        """The number of matching cases of `all`, and one page of them. `text` is searched without case in id,
+        PatientID, description, modality and date; `completed` None matches both."""
         here: list[sa.ColumnElement[bool]] = [case.c.gone.is_(False), case.c.expires.is_(None)]
         if completed is not None:
             here.append(case.c.completed.is_(completed))
@@ -68,15 +68,15 @@ class Cases:
         return int(total), int(completed)
 
     def unusable(self) -> list[CaseRow]:
-        """Cases to label that can't be opened, in the archive's order; their `problem` says why."""
+        """Cases to label with a `problem`: they can't be opened. In the archive's order."""
         here = sa.and_(case.c.gone.is_(False), case.c.expires.is_(None), case.c.problem != "")
         with self._database.read() as connection:
             return [_row(row) for row in connection.execute(sa.select(case).where(here).order_by(case.c.position))]
 
     def candidates(self) -> list[Candidate]:
         """Cases to label without a final label, in the archive's order."""
-        # Asked at every "next case", over up to ten thousand rows: few columns, from an index that has them all, and
-        # straight into named tuples.
+        # A hot path: runs for every "next case", over up to ten thousand rows. So only few columns, from a covering
+        # index, directly into named tuples.
         with self._database.read() as connection:
             rows = _all(connection, "SELECT id, patient_key FROM case_ WHERE " + OPEN + " ORDER BY position")  # noqa: S608 - our own words
             served = dict(_all(connection, "SELECT id, served FROM case_ WHERE served > 0"))
@@ -92,9 +92,10 @@ class Cases:
             return frozenset(connection.scalars(query))
 
     def apply(self, listing: Listing, cursor_key: str) -> None:
-        """Take over what the archive says, with its cursor, in one transaction.
+        """Apply a listing of the archive and store its cursor, in one transaction.
 
-        What is gone there is only marked here: its labels and scores stay, and it is back if the archive lists it.
+        Removed cases are only marked as gone: labels and scores stay, and the mark is cleared when the archive lists
+        the case again.
         """
         with self._database.write() as connection:
             for one in listing.cases:
@@ -112,7 +113,7 @@ class Cases:
             connection.execute(sa.insert(note).values(key=cursor_key, value=listing.cursor))
 
     def add_upload(self, one: Case, expires: float | None, offered: bool) -> None:
-        """An image that a client sent. One with an expiry is a session's image, never a case to label."""
+        """Add an image that a client sent. With an expiry it is a session upload, and never a case to label."""
         with self._database.write() as connection:
             _upsert(connection, one, "upload", expires=expires, offered=offered and expires is None)
 
@@ -121,7 +122,7 @@ class Cases:
             return connection.scalar(sa.select(note.c.value).where(note.c.key == key))
 
     def mark_problem(self, case_id: str, problem: str) -> None:
-        """The case can't be opened, for this reason; it is no longer offered until its images change."""
+        """Record why a case can't be opened. It isn't offered until its images change."""
         self._set(case_id, problem=problem)
 
     def mark_warnings(self, case_id: str, warnings: Iterable[str]) -> None:
@@ -139,7 +140,7 @@ class Cases:
             return [_row(row).case for row in connection.execute(query)]
 
     def remove(self, case_id: str) -> None:
-        """Mark a case as gone; labels of it stay."""
+        """Mark a case as gone. Its labels stay."""
         self._set(case_id, gone=True)
 
     def _set(self, case_id: str, **values: object) -> None:
@@ -156,7 +157,7 @@ def _all(connection: sa.Connection, query: str) -> Sequence[Any]:
 
 
 def mark_served(connection: sa.Connection, case_id: str, strategy: str, client: str) -> None:
-    """Note that a strategy offered the case to a client just now, within the transaction that claims it."""
+    """Record that a strategy offers the case to a client now, within the transaction that claims it."""
     now = time.time()
     served_by = dict(connection.scalar(sa.select(case.c.served_by).where(case.c.id == case_id)) or {})
     served_by[strategy] = {"ts": int(now), "client_id": client}
@@ -164,7 +165,7 @@ def mark_served(connection: sa.Connection, case_id: str, strategy: str, client: 
 
 
 def refresh_completed(connection: sa.Connection, case_id: str, final_tag: str) -> None:
-    """Set a case's `completed` from its labels, within the transaction that changed them."""
+    """Update a case's `completed` from its labels, within the transaction that changed them."""
     finals = sa.select(label.c.id).where(
         label.c.case_id == case_id, label.c.tag == final_tag, label.c.deleted.is_(False)
     )
@@ -180,7 +181,7 @@ def _upsert(connection: sa.Connection, one: Case, origin: Origin, expires: float
         connection.execute(sa.insert(case).values(**values))
         return
     if known.stamp == one.stamp:
-        del values["warnings"]  # found when the images were read; they haven't changed
+        del values["warnings"]  # set when the images were read, which haven't changed
     else:
         values["problem"] = ""
     connection.execute(sa.update(case).where(case.c.id == one.id).values(**values))

@@ -1,8 +1,8 @@
 """Opening the catalog: one engine, explicit transactions.
 
 SQLite runs in WAL mode with `synchronous=FULL`: a transaction that has committed survives a kill and a power cut.
-Writers take the write lock at the start (`BEGIN IMMEDIATE`), so that what they read is still true when they write;
-readers never wait. Nothing above this package knows that the database is SQLite.
+Writers take the write lock at the start (`BEGIN IMMEDIATE`), so that what they read can't change before they write;
+readers never wait. Nothing above this package depends on SQLite.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A consistent view; never waits for writers."""
+        """A transaction with a consistent snapshot; never waits for writers."""
         with self._engine.begin() as connection:
             yield connection
 
@@ -76,7 +76,7 @@ def _engine(file: Path) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves; sqlite3's own rule would begin too late
+        connection.isolation_level = None  # we issue BEGIN ourselves; sqlite3 would begin too late
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=60000"):
             connection.execute(f"PRAGMA {pragma}")
 

@@ -1,4 +1,4 @@
-"""Digests of cases' voxels, by which images that viewers send are found again."""
+"""Digests of cases' voxels, by which images that viewers send are matched to cases."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Fingerprints:
         self._database = database
 
     def note(self, case_id: str, stamp: str, value: str) -> None:
-        """The digest of a case's voxels, as they are under `stamp`."""
+        """Store the digest of a case's voxels for its `stamp`."""
         with self._database.write() as connection:
             connection.execute(sa.delete(fingerprint).where(fingerprint.c.case_id == case_id))
             connection.execute(sa.insert(fingerprint).values(case_id=case_id, stamp=stamp, value=value))
 
     def cases_with(self, value: str) -> list[str]:
-        """Ids of the archive's cases whose voxels have this digest."""
+        """Ids of archive cases whose voxels have this digest."""
         query = (
             sa.select(case.c.id)
             .join(fingerprint, sa.and_(fingerprint.c.case_id == case.c.id, fingerprint.c.stamp == case.c.stamp))
@@ -30,7 +30,7 @@ class Fingerprints:
             return list(connection.scalars(query))
 
     def unknown(self) -> list[str]:
-        """Ids of the archive's cases whose digest isn't known, those that were offered lately first."""
+        """Ids of archive cases without a current digest, the most recently offered first."""
         known = sa.exists().where(fingerprint.c.case_id == case.c.id, fingerprint.c.stamp == case.c.stamp)
         query = (
             sa.select(case.c.id)

@@ -1,9 +1,9 @@
-"""Work that runs later, out of process. The table is the truth; processes come and go.
+"""The job table, which is authoritative for jobs in other processes.
 
 queued ──> running ──> done | failed | stopped
    ^          │
-   └──────────┘  its process died: queued again, and the next attempt goes on from the last checkpoint; one that can't
-                 work as it is configured fails at once
+   └──────────┘  its process died: queued again, and the next attempt resumes from the last checkpoint; with an invalid
+                 configuration it fails at once
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from app.core.job import Job, JobKind, JobState
 from app.errors import AlreadyRunning, UnknownJob
 
 MAX_ATTEMPTS = 5
-"""A job whose process dies this often fails for good: something about it kills processes."""
+"""A job whose process dies this often fails permanently: it probably kills its process."""
 
 
 class Jobs:
@@ -29,7 +29,7 @@ class Jobs:
         self._database = database
 
     def add(self, kind: JobKind, name: str, request: Mapping[str, Any], priority: int = 0, once: bool = True) -> Job:
-        """Queue a job. With `once`, raises `AlreadyRunning` if one of the same kind and name is open."""
+        """Queue a job. With `once`, raises `AlreadyRunning` if one of the same kind and name is queued or running."""
         with self._database.write() as connection:
             if once:
                 same = sa.select(job.c.id).where(
@@ -60,7 +60,7 @@ class Jobs:
             return [_job(row) for row in connection.execute(query)]
 
     def next_queued(self) -> Job | None:
-        """What should run next: highest priority, then oldest."""
+        """The job to run next: highest priority, then oldest."""
         query = sa.select(job).where(job.c.state == "queued").order_by(job.c.priority.desc(), job.c.number).limit(1)
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
@@ -82,13 +82,13 @@ class Jobs:
             )
 
     def progress(self, job_id: str, done: float) -> bool:
-        """Note how far a job is; returns whether someone asked for it to stop."""
+        """Update a job's progress; returns whether a stop was requested."""
         with self._database.write() as connection:
             connection.execute(sa.update(job).where(job.c.id == job_id).values(progress=done))
             return bool(connection.scalar(sa.select(job.c.stop_requested).where(job.c.id == job_id)))
 
     def finish(self, job_id: str, state: JobState, result: Mapping[str, Any], error: str = "") -> None:
-        """End a running job. The first end counts."""
+        """End a running job. A no-op if it has ended already."""
         values: dict[str, Any] = {"state": state, "ended": time.time(), "result": dict(result), "error": error[:4000]}
         if state == "done":
             values["progress"] = 1.0
@@ -98,8 +98,8 @@ class Jobs:
             )
 
     def process_died(self, job_id: str, error: str, again: bool = True) -> JobState:
-        """Its process is gone without having finished it: queue it again, or give up after `MAX_ATTEMPTS`, or at once
-        if another attempt could do no better (not `again`)."""
+        """The process ended without finishing the job: queue it again, or fail it after `MAX_ATTEMPTS`, or without
+        `again` at once."""
         with self._database.write() as connection:
             row = connection.execute(sa.select(job).where(job.c.id == job_id, job.c.state == "running")).one_or_none()
             if row is None:
@@ -116,7 +116,7 @@ class Jobs:
             return state
 
     def interrupted(self, job_id: str) -> None:
-        """Its server stops, and stopped it: queue it again, without counting the attempt."""
+        """The server stopped the job for its own shutdown: queue it again, without counting the attempt."""
         with self._database.write() as connection:
             running = sa.and_(job.c.id == job_id, job.c.state == "running")
             connection.execute(
@@ -129,7 +129,7 @@ class Jobs:
             )
 
     def request_stop(self, job_id: str) -> Job:
-        """Ask a job to stop: a queued one stops at once, a running one at its next step."""
+        """Request a stop: a queued job stops at once, a running one at its next step."""
         with self._database.write() as connection:
             connection.execute(
                 sa.update(job)

@@ -1,4 +1,4 @@
-"""Label versions: append only. A delete is a tombstone; the file and the row stay."""
+"""Label versions, append-only. Deleting sets a tombstone; file and row stay."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from app.core.mask import Code, Segment
 from app.errors import Conflict, UnknownLabel
 
 RETRY_WINDOW = 24 * 3600.0
-"""Seconds in which the same bytes from the same author are taken for a retry of a lost answer."""
+"""Seconds in which the same bytes from the same author count as a retry."""
 
 
 @dataclass(frozen=True)
 class NewLabel:
-    """A label about to become a version; the fields are those of `Label`."""
+    """A label that isn't a version yet; the fields are those of `Label`."""
 
     case_id: str
     submission: Submission
@@ -51,21 +51,21 @@ class Labels:
         self._audit = audit
 
     def retried(self, new: NewLabel) -> Label | None:
-        """The version that a retry of these bytes stands for; None if this is news."""
+        """The existing version if this submission is a retry; None if it is new."""
         with self._database.read() as connection:
             return _retried(connection, new)
 
     def next_number(self, case_id: str, tag: str) -> int:
-        """The number the next version will probably get (another writer may be faster)."""
+        """The number for the next version, unless a concurrent writer takes it first."""
         with self._database.read() as connection:
             return _next_number(connection, case_id, tag)
 
     def append(self, new: NewLabel, number: int, stored: StoredFile, deliver: bool) -> Label:
         """Add a version: row, audit row, outbox row and the case's state in one transaction.
 
-        The file is durable before this is called; if the transaction fails, it is an orphan that nothing points to.
-        Retried bytes answer with the version there is. Raises `Conflict` if another writer took the number: make the
-        file again with the next one.
+        The file must be durable before; if the transaction fails, it is an orphan. Idempotent: a retry returns the
+        existing version. Raises `Conflict` if a concurrent writer took the number: write the file again with the next
+        one.
         """
         with self._database.write() as connection:
             known = _retried(connection, new)
@@ -107,25 +107,25 @@ class Labels:
         return _label(row)
 
     def history(self, case_id: str) -> list[Label]:
-        """All versions of a case, tombstones too, oldest first."""
+        """All versions of a case, deleted ones too, oldest first."""
         query = sa.select(label).where(label.c.case_id == case_id).order_by(label.c.id)
         with self._database.read() as connection:
             return [_label(row) for row in connection.execute(query)]
 
     def everything(self) -> list[Label]:
-        """Every version of every case, tombstones too, oldest first."""
+        """All versions of all cases, deleted ones too, oldest first."""
         with self._database.read() as connection:
             return [_label(row) for row in connection.execute(sa.select(label).order_by(label.c.id))]
 
     def submissions(self, tag: str) -> list[Contribution]:
-        """Who submitted which case under a tag, and when: every version that counts, oldest first."""
+        """Author, case and time of every version under a tag that isn't deleted, oldest first."""
         columns = (label.c.case_id, label.c.author, label.c.created)
         query = sa.select(*columns).where(label.c.tag == tag, label.c.deleted.is_(False)).order_by(label.c.id)
         with self._database.read() as connection:
             return [Contribution(*row) for row in connection.execute(query)]
 
     def newest_first(self, since: float = 0.0, author: str = "", limit: int = 1000) -> list[Label]:
-        """Versions made since a time (seconds since the epoch), by one author or by anyone (""); no tombstones."""
+        """Versions created since a time (seconds since the epoch) by one author, or by all (""); no deleted ones."""
         query = sa.select(label).where(label.c.deleted.is_(False), label.c.created >= since)
         if author:
             query = query.where(label.c.author == author)
@@ -133,18 +133,18 @@ class Labels:
             return [_label(row) for row in connection.execute(query.order_by(label.c.id.desc()).limit(limit))]
 
     def after(self, label_id: int, limit: int = 1000) -> list[Label]:
-        """Versions with an id above `label_id`, oldest first; no tombstones."""
+        """Versions with an id above `label_id`, oldest first, without deleted ones."""
         query = sa.select(label).where(label.c.id > label_id, label.c.deleted.is_(False))
         with self._database.read() as connection:
             return [_label(row) for row in connection.execute(query.order_by(label.c.id).limit(limit))]
 
     def newest_id(self) -> int:
-        """The id of the version made last; 0 if there is none."""
+        """The highest version id; 0 if there is none."""
         with self._database.read() as connection:
             return int(connection.scalar(sa.select(sa.func.max(label.c.id))) or 0)
 
     def newest_of_all(self, tag: str | None = None) -> list[tuple[Label, Mapping[str, Any]]]:
-        """The newest version per case and tag, with what clients noted about it."""
+        """The newest version per case and tag, and its `info`."""
         newest = (
             sa.select(sa.func.max(label.c.id)).where(label.c.deleted.is_(False)).group_by(label.c.case_id, label.c.tag)
         )
@@ -155,7 +155,7 @@ class Labels:
             return [(_label(row), row.info) for row in connection.execute(query)]
 
     def counts(self) -> dict[str, int]:
-        """How many cases have a label, by tag."""
+        """The number of cases with a label, by tag."""
         query = (
             sa.select(label.c.tag, sa.func.count(label.c.case_id.distinct()))
             .where(label.c.deleted.is_(False))
@@ -165,7 +165,7 @@ class Labels:
             return dict(connection.execute(query).all())
 
     def structures(self) -> list[str]:
-        """Every segment name in a final label so far, in the order in which they first came up."""
+        """All segment names in final labels, in order of first use."""
         query = sa.select(label.c.segments).where(label.c.tag == FINAL, label.c.deleted.is_(False)).order_by(label.c.id)
         names: dict[str, None] = {}
         with self._database.read() as connection:
@@ -183,7 +183,7 @@ class Labels:
             self._audit.record(connection, who, "label.note", str(label_id), dict(info))
 
     def delete(self, case_id: str, tag: str, who: str) -> int:
-        """Put a tombstone on every version under a tag; returns how many. Files and rows stay."""
+        """Mark all versions under a tag as deleted; returns how many. Files and rows stay."""
         condition = sa.and_(label.c.case_id == case_id, label.c.tag == tag, label.c.deleted.is_(False))
         with self._database.write() as connection:
             count = connection.execute(sa.update(label).where(condition).values(deleted=True)).rowcount
@@ -205,7 +205,7 @@ def _retried(connection: sa.Connection, new: NewLabel) -> Label | None:
         .limit(1)
     )
     row = connection.execute(query).one_or_none()
-    # Only the newest version can be what a retry meant: after someone else's version the same bytes are a new opinion.
+    # Only the newest version can be what a retry repeats: after another version, the same bytes are a new submission.
     if row is None or row.author != new.submission.author or row.submitted_sha256 != new.submitted_sha256:
         return None
     same_names = [s["name"] for s in row.segments] == [s.name for s in new.segments]

@@ -1,8 +1,8 @@
-"""Labels acknowledged here and not yet confirmed by the archive.
+"""The outbox: labels that are stored here and not yet confirmed by the archive.
 
 waiting ──> delivered
-   ^ └────> refused     waiting would not help; the label is safe here, and no longer tried
-   └───────────┘        somebody asked for another try
+   ^ └────> refused     a permanent error: the label stays stored here, and isn't retried automatically
+   └───────────┘        a user requested a retry
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Outbox:
         self._database = database
 
     def due(self, now: float, limit: int = 50) -> list[tuple[int, int]]:
-        """`(label id, attempts so far)` of what should be delivered now, oldest label first."""
+        """`(label id, attempts so far)` of labels that are due for delivery, oldest first."""
         query = (
             sa.select(outbox.c.label_id, outbox.c.attempts)
             .where(outbox.c.state == "waiting", outbox.c.next_try <= now)
@@ -35,33 +35,32 @@ class Outbox:
             return [(row.label_id, row.attempts) for row in connection.execute(query)]
 
     def waiting(self, limit: int = 50) -> list[Waiting]:
-        """What is to be delivered, oldest label first."""
+        """Labels waiting for delivery, oldest first."""
         return self._listed(outbox.c.state == "waiting", limit)
 
     def refusals(self, limit: int = 50) -> list[Waiting]:
-        """What the archive will not have, oldest label first."""
+        """Labels that the archive refused, oldest first."""
         return self._listed(outbox.c.state == "refused", limit)
 
     def undelivered(self, limit: int) -> list[Waiting]:
-        """Both of them, oldest label first."""
+        """Waiting and refused labels, oldest first."""
         return self._listed(outbox.c.state != "delivered", limit)
 
     def delivered(self, label_id: int, location: str) -> None:
         self._set(label_id, state="delivered", location=location, delivered=time.time(), error="")
 
     def failed(self, label_id: int, error: str, next_try: float) -> None:
-        """The archive didn't take it; it is tried again at `next_try`, for ever."""
+        """Record a temporary failure. The next attempt is due at `next_try` (seconds since the epoch)."""
         self._set(label_id, attempts=outbox.c.attempts + 1, error=_one_line(error)[:1000], next_try=next_try)
 
     def refused(self, label_id: int, reason: str, advice: str) -> None:
-        """The archive will not take it; it is tried again when somebody asks for that, and `advice` is what to do
-        before."""
+        """Record a permanent failure. A user has to follow `advice` and request a retry."""
         attempts, error = outbox.c.attempts + 1, _one_line(reason)[:1000]
         self._set(label_id, state="refused", attempts=attempts, error=error, advice=_one_line(advice))
 
     def try_again(self, label_id: int) -> Waiting:
-        """Somebody wants another try now. Raises `UnknownLabel`, also for labels that stay here, and `Conflict` if the
-        archive has it already."""
+        """Make a label due now. Raises `UnknownLabel`, also for labels that aren't delivered at all, and `Conflict` if
+        the archive already has it."""
         with self._database.write() as connection:
             state = connection.scalar(sa.select(outbox.c.state).where(outbox.c.label_id == label_id))
             if state is None:
@@ -74,13 +73,13 @@ class Outbox:
         return _waiting(row)
 
     def try_all_again(self) -> int:
-        """The same for everything that was refused; returns how many that are."""
+        """Make all refused labels due now; returns how many."""
         with self._database.write() as connection:
             refused = sa.update(outbox).where(outbox.c.state == "refused")
             return connection.execute(refused.values(state="waiting", next_try=time.time(), advice="")).rowcount
 
     def retry_now(self) -> None:
-        """Try everything that waits at once (the archive is back)."""
+        """Make all waiting labels due now, because the archive is reachable again."""
         with self._database.write() as connection:
             connection.execute(sa.update(outbox).where(outbox.c.state == "waiting").values(next_try=0.0))
 
@@ -105,9 +104,9 @@ class Outbox:
         )
 
     def states(self, label_ids: Collection[int]) -> dict[int, DeliveryState]:
-        """By label id, for those of `label_ids` that go to the archive at all."""
+        """The state by label id, for those of `label_ids` that are delivered to the archive."""
         low, high = min(label_ids, default=0), max(label_ids, default=0)
-        # A range instead of a list: a database takes only so many parameters.
+        # A range instead of a list, because databases limit the number of parameters.
         query = sa.select(outbox.c.label_id, outbox.c.state).where(outbox.c.label_id.between(low, high))
         wanted = set(label_ids)
         with self._database.read() as connection:

@@ -11,7 +11,7 @@ metadata = sa.MetaData()
 
 
 def _text(name: str) -> sa.Column[str]:
-    """A text column that is empty where nothing is known."""
+    """A text column, by default empty."""
     return sa.Column(name, sa.Text, nullable=False, server_default="")
 
 
@@ -43,12 +43,12 @@ case = sa.Table(
     sa.Column("served_by", sa.JSON, nullable=False),  # strategy -> {"ts", "client_id"}
     sa.Column("info", sa.JSON, nullable=False),  # what clients noted about the image
     sa.Column("offered", sa.Boolean, nullable=False, server_default=sa.true()),  # False: never a "next case"
-    sa.Column("expires", sa.Float),  # session uploads go away; None: never
+    sa.Column("expires", sa.Float),  # when a session upload is removed; None: never
     sa.Column("gone", sa.Boolean, nullable=False, server_default=sa.false()),  # no longer in the archive
     sa.Column("completed", sa.Boolean, nullable=False, server_default=sa.false()),  # has a final label
 )
 OPEN = "completed = 0 AND gone = 0 AND offered = 1 AND problem = '' AND expires IS NULL"
-"""What makes a case one to offer. SQLite uses an index with this condition only for a query with the same words."""
+"""The condition for offering a case. SQLite uses the partial index only for queries with exactly this text."""
 sa.Index("case_open", case.c.position, case.c.id, case.c.patient_key, sqlite_where=sa.text(OPEN))
 sa.Index("case_served", case.c.served, case.c.id, sqlite_where=sa.text("served > 0"))
 sa.Index("case_completed", case.c.patient_key, sqlite_where=case.c.completed.is_(True))
@@ -135,7 +135,7 @@ job = sa.Table(
     sa.Column("progress", sa.Float, nullable=False, server_default="0"),
     sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
     sa.Column("pid", sa.Integer),
-    sa.Column("pid_started", sa.Float),  # tells a process from a later one with the same number
+    sa.Column("pid_started", sa.Float),  # distinguishes a process from a later one with the same PID
     sa.Column("stop_requested", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("started", sa.Float),

@@ -1,4 +1,4 @@
-"""The numbers scorers gave cases. One row per case, scorer and model version; the newest counts."""
+"""Scores of cases. One row per case, scorer and model version; the newest counts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Scores:
     def put(
         self, case_id: str, scorer: str, model_version: str, value: float, seconds: float, detail: Mapping[str, Any]
     ) -> None:
-        """Keep a score; one made again replaces the one before."""
+        """Store a score, replacing one with the same case, scorer and model version."""
         key = {"case_id": case_id, "scorer": scorer, "model_version": model_version}
         with self._database.write() as connection:
             connection.execute(sa.delete(score).filter_by(**key))
@@ -30,7 +30,7 @@ class Scores:
             connection.execute(sa.insert(score).values(**key, **row))
 
     def newest(self, scorer: str) -> Mapping[str, Score]:
-        """The newest score of every case that has one, by case id. Read again only when a score has come since."""
+        """The newest score of every case that has one, by case id. Cached until there is a new score."""
         mine = score.c.scorer == scorer
         changed = sa.select(sa.func.count(), sa.func.max(score.c.created)).where(mine)
         query = sa.select(score.c.case_id, score.c.value, score.c.model_version).where(mine).order_by(score.c.created)
@@ -39,13 +39,13 @@ class Scores:
             known = self._known.get(scorer)
             if known is not None and known[0] == stamp:
                 return known[1]
-            # In order of time, so that a later score of a case takes the place of an earlier one.
+            # In chronological order, so that later scores of a case replace earlier ones.
             found = {row[0]: Score(row[1], row[2]) for row in connection.execute(query).all()}
         self._known[scorer] = stamp, found
         return found
 
     def dated(self, scorer: str) -> dict[str, tuple[Score, float]]:
-        """The newest score of every case that has one, and when it was made, by case id."""
+        """The newest score of every case that has one, and its time (seconds since the epoch), by case id."""
         query = sa.select(score).where(score.c.scorer == scorer).order_by(score.c.created)
         with self._database.read() as connection:
             return {
@@ -66,7 +66,7 @@ class Scores:
             ]
 
     def detail(self, case_id: str) -> dict[str, dict[str, Any]]:
-        """Everything scorers noted about one case, newest per scorer."""
+        """The newest details of each scorer about one case."""
         query = sa.select(score).where(score.c.case_id == case_id).order_by(score.c.created)
         with self._database.read() as connection:
             return {

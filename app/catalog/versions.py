@@ -25,9 +25,9 @@ class Versions:
             return int(connection.scalar(query) or 0) + 1
 
     def add(self, version: ModelVersion, serve: bool, who: str) -> None:
-        """Register a version whose folder is complete; with `serve`, move the pointer in the same transaction.
+        """Register a version whose folder is complete; with `serve`, also serve it, in the same transaction.
 
-        Raises `Conflict` if the number is taken, or if the job has made its version already.
+        Raises `Conflict` if the number is taken, or if the job already has a version.
         """
         with self._database.write() as connection:
             try:
@@ -65,7 +65,7 @@ class Versions:
         return _version(row) if row is not None else None
 
     def serve(self, version_id: str, who: str) -> ModelVersion:
-        """Move the pointer of the version's model to it (publishing by hand, rolling back)."""
+        """Serve this version of its model (manual publishing, rollback)."""
         version = self.get(version_id)
         with self._database.write() as connection:
             before = connection.scalar(sa.select(served.c.version).where(served.c.model == version.model))

@@ -1,4 +1,4 @@
-"""Keeping a mask as a label version: the file durable first, then one transaction, and only then an answer."""
+"""Storing a mask as a label version: first the durable file, then one transaction."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from app.project.project import Project
 
 
 def commit_label(project: Project, row: CaseRow, mask: Mask, new: NewLabel) -> Label:
-    """Store `mask` as the next version of a label of the case.
+    """Store `mask` as the next version of a label of the case. Durable when this returns.
 
-    When this returns, the label survives a kill and a power cut. Final labels go to the archive through the outbox;
-    others stay here. The same bytes from the same author again answer with the version there is.
+    Final labels are delivered to the archive through the outbox; others stay here. Idempotent: the same bytes from the
+    same author return the existing version. Raises what `VolumeCache.headers` and `LabelStore.write` raise.
     """
     labels = project.catalog.labels
     known = labels.retried(new)
@@ -28,5 +28,5 @@ def commit_label(project: Project, row: CaseRow, mask: Mask, new: NewLabel) -> L
         try:
             return labels.append(new, number, stored, deliver=new.tag == FINAL)
         except Conflict:
-            # Someone else's version took the number while the file was written; the file says the number, so again.
+            # A concurrent writer took the number, which is part of the file: write it again with the next one.
             (project.labels.folder / stored.path).unlink()

@@ -1,4 +1,4 @@
-"""The models of the settings, each with the weights that the catalog says it serves."""
+"""Opening the models of the settings with their served weights."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from app.settings import ModelSettings
 
 
 def open_models(project: Project, device: Device) -> dict[str, AnyModel]:
-    """Every model of the settings, in their order. Weights are loaded when first used.
+    """Every model of the settings, in that order. Weights are loaded on first use.
 
-    Raises `ConfigurationError` for a model that isn't there, saying how to get it.
+    Raises `ConfigurationError` for a model that isn't installed; the message says how to get it.
     """
     return {name: open_model(project, name, device) for name in project.settings.models}
 
 
 def open_model(project: Project, name: str, device: Device, version: ModelVersion | None = None) -> AnyModel:
-    """One of them, with the weights it serves or those of `version`. Raises `UnknownModel` for a name that the settings
-    don't have, `ConfigurationError` as above."""
+    """One model, with the weights of `version`, by default the served one. Raises `UnknownModel` for a name that isn't
+    in the settings, and `ConfigurationError` as `open_models`."""
     settings = _settings(project, name)
     served = version or project.catalog.versions.served(name)
     options = ModelOptions(
@@ -36,7 +36,7 @@ def open_model(project: Project, name: str, device: Device, version: ModelVersio
 
 
 def model_type(project: Project, name: str) -> ModelType:
-    """The type of one of them. Raises as `open_model`."""
+    """The type of one model. Raises as `open_model`."""
     return MODEL_TYPES.get(_settings(project, name).type)
 
 

@@ -1,4 +1,4 @@
-"""What the server and its job processes open alike: the catalog, the archive, the stores."""
+"""The project: the catalog, archive and stores that both the server and its job processes open."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Project:
 
     @classmethod
     def open(cls, settings: Settings, archive: Archive | None = None) -> Project:
-        """Open a workspace. `archive` replaces the one the settings name (tests, the demo).
+        """Open a workspace. `archive` replaces that of the settings, for tests.
 
-        Raises `ConfigurationError`; an archive that doesn't answer is no error here.
+        Raises `ConfigurationError`. An archive that is unreachable isn't an error here.
         """
         paths = Workspace.open(settings.workspace)
         source = archive if archive is not None else open_archive(archive_options(settings))
@@ -51,7 +51,7 @@ class Project:
         )
 
     def volumes(self, origin: str) -> VolumeCache:
-        """The cache over where cases of an origin live."""
+        """The volume cache for cases of an origin."""
         return self.caches[origin]
 
     def archive_of(self, origin: str) -> Archive:

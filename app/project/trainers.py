@@ -1,4 +1,4 @@
-"""Which trainer makes new versions of a model, and whether both fit."""
+"""The trainer of a model, and whether the two fit together."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from app.project.project import Project
 
 
 def trainer_of(project: Project, model: str, options: Mapping[str, Any]) -> Trainer:
-    """The trainer that the settings name for a model, with its options there and those given here.
+    """The trainer of a model in the settings, with its options there, overridden by `options`.
 
-    Raises `ConfigurationError`: there is none, it is broken, or it doesn't train models of this type. `BadOption`.
+    Raises `ConfigurationError` (there is none, it can't be loaded, or it doesn't train this model type), `BadOption`.
     """
     settings = project.settings.models.get(model)
     name = settings.trainer if settings is not None else ""
@@ -30,7 +30,7 @@ def trainer_of(project: Project, model: str, options: Mapping[str, Any]) -> Trai
 
 
 def check_spec(project: Project, model: str, spec: ModelSpec) -> None:
-    """Raises `ConfigurationError` if what a trainer is about to make isn't of the model's type."""
+    """Raises `ConfigurationError` if the spec's type isn't that of the model."""
     settings = project.settings.models[model]
     if spec.type != settings.type:
         raise ConfigurationError(

@@ -1,5 +1,5 @@
-"""How an older catalog becomes one of this program: Alembic scripts, run by `app.catalog.upgrade`.
+"""Alembic migrations of the catalog, run by `app.catalog.upgrade`.
 
-A change of `app.catalog.schema` needs a new file in `versions/`, and its revision in `upgrade.REVISIONS`. It has to
-work on SQLite and Postgres, and imports nothing of this program: a migration stays as it was released.
+A change of `app.catalog.schema` needs a new file in `versions/`, and its revision in `upgrade.REVISIONS`. It must work
+on SQLite and Postgres, and not import the application: a released migration never changes.
 """

@@ -1,4 +1,4 @@
-"""What Alembic runs first: it takes over the connection, and the transaction, of `app.catalog.upgrade.migrate`."""
+"""Alembic's entry point, which uses the connection and the transaction of `app.catalog.upgrade.migrate`."""
 
 from __future__ import annotations
 
