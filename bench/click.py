@@ -6,7 +6,9 @@
   called directly; with the server's way of keeping prompts (`blosc2`), and with the library's own choice (`auto`,
   dense at this size: faster, and four times the memory per session).
 
-AutoZoom is off in all: with it a click is one forward or dozens, and what the server adds would drown in that.
+AutoZoom is off in these: with it a click is one forward or dozens, and what the server adds would drown in that. What a
+person feels is a row of its own: the shipped model as it comes, with AutoZoom, its limit of patches and its guard,
+beside the library with AutoZoom and without a limit, and beside itself with one patch a click.
 
 All take each click one after the other before the next click, rounds start over with other points, and the masks are
 compared: equal weights, clicks and arithmetic give equal masks. The weights are those of the shipped demo model in a
@@ -22,9 +24,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email import message_from_bytes
 from pathlib import Path
 from time import perf_counter
@@ -35,7 +37,7 @@ import numpy as np
 from app.models.nninteractive.folder import find_folder
 from bench.data import Plan, Shape, ct
 from bench.measure import Timing, rotated
-from bench.report import Row, added
+from bench.report import Row, added, ratio, seconds
 from bench.server import Server, serving
 
 Click = tuple[tuple[int, int, int], bool]
@@ -84,22 +86,28 @@ def run(plan: Plan) -> list[Row]:
         contenders: dict[str, Clicked] = {
             "ours": ServedClicks(server, "unguarded", series.series_uid),
             "guarded": ServedClicks(server, "guarded", series.series_uid),
+            "felt": ServedClicks(server, "guarded", series.series_uid, client="felt", options={}),
             "blosc2": stack.enter_context(library(weights, voxels, "blosc2")),
             "auto": stack.enter_context(library(weights, voxels, "auto")),
+            "zoomed": stack.enter_context(library(weights, voxels, "blosc2", autozoom=True)),
         }
         times, equal = rounds(contenders, plan)
+    felt = times["felt"]
+    tail = f"p95 {seconds(felt.percentile(95))}, longest {seconds(felt.high)}"
     agree = "masks equal" if equal else "MASKS DIFFER"
     return [
         added("click", f"click in a viewer; {agree}", times["ours"], "library, same storage", times["blosc2"], TARGET),
         added("click", "click in a viewer", times["ours"], "library, its own choice", times["auto"], TARGET),
         added("click", "the demo model with its guard", times["guarded"], "without", times["ours"], None),
+        ratio("click", f"click as by default, AutoZoom on; {tail}", felt, "library, AutoZoom", times["zoomed"], None),
+        ratio("click", "click as by default, AutoZoom on", felt, "one patch a click", times["guarded"], None),
     ]
 
 
 def rounds(contenders: dict[str, Clicked], plan: Plan) -> tuple[dict[str, Timing], bool]:
     """The time of every click, and whether server and library came to the same masks. The first round isn't
     counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
     equal = True
     for number in range(-1, plan.repeats(5, quick=1)):
         clicks = clicks_of(plan.shape, number)[: 3 if plan.quick or number < 0 else None]
@@ -110,9 +118,9 @@ def rounds(contenders: dict[str, Clicked], plan: Plan) -> tuple[dict[str, Timing
                 time.sleep(SETTLE)
                 elapsed = contenders[name].click(click)
                 if number >= 0:
-                    seconds[name].append(elapsed)
+                    taken[name].append(elapsed)
         equal &= contenders["ours"].mask == contenders["blosc2"].mask == contenders["auto"].mask
-    return {name: Timing(tuple(values)) for name, values in seconds.items()}, equal
+    return {name: Timing(tuple(values)) for name, values in taken.items()}, equal
 
 
 def clicks_of(shape: Shape, number: int) -> list[Click]:
@@ -127,12 +135,14 @@ def clicks_of(shape: Shape, number: int) -> list[Click]:
 
 @dataclass
 class ServedClicks:
-    """Clicks as 3D Slicer sends them: all points of the structure each time."""
+    """Clicks as 3D Slicer sends them: all points of the structure each time. `client` keeps two of one model apart."""
 
     server: Server
     model: str
     case_id: str
     mask: str = ""
+    client: str = ""
+    options: Mapping[str, object] = field(default_factory=lambda: {"autozoom": False})
 
     def start_over(self) -> None:
         self._points: dict[str, list[list[int]]] = {"foreground": [], "background": []}
@@ -152,10 +162,9 @@ class ServedClicks:
             "label": "sphere",
             "result_extension": ".nrrd",
             "result_dtype": "uint8",
-            "client_id": self.model,
+            "client_id": self.client or self.model,
         }
-        wishes["autozoom"] = False
-        return self.server.infer(self.model, self.case_id, {**self._points, **wishes}).body
+        return self.server.infer(self.model, self.case_id, {**self._points, **wishes, **self.options}).body
 
 
 @dataclass

@@ -13,6 +13,8 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -31,6 +33,9 @@ class Timing:
     @property
     def high(self) -> float:
         return max(self.seconds)
+
+    def percentile(self, percent: float) -> float:
+        return float(np.percentile(self.seconds, percent))
 
 
 @dataclass(frozen=True)

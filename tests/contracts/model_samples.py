@@ -114,6 +114,15 @@ def _nninteractive(storage: Any) -> Row:
     return lambda type_: Sample(f"{type_.name}_{storage}", type_, make, {"autozoom": False})
 
 
+def _limited(type_: ModelType) -> Sample:
+    """Zooms, as by default, within a limit of patches."""
+
+    def make(folder: Path, device: Device) -> AnyModel:
+        return type_.build("tiny", ModelOptions(str(tiny_nninteractive(folder / "tiny")), patches=2), device)
+
+    return Sample(f"{type_.name}_limited", type_, make)
+
+
 def _demo(type_: ModelType) -> Sample:
     def make(folder: Path, device: Device) -> AnyModel:
         quick = Device("cpu", threads=1)  # in whatever precision is faster here; its clicks are the slowest of all
@@ -123,7 +132,7 @@ def _demo(type_: ModelType) -> Sample:
 
 
 ROWS: Mapping[str, list[Row]] = {
-    "nninteractive": [_demo, _nninteractive("tensor"), _nninteractive("blosc2")],
+    "nninteractive": [_demo, _nninteractive("tensor"), _nninteractive("blosc2"), _limited],
     "deepgrow_2d": [_version(seed=3)],
     "deepgrow_3d": [_version(seed=3), _version("_coarse", spacing=1.7, seed=3)],
     "deepedit": [_version()],

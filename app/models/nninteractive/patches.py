@@ -6,8 +6,9 @@ at that patch's border, the library looks again from further away, 1.5 times as 
 24 voxels around what each patch is planned for, made for patches of 192³ voxels: of one of 80³, 32³ are left, and a
 mask that runs through a whole image is refined with dozens of patches.
 
-`limit_patches` bounds that: the patches besides the first are counted, not timed, so that a replay does the same. What
-is no longer refined is kept as it was predicted from further away. Without it a session predicts as the library does.
+`limit_patches` bounds that: the patches besides the first are counted, not timed, so that a replay does the same. Each
+look is twice as far as the one before, and what is no longer refined is kept as it was predicted from further away.
+Without a limit a session predicts as the library does.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ LIBRARY_MARGIN = 24
 """The library's margin on each side, in voxels."""
 
 MARGIN_SHARE = 8
-"""The margin of our own plans is the patch over this: 24 of 192."""
+"""The margin of patches that are too small for the library's is the patch over this: 24 of 192."""
 
-ZOOM_STEP = 1.5
-"""How much further away each look of AutoZoom is."""
+ZOOM_STEP = 2.0
+"""How much further away each look is within a limit."""
 
 Box = list[list[int]]
 
@@ -129,7 +130,7 @@ def plan_patches(library: Any, changed: tuple[Box | None, Any]) -> list[Box]:
     patch = [int(n) for n in library.configuration_manager.patch_size]
     seen, where = changed
     if seen is not None:
-        margin = [n // MARGIN_SHARE for n in patch]
+        margin = [LIBRARY_MARGIN if n > 2 * LIBRARY_MARGIN else n // MARGIN_SHARE for n in patch]
         local = generate_bounding_boxes(where, patch, stride="auto", margin=margin, max_depth=3)
         if local:
             boxes: list[Box] = library._offset_bboxes(local, seen)
