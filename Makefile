@@ -5,6 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Processes that the tests are divided among; 0 is this one alone, where `-s` and a debugger work.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 20
+
 .PHONY: demo test test-fast test-browser test-slow serve bench replay lint format clean demo-model packages docs
 
 # Without OHIF (no npm, no internet) the demo plays all the same, and /ohif/ says how to get it.
@@ -19,14 +23,14 @@ serve: $(VENV)/.installed
 test: test-fast test-browser test-slow
 
 test-fast: $(VENV)/.installed packages
-	$(BIN)/python -m pytest -m "not slow and not browser" $(TEST)
+	$(PYTEST) -m "not slow and not browser" $(TEST)
 
 # Screenshots are in test-results/.
 test-browser: $(VENV)/.installed packages
-	$(BIN)/python -m pytest -m "browser and not slow" $(TEST)
+	$(PYTEST) -m "browser and not slow" $(or $(TEST),tests/browser)
 
 test-slow: $(VENV)/.installed packages
-	$(BIN)/python -m pytest -m slow $(TEST)
+	$(PYTEST) -m slow $(TEST)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Before torch is imported, here and in processes that tests start. Networks in tests are so small that threads would
+# wait for each other longer than they compute; and the cores are for the workers, of whom each is one process.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 """Real images (see its README); not part of the project."""

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
+from tests.exclusive import exclusive
+
 VERSION = "4.14.1"
 KEPT = Path(__file__).parents[2] / ".cache" / "axe-core"
 
@@ -18,13 +20,14 @@ KEPT = Path(__file__).parents[2] / ".cache" / "axe-core"
 def source() -> str:
     """The script; skips the test where npm, or its registry, can't be reached."""
     package = KEPT / f"axe-core-{VERSION}.tgz"
-    if not package.exists():
-        KEPT.mkdir(parents=True, exist_ok=True)
-        try:
-            command = ["npm", "pack", f"axe-core@{VERSION}", "--silent", "--pack-destination", str(KEPT)]
-            subprocess.run(command, check=True, capture_output=True, timeout=120)
-        except (OSError, subprocess.SubprocessError) as error:
-            pytest.skip(f"axe-core {VERSION} can't be had: {error}")
+    with exclusive(KEPT):
+        if not package.exists():
+            KEPT.mkdir(parents=True, exist_ok=True)
+            try:
+                command = ["npm", "pack", f"axe-core@{VERSION}", "--silent", "--pack-destination", str(KEPT)]
+                subprocess.run(command, check=True, capture_output=True, timeout=120)
+            except (OSError, subprocess.SubprocessError) as error:
+                pytest.skip(f"axe-core {VERSION} can't be had: {error}")
     with tarfile.open(package) as files:
         script = files.extractfile("package/axe.min.js")
         assert script is not None

@@ -18,6 +18,7 @@ from tests.browser import dashboard_site as dashboards
 from tests.browser.page import Visit, visiting
 from tests.browser.site import Site, over_folder
 from tests.browser.watching import Watched, watched
+from tests.exclusive import exclusive
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -39,11 +40,12 @@ def chromium() -> Iterator[Browser]:
 def viewer_dir(request: pytest.FixtureRequest) -> Path:
     """OHIF, installed as `segloop viewer install` does it, and kept between runs."""
     folder = Path(request.config.cache.mkdir("ohif"))
-    if installed(folder) is None:
-        try:
-            install(fetch(folder), folder)
-        except SegloopError as error:
-            pytest.skip(str(error))
+    with exclusive(folder):
+        if installed(folder) is None:
+            try:
+                install(fetch(folder), folder)
+            except SegloopError as error:
+                pytest.skip(str(error))
     return folder
 
 

@@ -21,6 +21,8 @@ import pytest
 import requests
 import SimpleITK as sitk
 
+from tests.exclusive import exclusive
+
 WHEEL = "itkit==4.0.0"
 
 SERVER_NEEDS = [
@@ -59,14 +61,30 @@ class PeerMissing(RuntimeError):
 def fetched(folder: Path) -> Path:
     """The unpacked wheel; it is fetched once and kept in `folder`. Raises `PeerMissing`."""
     target = folder / WHEEL
-    if not target.exists():
-        _pip("download", "--no-deps", "--dest", str(folder), WHEEL)
-        unpacked = folder / "unpacking"
-        shutil.rmtree(unpacked, ignore_errors=True)
-        with zipfile.ZipFile(next(folder.glob("itkit-4.0.0-*.whl"))) as wheel:
-            wheel.extractall(unpacked)
-        unpacked.rename(target)
+    with exclusive(folder):
+        if not target.exists():
+            _unpack(folder, target)
     return target
+
+
+def _needs(folder: Path) -> Path:
+    """What the server imports, installed once and kept in `folder`. Raises `PeerMissing`."""
+    target = folder / "server-needs"
+    with exclusive(folder):
+        if not target.exists():
+            shutil.rmtree(folder / "installing", ignore_errors=True)
+            _pip("install", "--no-deps", "--target", str(folder / "installing"), *SERVER_NEEDS)
+            (folder / "installing").rename(target)
+    return target
+
+
+def _unpack(folder: Path, target: Path) -> None:
+    _pip("download", "--no-deps", "--dest", str(folder), WHEEL)
+    unpacked = folder / "unpacking"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    with zipfile.ZipFile(next(folder.glob("itkit-4.0.0-*.whl"))) as wheel:
+        wheel.extractall(unpacked)
+    unpacked.rename(target)
 
 
 def _pip(*arguments: str) -> None:
@@ -83,11 +101,7 @@ def _pip(*arguments: str) -> None:
 @contextmanager
 def peer_server(folder: Path) -> Iterator[str]:
     """ITKIT's own server on a free port, fetched into `folder`; its address. Raises `PeerMissing`."""
-    wheel, needs = fetched(folder), folder / "server-needs"
-    if not needs.exists():
-        shutil.rmtree(folder / "installing", ignore_errors=True)
-        _pip("install", "--no-deps", "--target", str(folder / "installing"), *SERVER_NEEDS)
-        (folder / "installing").rename(needs)
+    wheel, needs = fetched(folder), _needs(folder)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from tests.exclusive import exclusive
 from tests.orthanc import free_port
 
 RELEASE = "itksnap-dls==0.1.6"
@@ -39,6 +40,11 @@ class PeerMissing(RuntimeError):
 
 def install(folder: Path) -> Path:
     """The Python of an environment in `folder` that has it; made once. Raises `PeerMissing`."""
+    with exclusive(folder):
+        return _installed(folder)
+
+
+def _installed(folder: Path) -> Path:
     python = folder / "bin" / "python"
     done = folder / f"has {RELEASE} {sys.prefix.replace('/', '_')}"
     if done.exists():
