@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 20
 
-.PHONY: demo test test-fast test-browser test-slow serve bench replay lint format clean demo-model packages docs
+.PHONY: demo test test-fast test-browser test-slow test-long serve bench replay lint format clean demo-model packages docs
 
 # Without OHIF (no npm, no internet) the demo plays all the same, and /ohif/ says how to get it.
 demo: $(VENV)/.installed
@@ -23,14 +23,18 @@ serve: $(VENV)/.installed
 test: test-fast test-browser test-slow
 
 test-fast: $(VENV)/.installed packages
-	$(PYTEST) -m "not slow and not browser" $(TEST)
+	$(PYTEST) -m "not slow and not browser and not long" $(TEST)
 
 # Screenshots are in test-results/.
 test-browser: $(VENV)/.installed packages
 	$(PYTEST) -m "browser and not slow" $(or $(TEST),tests/browser)
 
 test-slow: $(VENV)/.installed packages
-	$(PYTEST) -m slow $(TEST)
+	$(PYTEST) -m "slow and not long" $(TEST)
+
+# Too long for every change: a thousand kills, thousands of random inputs. Writes docs/test-long.md.
+test-long: $(VENV)/.installed packages
+	scripts/test-long $(PYTEST) $(TEST)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

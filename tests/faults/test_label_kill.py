@@ -31,7 +31,7 @@ from tests.dicom.synthetic import Truth, ct_series, write_series
 
 pytestmark = pytest.mark.slow
 
-KILLS = 100
+MANY = pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])
 
 
 @dataclass
@@ -127,14 +127,15 @@ def wait_for_cases(url: str, count: int) -> None:
     raise TimeoutError("the cases were not found")
 
 
-def test_no_acknowledged_label_is_lost_in_a_hundred_kills(servers: Servers, settings: Settings) -> None:
+@pytest.mark.parametrize("kills", [100, MANY])
+def test_no_acknowledged_label_is_lost(servers: Servers, settings: Settings, kills: int) -> None:
     annotators = []
     for number in range(2):
         series, truth = ct_series((6, 20, 24), seed=number)
         annotators.append(Annotator(f"a{number}", str(series[0].SeriesInstanceUID), number, truth))
     servers.start()
     wait_for_cases(servers.url, 2)
-    for kill in range(KILLS):
+    for kill in range(kills):
         first, second = annotators if kill % 2 else annotators[::-1]
         other = threading.Thread(target=second.submit, args=(servers.url,))
         other.start()
@@ -144,7 +145,7 @@ def test_no_acknowledged_label_is_lost_in_a_hundred_kills(servers: Servers, sett
         servers.start()
     catalog = Catalog.open(settings.workspace / "catalog.sqlite")
     acknowledged = sum(len(annotator.acknowledged) for annotator in annotators)
-    assert acknowledged >= KILLS
+    assert acknowledged >= kills
     for annotator in annotators:
         history = {label.submitted_sha256: label for label in catalog.labels.history(annotator.case_id)}
         numbers = [label.number for label in history.values()]
