@@ -170,7 +170,10 @@ def _opened(content: bytes, providers: list[Any], threads: int) -> onnxruntime.I
 
 def _planned(session: onnxruntime.InferenceSession, config: InferenceConfig) -> _Plan:
     """Check the declared shapes. Raises `BadFile`, `BadOption`."""
-    inputs, output = session.get_inputs(), session.get_outputs()[0]
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if not outputs:
+        raise BadFile("the ONNX model has no output; one is needed, the classes' scores")
+    output = outputs[0]
     if len(inputs) != 1:
         raise BadFile(f"the ONNX model takes {len(inputs)} inputs; one is needed, the image")
     taken = inputs[0]
