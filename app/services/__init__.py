@@ -1,6 +1,6 @@
-"""What people do: look at a case, prompt, submit, ask for the next one, train, roll back.
+"""What people and programs do here: open a case, prompt, submit, ask for the next case, train, roll back.
 
-Every dialect calls these and nothing below them. `Services` bundles the desks over one set of project.
+Dialects and the web call these services and nothing below them. `Services` bundles them over one project.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from app.services.next_case import NextCaseService
 from app.services.prompting.matching import Matcher
 from app.services.prompting.service import PromptService
 from app.services.prompting.submission import SessionService
-from app.services.schedule import JobsThatAreDue
+from app.services.schedule import DueJobs
 from app.services.server import LogService, server_secret
 from app.services.sync import SyncService
 from app.settings import Settings
@@ -67,7 +67,7 @@ class Services:
 
     @classmethod
     def open(cls, settings: Settings, archive: Archive | None = None) -> Services:
-        """Build everything; nothing runs in the background before `start`. Raises `ConfigurationError`."""
+        """Build all services; background work begins with `start`. Raises `ConfigurationError`."""
         project = Project.open(settings, archive)
         project.catalog.database.check()
         device = Device(settings.device, threads=settings.threads or None, touched=project.paths.interaction)
@@ -79,14 +79,14 @@ class Services:
         prompting = PromptService(project, cases, models, device)
         labels = LabelService(project, cases, models)
         outbox_worker = OutboxWorker(project.catalog, project.labels, project.archive_of)
-        due = JobsThatAreDue(project, jobs, models)
+        due = DueJobs(project, jobs, models)
         clock = Clock(
             [
                 Recurring("sync", settings.archive.sync_seconds, sync.run),
                 Recurring("outbox", 2.0, outbox_worker.deliver_due),
                 Recurring("models", 2.0, models.refresh),
                 Recurring("due", 10.0, due.queue),
-                Recurring("snapshots", 5.0, prompting.keep_resting),
+                Recurring("snapshots", 5.0, prompting.snapshot_idle),
                 Recurring("sweep", 60.0, lambda: _sweep(prompting, cases)),
             ]
         )
@@ -111,39 +111,39 @@ class Services:
 
     @property
     def incoming(self) -> Path:
-        """The folder for uploads on their way in; it is emptied at start."""
+        """The folder for uploads in progress; it is emptied at start."""
         return self.project.paths.incoming
 
     def secret(self) -> bytes:
-        """What this server signs with."""
+        """The key this server signs with."""
         return server_secret(self.project.paths)
 
     def dicomweb(self) -> FolderDicomweb | DicomwebProxy | None:
-        """The DICOMweb service that viewers get to see; None for an archive in memory."""
+        """The DICOMweb service for viewers; None for an archive in memory."""
         return dicomweb_of(self.project.archive)
 
     def start(self) -> None:
-        """Read the archive once and start the background work."""
-        # Uploads that a kill cut off; nobody was told that they arrived.
+        """Sync with the archive once and start the background work."""
+        # Incomplete uploads of a killed process; none of them was acknowledged.
         shutil.rmtree(self.project.paths.incoming)
         self.project.paths.incoming.mkdir()
         self.jobs.runner.start()
-        # In a thread: an archive that is slow or away must not keep the server from answering.
+        # In a thread: a slow or unreachable archive must not delay the server's start.
         threading.Thread(target=self.sync.run, name="first-sync", daemon=True).start()
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         threading.Thread(target=self.external.load_directory, name="load-models", daemon=True).start()
         self.clock.start()
 
     def _warm_up(self) -> None:
-        """Import what is slow to import, and spare the garbage collector from looking at all that again: it would
-        stop every request for as long as it does."""
+        """Import slow modules in advance, and freeze their objects: a garbage collection that scans them would pause
+        every request."""
         self.jobs.trainers()
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
 
     def stop(self) -> None:
-        """End the background work. Jobs are queued again and go on at the next start."""
+        """Stop the background work. Running jobs are queued again and continue at the next start."""
         self.clock.shutdown()
         self.sync.close()
         self.jobs.runner.shutdown()

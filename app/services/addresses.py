@@ -1,4 +1,4 @@
-"""What to type into each viewer to reach this server: for the start's message and for the page at `/`."""
+"""What to enter in each viewer to reach this server: for the message at start and for the page at `/`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from urllib.parse import urlsplit
 
 ITKSNAP_PORT = 8911
 NNINTERACTIVE_PORT = 1527
-"""What these viewers have in their port field from the start."""
+"""The default ports of these viewers."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the server is reached.
+    """Where the server can be reached.
 
-    `origin` is scheme, host and port without a path. `token` is what it asks for, "" for nothing. `also` are more ports
-    of the same host that it answers on.
+    `origin` is scheme, host and port without a path. `token` is the access token, "" if none is required. `also` are
+    further ports on which it listens.
     """
 
     origin: str
@@ -24,7 +24,7 @@ class Place:
 
     @property
     def address(self) -> str:
-        """The base address that lets in who has it. No slash at its end."""
+        """The base address including the token, without a trailing slash."""
         return f"{self.origin}/t/{self.token}" if self.token else self.origin
 
     @property
@@ -38,7 +38,7 @@ class Place:
         return parts.port or (443 if parts.scheme == "https" else 80)
 
     def on(self, port: int) -> Place:
-        """The same place on another of its ports, if it has that one."""
+        """The same place on another port, if the server listens there."""
         if port not in self.also:
             return self
         return Place(f"{urlsplit(self.origin).scheme}://{self.host}:{port}", self.token, self.also)
@@ -46,7 +46,7 @@ class Place:
 
 @dataclass(frozen=True)
 class ViewerConnection:
-    """What is typed into one viewer: `fields` are names of what the viewer shows, and what goes there."""
+    """What to enter in one viewer: `fields` are pairs of a field's name, as the viewer shows it, and its value."""
 
     viewer: str
     fields: tuple[tuple[str, str], ...]
@@ -54,7 +54,7 @@ class ViewerConnection:
 
 
 def connections(place: Place) -> list[ViewerConnection]:
-    """Every viewer that this server speaks to."""
+    """The connection of every supported viewer."""
     return [
         ViewerConnection("3D Slicer, module MONAI Label", (("server", place.address),)),
         ViewerConnection("OHIF, MONAI Label extension", (("server", f"{place.address}/"),)),
@@ -67,8 +67,8 @@ def connections(place: Place) -> list[ViewerConnection]:
 
 
 def _itksnap(place: Place) -> ViewerConnection:
-    """ITK-SNAP has two fields and no header: a token fits in only as the user part of its address, which libcurl
-    understands. It takes https for port 443 and http for every other."""
+    """ITK-SNAP has a host and a port field and can't send a header, so the token goes into the address's user part,
+    which libcurl understands. It uses https for port 443 and http for every other port."""
     host = f"user:{place.token}@{place.host}" if place.token else place.host
     note = "the token within the host is untested; if it doesn't get in, use an SSH tunnel" if place.token else ""
     return ViewerConnection("ITK-SNAP, deep learning server", (("host", host), ("port", str(place.port))), note)

@@ -16,8 +16,8 @@ from app.models.device import Device, Priority
 from app.services.cases import CaseService
 from app.services.models import ModelService
 
-KEPT = 4
-"""Masks kept to answer a repeated request: viewers ask again after a lost connection, and proxies cut long calls."""
+CACHED_MASKS = 4
+"""Masks cached for retries: viewers repeat a request after a lost connection, and proxies cut off long ones."""
 
 
 class AutomaticService:
@@ -27,11 +27,14 @@ class AutomaticService:
         self._cases = cases
         self._models = models
         self._device = device
-        self._kept: LRUCache[tuple[Any, ...], Mask] = LRUCache(KEPT)
+        self._cache: LRUCache[tuple[Any, ...], Mask] = LRUCache(CACHED_MASKS)
         self._lock = threading.Lock()
 
     def segment(self, model: str, case_id: str, options: Mapping[str, Option], who: str) -> Mask:
-        """The mask of a case by an automatic model. Raises `ModelNotTrained`, `UnknownCase`, `UnknownModel`."""
+        """Segment a case with an automatic model; a repeated request gets the cached mask.
+
+        Raises `ModelNotTrained`, `UnknownCase`, `UnknownModel`.
+        """
         automatic = self._models.automatic(model)
         key = (self._cases.get(case_id).case, model, automatic.card.version, tuple(sorted(options.items())))
 
@@ -41,23 +44,26 @@ class AutomaticService:
                 lambda: automatic.segment(volume, ignore_progress, options), Priority.AUTOMATIC, who
             )
 
-        return self._remembered(key, work)
+        return self._cached(key, work)
 
     def segment_with_points(
         self, model: str, case_id: str, points: Mapping[str, Sequence[Index]], options: Mapping[str, Option], who: str
     ) -> Mask:
-        """The same for a model that takes points per label, `(k, j, i)`; "background" is a label too."""
+        """Segment a case with a model that takes points `(k, j, i)` per label; "background" is a label too.
+
+        Not cached. Raises `ModelNotTrained`, `NotSupported`, `UnknownCase`, `UnknownModel`.
+        """
         correctable = self._models.correctable(model)
         volume = self._cases.volume(case_id)
         return self._device.run(
             lambda: correctable.segment_with_points(volume, points, ignore_progress, options), Priority.PROMPT, who
         )
 
-    def _remembered(self, key: tuple[Any, ...], work: Callable[[], Mask]) -> Mask:
+    def _cached(self, key: tuple[Any, ...], work: Callable[[], Mask]) -> Mask:
         with self._lock:
-            if key in self._kept:
-                return self._kept[key]
+            if key in self._cache:
+                return self._cache[key]
         mask = work()
         with self._lock:
-            self._kept[key] = mask
+            self._cache[key] = mask
         return mask

@@ -1,4 +1,4 @@
-"""Looking at cases: what there is, their images, and images that clients send."""
+"""Cases: listing them, reading their images, and taking uploads from clients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.project.project import Project
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A file for a client to download; `name` is what to call it there and has the right ending."""
+    """A file for download. `size` is in bytes; `name` is the file name for the client, with the right extension."""
 
     path: Path
     sha256: str
@@ -29,20 +29,23 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class CaseService:
+    """Looks up cases and their images. Thread-safe."""
+
     project: Project
 
     def get(self, case_id: str) -> CaseRow:
-        """Raises `UnknownCase`."""
+        """A case by its id. Raises `UnknownCase`."""
         return self.project.catalog.cases.get(case_id)
 
     def all(self) -> list[CaseRow]:
+        """Every case, in the archive's order."""
         return self.project.catalog.cases.all()
 
     def page(
         self, limit: int, offset: int = 0, completed: bool | None = None, text: str = ""
     ) -> tuple[int, list[CaseRow]]:
-        """How many cases match, and a part of them in the archive's order. `text` is looked for in ids, patients and
-        descriptions."""
+        """How many cases match, and one page of them in the archive's order. `text` is searched for in ids, patients
+        and descriptions."""
         return self.project.catalog.cases.page(limit, offset, completed, text)
 
     def counts(self) -> tuple[int, int]:
@@ -50,12 +53,12 @@ class CaseService:
         return self.project.catalog.cases.counts()
 
     def volume(self, case_id: str) -> Volume:
-        """A case's voxels. Raises `UnknownCase`, `ArchiveUnavailable`; `BadInput` if the images are unusable, which is
-        then noted on the case."""
+        """A case's voxels. Raises `UnknownCase`, `ArchiveUnavailable`, and `BadInput` if the images are unusable, which
+        is then recorded with the case."""
         return self.open(self.get(case_id))
 
     def open(self, row: CaseRow) -> Volume:
-        """The same for a case that was looked up already."""
+        """As `volume`, for a case that was looked up already."""
         case_id = row.case.id
         try:
             volume = self.project.volumes(row.origin).volume(row.case, ignore_progress)
@@ -67,43 +70,43 @@ class CaseService:
         return volume
 
     def slices(self, case_id: str) -> list[SourceSlice]:
-        """Which DICOM instance is behind each slice; none for a volume file. Errors as for `volume`."""
+        """The DICOM instance of each slice; empty for a volume file. Raises as `volume`."""
         row = self.get(case_id)
         geometry = self.open(row).geometry
         return source_slices(self.project.volumes(row.origin).headers(row.case, ignore_progress), geometry)
 
     def scores(self, case_id: str) -> list[CaseScore]:
-        """What scorers said about a case, newest first. Raises `UnknownCase`."""
+        """A case's scores, newest first. Raises `UnknownCase`."""
         self.get(case_id)
         return self.project.catalog.scores.of_case(case_id)
 
     def score_notes(self, case_id: str) -> dict[str, dict[str, Any]]:
-        """What scorers noted about a case with their newest score of it: `value`, `model_version`, `slices`."""
+        """Scorer -> details of its newest score of a case: `value`, `model_version`, `slices`."""
         return self.project.catalog.scores.detail(case_id)
 
     def unusable(self) -> list[CaseRow]:
-        """Cases that can't be opened, in the archive's order; their `problem` says why."""
+        """Cases that can't be opened, in the archive's order; `problem` gives the reason."""
         return self.project.catalog.cases.unusable()
 
     def image_file(self, case_id: str) -> ImageFile:
-        """A case's voxels as one NIfTI file. Errors as for `volume`."""
+        """A case's voxels as one NIfTI file. Raises as `volume`."""
         row = self.get(case_id)
-        self.open(row)  # notes warnings and problems on the case
+        self.open(row)  # records warnings and problems with the case
         cached = self.project.volumes(row.origin).nifti(row.case, ignore_progress)
         return ImageFile(cached.path, cached.sha256, cached.size, f"{case_id}.nii")
 
     def note(self, case_id: str, noted: Mapping[str, Any]) -> None:
-        """Add to what clients noted about a case, or replace it key by key. Raises `UnknownCase`."""
+        """Merge `noted` into the case's client-defined info; existing keys are replaced. Raises `UnknownCase`."""
         self.project.catalog.cases.set_info(case_id, {**self.get(case_id).info, **noted})
 
     def add_upload(
         self, files: list[tuple[Path, str]], case_id: str, who: str, seconds: float | None = None
     ) -> CaseRow:
-        """Take over files a client sent, `(path, file name)`: one volume file, or the instances of a DICOM series.
+        """Move uploaded files, `(path, file name)`, into the upload store: one volume file, or a DICOM series.
 
-        With `seconds` they are a session's image: it expires, and nobody is offered it. A single DICOM slice is kept
-        but not offered (3D Slicer sends one along with a volume). Raises `BadFile`, and `Conflict` for the id of a
-        case in the archive, whose images nobody replaces from outside.
+        With `seconds` the upload is a session's image: it expires and isn't offered for labelling. A single DICOM slice
+        is kept but not offered (3D Slicer sends one along with a volume). Raises `BadFile`, and `Conflict` for the id
+        of a case in the archive: clients can't replace those images.
         """
         if self.project.catalog.cases.origin(case_id) == "archive":
             raise Conflict(f"{case_id!r} is an image of the archive; send yours under another name")
@@ -114,8 +117,8 @@ class CaseService:
         return self.get(case_id)
 
     def add_by_content(self, file: Path, file_name: str, who: str, seconds: float) -> CaseRow:
-        """The same for one volume file, named by its content: whoever sends it again, with the next click, gets the
-        same case."""
+        """As `add_upload` for one volume file, with an id from its content: sending it again, with the next click,
+        gives the same case."""
         case_id = f"upload-{file_sha256(file)[:32]}"
         try:
             row = self.get(case_id)
@@ -125,8 +128,10 @@ class CaseService:
         return row
 
     def add_sent(self, file: Path, case_id: str, digest: str, seconds: float) -> Path:
-        """Take over a NIfTI file of the server's own making as a session's image, and say where it is now. One that
-        was kept for good stays so; others expire after `seconds`. `digest` is that of its voxels."""
+        """Move a NIfTI file that this server wrote into the upload store as a session's image; returns its new path.
+
+        It expires after `seconds`, unless the case was made permanent before. `digest` is that of the voxels.
+        """
         try:
             kept = self.get(case_id).expires is None
         except UnknownCase:
@@ -136,24 +141,27 @@ class CaseService:
         return self.project.uploads.volume_file(case)
 
     def touch(self, row: CaseRow, seconds: float, slack: float = 0.1) -> None:
-        """Restart a session image's clock; one that was kept has none. Clicks come often and each write waits for the
-        disk, so nothing is written as long as no more than this part of the time has passed."""
+        """Extend a session image's expiry to `seconds` from now; permanent images have none.
+
+        Clicks are frequent and each write waits for the disk, so nothing is written until the fraction `slack` of the
+        time has passed.
+        """
         now = time.time()
         if row.expires is not None and row.expires - now < (1 - slack) * seconds:
             self.project.catalog.cases.set_expiry(row.case.id, now + seconds)
 
     def keep(self, case_id: str) -> None:
-        """Make a session's image a case like any other: it no longer expires."""
+        """Make a session's image permanent: it no longer expires."""
         self.project.catalog.cases.set_expiry(case_id, None)
 
     def remove(self, case_id: str) -> None:
-        """Forget a case: an upload's files go, images in the archive stay where they are, labels stay here."""
+        """Remove a case from the catalog. An upload's files are deleted; images in the archive and labels stay."""
         row = self.get(case_id)
         self.project.catalog.cases.remove(case_id)
         if row.origin == "upload":
             self.project.uploads.remove(row.case)
 
     def sweep(self) -> None:
-        """Forget session images whose time is over."""
+        """Remove expired session images."""
         for case in self.project.catalog.cases.expired(time.time()):
             self.remove(case.id)

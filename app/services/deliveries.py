@@ -1,4 +1,4 @@
-"""Labels on their way to the archive: how many wait, what was refused, trying again."""
+"""Delivery of labels to the archive: what waits, what was refused, and retries."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from app.project.project import Project
 
 @dataclass(frozen=True)
 class Undelivered:
-    """`state` counts; `waiting` are the oldest labels that the archive has not confirmed yet, `refused` the oldest that
-    it will not have, which nobody sends until someone asks for that."""
+    """`state` holds the counts. `waiting` are the oldest labels that the archive hasn't confirmed yet, `refused` the
+    oldest that it rejected: these are sent again only on request."""
 
     state: OutboxState
     waiting: list[Waiting]
@@ -21,26 +21,28 @@ class Undelivered:
 
 @dataclass(frozen=True)
 class DeliveryService:
+    """Shows the outbox and retries deliveries. Thread-safe."""
+
     project: Project
 
     def outbox(self, limit: int = 50) -> Undelivered:
-        """How the outbox stands, with at most `limit` labels of each kind."""
+        """The outbox's state, with at most `limit` labels of each kind."""
         outbox = self.project.catalog.outbox
         return Undelivered(outbox.state(), outbox.waiting(limit), outbox.refusals(limit))
 
     def oldest(self, limit: int) -> list[Waiting]:
-        """Labels that wait or were refused, oldest first."""
+        """Labels that wait or were refused, oldest first, at most `limit`."""
         return self.project.catalog.outbox.undelivered(limit)
 
     def states(self, label_ids: Collection[int]) -> dict[int, DeliveryState]:
-        """How far labels are, by their ids; those that don't go to the archive are left out."""
+        """Delivery states by label id; labels that aren't sent to the archive are left out."""
         return self.project.catalog.outbox.states(label_ids)
 
     def retry(self, label_id: int) -> Waiting:
-        """Send a label at once, also one that was refused. Raises `UnknownLabel` for one that doesn't go to the
-        archive, `Conflict` for one that is there."""
+        """Retry a delivery at once, also a refused one. Raises `UnknownLabel` for a label that isn't sent to the
+        archive, and `Conflict` for one that has arrived there."""
         return self.project.catalog.outbox.try_again(label_id)
 
     def retry_refused(self) -> int:
-        """Send everything that was refused; returns how many labels that are."""
+        """Retry every refused delivery; returns their number."""
         return self.project.catalog.outbox.try_all_again()

@@ -1,11 +1,10 @@
-"""Models that clients load (ITKIT's do: docs/protocols/itkit.md), and this server's own automatic ones beside them.
+"""Models that clients load (see docs/protocols/itkit.md), and this server's own automatic models beside them.
 
-A client says which file or which registered model it wants. Only what lies in the model directory is opened, found by
-comparing names with a listing of it: a path that a client sends is never touched, and so tells nothing about what
-files there are.
+A client names a file or a registered model. The name is compared with a listing of the model directory, and only files
+from that listing are opened: a path from a client never reaches the file system, so it can't reveal which files exist.
 
-Locks: `_lock` guards the two places for loaded models and is held for moments. Loading and segmenting hold none: who
-segments keeps its model alive, whatever is loaded or unloaded meanwhile.
+Locks: `_lock` guards the current and the named models and is held briefly. Loading and segmenting hold no lock: a
+running segmentation keeps a reference to its model, whatever is loaded or unloaded meanwhile.
 """
 
 from __future__ import annotations
@@ -46,15 +45,15 @@ from app.workspace import Workspace, safe_name
 
 logger = logging.getLogger(__name__)
 
-MOST_NAMED = 64
-"""Models that clients may keep loaded by name at the same time."""
+MAX_NAMED = 64
+"""How many models clients may keep loaded by name at the same time."""
 
 OWN = "segloop"
-"""The backend of this server's own models."""
+"""The backend name of this server's own models."""
 
 
 class NotLoaded(UnknownModel):
-    """No model is loaded under a `name`, or none at all ("")."""
+    """No model is loaded under `name`; with "", no model is loaded at all."""
 
     def __init__(self, name: str = "") -> None:
         super().__init__(f"no model {name!r} is loaded" if name else "no model is loaded")
@@ -62,7 +61,7 @@ class NotLoaded(UnknownModel):
 
 
 class NotOffered(UnknownModel):
-    """Neither a file of the model directory nor a model of the settings is what a client `asked` for."""
+    """The model that a client `asked` for is neither in the model directory nor in the settings."""
 
     def __init__(self, asked: str) -> None:
         super().__init__(f"there is no model {asked!r} to load")
@@ -70,7 +69,7 @@ class NotOffered(UnknownModel):
 
 
 class NoConfiguration(UnknownModel):
-    """A client asked for an MMEngine model without the `configuration` that belongs to it."""
+    """A client asked for an MMEngine model with a `configuration` that isn't the model's."""
 
     def __init__(self, configuration: str) -> None:
         super().__init__(f"{configuration!r} is not the configuration of that MMEngine model")
@@ -78,13 +77,15 @@ class NoConfiguration(UnknownModel):
 
 
 class UnknownBackend(NotSupported):
+    """A client asked for a `backend` that doesn't exist."""
+
     def __init__(self, backend: str) -> None:
         super().__init__(f"no backend {backend!r}; there are: onnx, mmengine")
         self.backend = backend
 
 
 class NoGreyWindow(BadInput):
-    """Neither the request nor the model says which grey values to look at."""
+    """Neither the request nor the model sets a grey window."""
 
     def __init__(self) -> None:
         super().__init__("the model doesn't say which grey window it wants; set a level and a width")
@@ -92,7 +93,7 @@ class NoGreyWindow(BadInput):
 
 @dataclass(frozen=True)
 class LoadRequest:
-    """What a client asks for. `config` is for the backend mmengine; `options` are an `inference_config`."""
+    """What a client asks for. `config` is for the backend mmengine; `options` are the client's `inference_config`."""
 
     backend: str
     model: str = ""
@@ -102,7 +103,8 @@ class LoadRequest:
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """`request` is how it was asked for. Without an `engine` it is one of this server's own models, `request.model`."""
+    """A model that can segment. `request` is how it was loaded; without an `engine` it is one of this server's own
+    models, `request.model`."""
 
     name: str
     request: LoadRequest
@@ -110,16 +112,17 @@ class LoadedModel:
 
     @property
     def loaded(self) -> bool:
+        """Whether the weights are in memory."""
         return self.engine is None or self.engine.loaded
 
 
 @dataclass(frozen=True)
 class Handling:
-    """How an image is to be segmented.
+    """How to prepare an image and return its labels.
 
-    `windowed` turns the image to LPI and scales it to a window, of which `level` and `width` go before what the model
-    says; otherwise the network gets values and axes as they are. `lpi_grid` leaves the labels on the LPI grid.
-    `force_cpu` is for this image only. This server's own models know how to prepare an image and mind `lpi_grid` only.
+    `windowed` reorients the image to LPI and scales it to a grey window, whose `level` and `width` override the
+    model's; otherwise the network gets values and axes unchanged. `lpi_grid` returns the labels on the LPI grid.
+    `force_cpu` applies to this image only. This server's own models prepare images themselves and only use `lpi_grid`.
     """
 
     windowed: bool = False
@@ -131,17 +134,17 @@ class Handling:
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """Class numbers, uint8 `(k, j, i)`, 0 for the background."""
+    """Class numbers, uint8 `(k, j, i)`, 0 for background."""
 
     labels: NDArray[np.uint8]
     geometry: Geometry
 
 
 class ExternalModels:
-    """Thread-safe. There is one current model, and any number that clients gave a name."""
+    """One current model, and up to `MAX_NAMED` that clients loaded under a name. Thread-safe."""
 
     def __init__(self, settings: Settings, models: ModelService, device: Device, paths: Workspace) -> None:
-        """Raises `ConfigurationError` if the model directory isn't there."""
+        """Raises `ConfigurationError` if the model directory doesn't exist."""
         if settings.model_dir is not None and not settings.model_dir.is_dir():
             raise ConfigurationError(f"model_dir: {settings.model_dir} is no folder")
         self._settings = settings
@@ -153,10 +156,10 @@ class ExternalModels:
         self._named: dict[str, LoadedModel] = {}
 
     def load(self, request: LoadRequest) -> LoadedModel:
-        """Make a model the current one, in place of the one before; on an error that one stays.
+        """Load a model and make it the current one; on an error the previous one stays.
 
-        Raises `NotOffered`, `NoConfiguration`, `UnknownBackend`, `BadOption` for sizes that are none, and `BadFile` for
-        a model that can't be used.
+        Raises `NotOffered`, `NoConfiguration`, `UnknownBackend`, `BadOption` for an invalid inference configuration,
+        and `BadFile` for an unusable model.
         """
         loaded = self._opened(None, request)
         with self._lock:
@@ -164,19 +167,20 @@ class ExternalModels:
         return loaded
 
     def load_named(self, name: str, request: LoadRequest) -> LoadedModel:
-        """Keep a model under a name, in place of the one before. Errors as `load`, and `ResourceExhausted`."""
+        """Load a model under a name, replacing the previous one of that name. Raises as `load`, and
+        `ResourceExhausted`."""
         if name in self._own_ready():
             raise BadOption(f"{name} is one of this server's own models; load yours under another name")
         loaded = self._opened(name, request)
         with self._lock:
-            if name not in self._named and len(self._named) >= MOST_NAMED:
-                raise ResourceExhausted(f"{MOST_NAMED} models are loaded; unload one first")
+            if name not in self._named and len(self._named) >= MAX_NAMED:
+                raise ResourceExhausted(f"{MAX_NAMED} models are loaded; unload one first")
             self._named[name] = loaded
         return loaded
 
     def unload(self) -> LoadedModel:
-        """Forget the current model, or else the loaded one that stands in for it. Raises `NotLoaded` if there is none;
-        this server's own models stay."""
+        """Unload the current model, or else the first named one. This server's own models stay. Raises `NotLoaded` if
+        there is nothing to unload."""
         with self._lock:
             if self._current is not None:
                 gone, self._current = self._current, None
@@ -186,7 +190,7 @@ class ExternalModels:
         raise NotLoaded
 
     def unload_named(self, name: str) -> LoadedModel:
-        """Forget a model by its name. Raises `NotLoaded`, `BadOption` for one of this server's own."""
+        """Unload a model by its name. Raises `NotLoaded`, and `BadOption` for one of this server's own."""
         with self._lock:
             if name in self._named:
                 return self._named.pop(name)
@@ -198,8 +202,8 @@ class ExternalModels:
         raise NotLoaded(name)
 
     def current(self) -> LoadedModel | None:
-        """The last one that was loaded without a name, else the first loaded one, else the first of this server's own
-        automatic models."""
+        """The model last loaded without a name, else the first named one, else the first of this server's own automatic
+        models; None if there is none."""
         with self._lock:
             if self._current is not None:
                 return self._current
@@ -207,20 +211,20 @@ class ExternalModels:
         return named or next(iter(self._own_ready().values()), None)
 
     def all(self) -> dict[str, LoadedModel]:
-        """Everything that can segment, by name."""
+        """Every model that can segment, by name."""
         with self._lock:
             current = {self._current.name: self._current} if self._current is not None else {}
             return {**self._own_ready(), **current, **self._named}
 
     def get(self, name: str) -> LoadedModel:
-        """Raises `NotLoaded`."""
+        """A model by its name. Raises `NotLoaded`."""
         found = self.all().get(name)
         if found is None:
             raise NotLoaded(name)
         return found
 
     def load_directory(self) -> None:
-        """Load every ONNX model of the model directory, named by its file. One that can't be used is logged."""
+        """Load every ONNX model of the model directory under its file name. Unusable ones are logged and skipped."""
         for relative in self._files():
             name = Path(relative).stem
             if name in self.all():
@@ -231,7 +235,7 @@ class ExternalModels:
                 logger.warning("%s in the model directory is not served: %s", relative, error)
 
     def close(self) -> None:
-        """Let go of all models."""
+        """Unload all models."""
         with self._lock:
             self._current = None
             self._named.clear()
@@ -245,8 +249,8 @@ class ExternalModels:
         return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
     def segment(self, model: LoadedModel, volume: Volume, handling: Handling, who: str) -> LabelMap:
-        """The labels of an image. Raises `NoGreyWindow`, `BadInput` (values that aren't finite), `BadFile` for a
-        model that fails, `ResourceExhausted`, and what own models raise."""
+        """Segment an image. Raises `NoGreyWindow`, `BadInput` for values that aren't finite, `BadFile` for a model that
+        fails, `ResourceExhausted`, and whatever this server's own models raise."""
         turned = view_towards(volume.geometry, "LPI")
         if model.engine is None:
             labels = self._by_own_model(model.request.model, volume, who)
@@ -297,7 +301,7 @@ class ExternalModels:
         )
 
     def _file(self, asked: str) -> Path:
-        """The file of the model directory that is meant. Raises `NotOffered` for anything else."""
+        """The requested file of the model directory. Raises `NotOffered` for anything else."""
         folder = self._settings.model_dir
         for relative, file in self._files().items():
             if folder is not None and normpath(asked) in (relative, str(folder / relative), str(file)):
@@ -305,7 +309,7 @@ class ExternalModels:
         raise NotOffered(asked)
 
     def _files(self) -> dict[str, Path]:
-        """The ONNX files of the model directory, by their names in it. A link that leads out of it is none."""
+        """The ONNX files of the model directory by relative path. Links that lead out of it are ignored."""
         if self._settings.model_dir is None:
             return {}
         folder = self._settings.model_dir.resolve()
@@ -313,7 +317,7 @@ class ExternalModels:
         return {name: path for name, path in found.items() if path.is_relative_to(folder) and path.is_file()}
 
     def _registered(self, request: LoadRequest) -> str:
-        """The id of the MMEngine model that is meant, by its id in one field or both, or by both its files.
+        """The key of the requested MMEngine model; the request has its key in at least one field, or both its files.
 
         Raises `NotOffered`, `NoConfiguration`.
         """
@@ -352,7 +356,7 @@ def _grey(engine: Engine, handling: Handling) -> GreyWindow | None:
 
 
 def _turned_back(labels: NDArray[np.uint8], turned: GridView, geometry: Geometry) -> LabelMap:
-    """Labels along the turned axes on the grid that they were turned from."""
+    """Copy labels from the reoriented grid back to the original one."""
     back = np.empty(geometry.shape, np.uint8)
     turned.of(back)[...] = labels
     return LabelMap(back, geometry)

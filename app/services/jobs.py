@@ -1,4 +1,4 @@
-"""Work that runs later, as people ask for it and see it."""
+"""Jobs: queueing, stopping and observing training, scoring and segmentation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PRIORITY: dict[JobKind, int] = {"segment": 2, "score": 1, "train": 0}
 
 @dataclass(frozen=True)
 class TrainerCard:
-    """What people are told about training a model. `options` are what may be set, with their defaults."""
+    """How a model is trained, for clients. `options` are the options that may be set, with their defaults."""
 
     description: str
     labels: list[str]
@@ -37,8 +37,8 @@ class TrainerCard:
 
 @dataclass(frozen=True)
 class TrainingStatus:
-    """How far a training run is: `epoch` of `epochs`. `metrics` are those of the last epoch, empty before the first;
-    `best` is the highest Dice so far, None if none was measured."""
+    """The progress of a training run: `epoch` of `epochs`. `metrics` are those of the last epoch, empty before the
+    first; `best` is the highest Dice so far, None if none was measured."""
 
     job: Job
     epoch: int
@@ -48,13 +48,13 @@ class TrainingStatus:
 
     @property
     def seconds(self) -> float:
-        """How long a run that is over took."""
+        """The duration of a finished run."""
         return (self.job.ended or 0) - (self.job.started or self.job.ended or 0)
 
 
 @dataclass(frozen=True)
 class JobService:
-    """`find_plugins` gives the trainers by their own names; people name the model they want trained."""
+    """Queues and controls jobs. `find_plugins` returns the trainers by name; callers name the model to be trained."""
 
     project: Project
     models: ModelService
@@ -63,11 +63,11 @@ class JobService:
 
     @cached_property
     def plugins(self) -> Mapping[str, Plugin]:
-        """Found when first asked for: trainers import torch, which takes seconds that a start needn't wait for."""
+        """The trainers, found at first use: they import torch, which takes seconds and would delay the start."""
         return self.find_plugins()
 
     def trainers(self) -> dict[str, TrainerCard]:
-        """Model name -> how it is trained, for models that a trainer makes."""
+        """Model name -> how it is trained, for models that have a trainer."""
         cards = {}
         for name, model in self.project.settings.models.items():
             plugin = self.plugins.get(model.trainer)
@@ -89,9 +89,9 @@ class JobService:
         enqueue: bool = False,
         label_ids: Sequence[int] = (),
     ) -> Job:
-        """Queue a training run. `label_ids` note which labels it was queued for.
+        """Queue a training run; with `enqueue` also while another is open. `label_ids` are the labels it is queued for.
 
-        Raises `UnknownModel`, `BadOption`, and `AlreadyRunning` unless it may wait behind another.
+        Raises `UnknownModel`, `BadOption`, and `AlreadyRunning` without `enqueue`.
         """
         trainers = self.trainers()
         if model not in trainers:
@@ -122,7 +122,7 @@ class JobService:
         return self._add("segment", model, {**options, "images": images}, who, once=True)
 
     def current(self, kind: JobKind) -> Job | None:
-        """The running job of a kind, else the newest there ever was."""
+        """The running job of a kind, else the newest one; None if there has been none."""
         jobs = self.project.catalog.jobs.listed(kind)
         return next((job for job in jobs if job.state == "running"), jobs[0] if jobs else None)
 
@@ -131,26 +131,27 @@ class JobService:
         return list(self.project.catalog.jobs.listed(kind, open_only=True))
 
     def running(self, kind: JobKind) -> bool:
+        """Whether a job of a kind runs or waits."""
         return bool(self.open(kind))
 
     def all(self, kind: JobKind) -> list[Job]:
-        """Newest first."""
+        """Every job of a kind, newest first."""
         return list(self.project.catalog.jobs.listed(kind))
 
     def get(self, job_id: str) -> Job:
-        """Raises `UnknownJob`."""
+        """A job by its id. Raises `UnknownJob`."""
         return self.project.catalog.jobs.get(job_id)
 
     def newest(self, kind: JobKind | None = None, limit: int = 100) -> list[Job]:
-        """Newest first."""
+        """The newest jobs of a kind or of all kinds, newest first."""
         return list(self.project.catalog.jobs.listed(kind, limit=limit))
 
     def epochs(self, job: Job) -> list[Mapping[str, Any]]:
-        """What a training run noted after each epoch: `epoch`, `total`, `metrics` and `seconds`, in order."""
+        """The record of each epoch of a training run, in order: `epoch`, `total`, `metrics` and `seconds`."""
         return [data for _, _, data in self.project.catalog.jobs.events(job.id, kind="epoch")]
 
     def stop_one(self, job_id: str) -> Job:
-        """Ask one job to stop: one that waits stops at once, one that runs at its next step. Raises `UnknownJob`."""
+        """Stop one job: a waiting job at once, a running one at its next step. Raises `UnknownJob`."""
         job = self.project.catalog.jobs.get(job_id)
         if job.open:
             job = self.project.catalog.jobs.request_stop(job_id)
@@ -158,24 +159,24 @@ class JobService:
         return job
 
     def stop(self, kind: JobKind, who: str) -> Job | None:
-        """Stop every open job of a kind; returns the one that ran, or waited longest, None if there was none."""
+        """Stop every open job of a kind; returns the oldest of them, None if there was none."""
         stopped = [self.project.catalog.jobs.request_stop(job.id) for job in self.open(kind)]
         self.runner.wake()
         return stopped[-1] if stopped else None
 
     def log(self, job: Job, lines: int = 20) -> list[str]:
-        """The last lines a job wrote."""
+        """The last lines of a job's log."""
         return self.runner.log_tail(job.id, lines)
 
     def wait(self, job: Job) -> Job:
-        """Wait until a job has ended."""
+        """Block until a job has ended, and return it."""
         while job.open:
             time.sleep(0.2)
             job = self.project.catalog.jobs.get(job.id)
         return job
 
     def training(self) -> dict[str, TrainingStatus]:
-        """Model -> how its newest training run goes or went, the one that runs first."""
+        """Model -> the progress of its newest training run; running ones first, then the newest."""
         newest: dict[str, Job] = {}
         for job in self.project.catalog.jobs.listed("train"):
             newest.setdefault(job.name, job)

@@ -1,4 +1,4 @@
-"""Labels: submitting, reading back, history. Append only."""
+"""Labels: submitting, reading back, history. Versions are never overwritten."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from app.workspace import safe_name
 
 @dataclass(frozen=True)
 class LabelService:
+    """Commits and reads label versions. Thread-safe."""
+
     project: Project
     cases: CaseService
     models: ModelService
@@ -37,22 +39,22 @@ class LabelService:
     def submit(
         self, case_id: str, file: Path, file_name: str, names: Sequence[str] | None, submission: Submission
     ) -> Label:
-        """Keep a label file that a client sent as the next version. When this returns, it is safe.
+        """Commit a client's label file as the next version; it is durable when this returns.
 
-        `names` are the structures by value, 1-based; None takes them from the file, else from the settings. Raises
-        `UnknownCase`, `BadFile`, `GeometryMismatch`; then nothing has changed.
+        `names` are the structures of the values 1, 2, ...; None takes them from the file, else from the settings.
+        Raises `UnknownCase`, `BadFile`, `GeometryMismatch`; then nothing has changed.
         """
         row = self.cases.get(case_id)
         geometry = self.cases.open(row).geometry
         if file_name.lower().endswith(".bin"):
-            file = file.rename(file.with_suffix(".bin"))  # raw voxels can be told by the ending only
+            file = file.rename(file.with_suffix(".bin"))  # raw voxels are recognised by the extension only
         mask = read_label(file, geometry, names, max_bytes=self.project.settings.labels.max_upload_bytes)
         if names is None and not file_name.lower().endswith(".seg.nrrd"):
             mask = self._with_project_names(mask)
         return self._commit(row, mask, file_sha256(file), submission)
 
     def submit_mask(self, case_id: str, mask: Mask, submission: Submission) -> Label:
-        """Keep a mask that was made here. Raises `UnknownCase`, `GeometryMismatch`."""
+        """Commit a mask as the next version. Raises `UnknownCase`, and `BadInput` if it isn't on the case's grid."""
         row = self.cases.get(case_id)
         difference = self.cases.open(row).geometry.difference(mask.geometry)
         if difference is not None:
@@ -60,7 +62,7 @@ class LabelService:
         return self._commit(row, mask, mask.sha256, submission)
 
     def submit_seg(self, case_id: str, file: bytes, author: str, client: str) -> Label:
-        """Keep a DICOM SEG that a viewer stored as the next final version. When this returns, it is safe.
+        """Commit a DICOM SEG from a viewer as the next final version; it is durable when this returns.
 
         Raises `UnknownCase`, `BadFile`, `UnusableSeries`, `GeometryMismatch`, `ResourceExhausted`; nothing has changed
         then.
@@ -75,18 +77,19 @@ class LabelService:
         return self._commit(row, mask, sha256(file).hexdigest(), Submission(author, client, info=info))
 
     def newest(self, case_id: str, tag: str) -> Label:
-        """Raises `UnknownLabel`."""
+        """The newest version under a tag. Raises `UnknownLabel`."""
         return self.project.catalog.labels.newest(case_id, tag)
 
     def get(self, label_id: int) -> Label:
-        """A version that nobody hid. Raises `UnknownLabel`."""
+        """A version by its id. Raises `UnknownLabel`, also for a deleted one."""
         label = self.project.catalog.labels.by_id(label_id)
         if label.deleted:
             raise UnknownLabel(f"label number {label_id} was deleted")
         return label
 
     def newest_first(self, since: float = 0.0, author: str = "", limit: int = 1000) -> list[Label]:
-        """Versions of all cases made since a time (seconds since the epoch), by one author or by anyone ("")."""
+        """Versions of all cases made since a time (seconds since the epoch), by one author or by anyone (""); newest
+        first."""
         return self.project.catalog.labels.newest_first(since, author, limit)
 
     def after(self, label_id: int, limit: int = 1000) -> list[Label]:
@@ -94,15 +97,15 @@ class LabelService:
         return self.project.catalog.labels.after(label_id, limit)
 
     def newest_id(self) -> int:
-        """The id of the version made last; 0 if there is none."""
+        """The highest label id; 0 if there is none."""
         return self.project.catalog.labels.newest_id()
 
     def by_ids(self, label_ids: Iterable[int]) -> dict[int, Label]:
-        """Versions by their ids, hidden ones too. Raises `UnknownLabel`."""
+        """Versions by their ids, including deleted ones. Raises `UnknownLabel`."""
         return {label_id: self.project.catalog.labels.by_id(label_id) for label_id in label_ids}
 
     def contributions(self) -> list[Contribution]:
-        """Who submitted which final label, and when: every version that counts, oldest first."""
+        """Who submitted which final label, and when, oldest first."""
         return self.project.catalog.labels.submissions(FINAL)
 
     def history(self, case_id: str) -> list[Label]:
@@ -114,8 +117,8 @@ class LabelService:
         return self.project.labels.read(label, self.cases.volume(label.case_id).geometry)
 
     def stored_file(self, label: Label) -> ImageFile:
-        """The file as it is kept: a DICOM SEG for a series, a NIfTI labelmap for a volume file. Raises
-        `IntegrityError` if it is gone."""
+        """The stored file: a DICOM SEG for a series, a NIfTI labelmap for a volume file. Raises `IntegrityError` if it
+        is missing."""
         path = self.project.labels.path(label)
         if not path.is_file():
             raise IntegrityError(f"the file of label {label.tag} v{label.number} of {label.case_id} is lost")
@@ -136,7 +139,7 @@ class LabelService:
         return ImageFile(final, file_sha256(final), final.stat().st_size, name)
 
     def dicom_seg(self, case_id: str, mask: Mask, names: Sequence[str], who: str) -> Path:
-        """A DICOM SEG of a mask that is not kept, in a temporary file that the caller deletes.
+        """Write a mask as a DICOM SEG without committing it, to a temporary file that the caller deletes.
 
         Raises `BadInput` for a case that is no DICOM series.
         """
@@ -158,26 +161,26 @@ class LabelService:
         return file
 
     def info(self, label: Label) -> dict[str, Any]:
-        """What clients noted about a label."""
+        """The client-defined info of a label."""
         return self.project.catalog.labels.info(label.id)
 
     def note(self, label: Label, noted: Mapping[str, Any], who: str) -> None:
-        """Add to what clients noted about a label, or replace it key by key."""
+        """Merge `noted` into a label's client-defined info; existing keys are replaced."""
         self.project.catalog.labels.set_info(label.id, {**self.info(label), **noted}, who)
 
     def delete(self, case_id: str, tag: str, who: str) -> None:
-        """Hide every version under a tag. Files stay, and so does what the archive has."""
+        """Mark every version under a tag as deleted. Files, and copies in the archive, stay."""
         self.project.catalog.labels.delete(case_id, tag, who)
 
     def overview(self) -> dict[str, dict[str, tuple[Label, Mapping[str, Any]]]]:
-        """Case id -> tag -> newest version and what was noted about it."""
+        """Case id -> tag -> newest version and its client-defined info."""
         found: dict[str, dict[str, tuple[Label, Mapping[str, Any]]]] = {}
         for label, info in self.project.catalog.labels.newest_of_all():
             found.setdefault(label.case_id, {})[label.tag] = (label, info)
         return found
 
     def counts(self) -> dict[str, int]:
-        """Tag -> how many cases have a label under it."""
+        """Tag -> number of cases with a label under it."""
         return self.project.catalog.labels.counts()
 
     def structures(self) -> list[str]:
@@ -189,7 +192,7 @@ class LabelService:
         return [name for name in names if name != "background"]
 
     def _with_project_names(self, mask: Mask) -> Mask:
-        """A labelmap that came without names, with the project's, as far as there are enough."""
+        """Name the segments of a labelmap without names after the project's structures, if there are enough."""
         names = self.structures()
         count = len(mask.segments)
         return mask.renamed(names[:count]) if count <= len(names) else mask

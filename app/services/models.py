@@ -1,4 +1,4 @@
-"""The models that are served: what they are, which weights they use, changing those."""
+"""The served models: their cards, the versions they use, and changing those."""
 
 from __future__ import annotations
 
@@ -32,32 +32,33 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """`modified` is in seconds since the epoch."""
+    """A weights file. `modified` is in seconds since the epoch."""
 
     sha256: str
     modified: float
 
 
 class ModelService:
-    """`models` are those of the settings, by name, in their order. Thread-safe."""
+    """Looks up models and points them at versions. `models` are those of the settings, in their order. Thread-safe."""
 
     def __init__(self, project: Project, models: Mapping[str, AnyModel], device: Device) -> None:
         self._project = project
         self._models = models
         self._device = device
-        # Weights of earlier versions, for as long as a session computes with them.
+        # Earlier versions, open as long as a session uses them.
         self._earlier: WeakValueDictionary[tuple[str, str], InteractiveModel] = WeakValueDictionary()
         self._moving = threading.Lock()
         self._pointed: dict[str, str] = {}
         self.refresh()
 
     def cards(self) -> list[ModelCard]:
+        """The cards of all models, in the order of the settings."""
         return [self.card(name) for name in self._models]
 
     def card(self, name: str) -> ModelCard:
-        """Raises `UnknownModel`."""
+        """A model's card. Raises `UnknownModel`."""
         card = self._get(name).card
-        # Until it is trained, a model that learns the project's structures is announced with those of the settings.
+        # Until it is trained, a model that learns the project's structures shows those of the settings.
         if not (card.labels or card.takes_prompts or card.ready):
             return replace(card, labels=tuple(self._project.settings.labels.structures))
         return card
@@ -70,13 +71,13 @@ class ModelService:
         return cast(InteractiveModel, _ready(model))
 
     def interactive_at(self, name: str, version: str) -> InteractiveModel | None:
-        """A model that takes prompts with the weights that its card called `version` once: those served, or earlier
-        ones that are in the model store. None if there are none such. Raises as `interactive`."""
+        """A model that takes prompts, with the weights of `version`: the served ones, or earlier ones from the model
+        store. None if they don't exist any more. Raises as `interactive`."""
         served = self.interactive(name)
         if served.card.version == version:
             return served
         if not model_type(self._project, name).trained:
-            return None  # the weights of other types aren't kept here
+            return None  # the model store has versions of trained types only
         stored = {Path(stored.folder).name: stored for stored in self._project.catalog.versions.listed(name)}
         if version not in stored:
             return None
@@ -86,20 +87,20 @@ class ModelService:
                 try:
                     model = cast(InteractiveModel, open_model(self._project, name, self._device, stored[version]))
                 except ConfigurationError:
-                    logger.exception("version %s can't be used", stored[version].id)
+                    logger.exception("version %s can't be loaded", stored[version].id)
                     return None
                 self._earlier[name, version] = model
         return model if model.card.ready else None
 
     def default_interactive(self) -> str:
-        """The first interactive model of the settings: what viewers get that know only one. Raises `UnknownModel`."""
+        """The first interactive model of the settings, for viewers that can't choose one. Raises `UnknownModel`."""
         for name, model in self._models.items():
             if model.card.kind == "interactive":
                 return name
         raise UnknownModel("this server has no interactive model; its settings name none (setting models)")
 
     def automatic(self, name: str) -> AutomaticModel:
-        """A model that takes none. Raises as `interactive`."""
+        """A model that takes no prompts. Raises as `interactive`."""
         model = self._get(name)
         if model.card.takes_prompts:
             raise NotSupported(f"{name} doesn't segment on its own")
@@ -113,31 +114,30 @@ class ModelService:
         return cast(CorrectableModel, _ready(model))
 
     def accepts(self, name: str) -> frozenset[type[Prompt]]:
-        """The kinds of prompts a model takes, trained or not; none for one that isn't interactive. Raises
-        `UnknownModel`."""
+        """The types of prompts a model takes, trained or not; empty if it isn't interactive. Raises `UnknownModel`."""
         model = self._get(name)
         return cast(InteractiveModel, model).accepts if model.card.takes_prompts else frozenset()
 
     def probabilistic(self) -> list[str]:
-        """Names of models that scorers can look into."""
+        """Names of the models that scorers can use."""
         return [name for name in self._models if model_type(self._project, name).scored]
 
     def provenance(self, name: str) -> Algorithm:
-        """What DICOM calls a segment that a person submitted after using a model: a result someone looked at and
-        approved is semi-automatic, whatever made it (PS3.3 C.8.20.2, Segment Algorithm Type)."""
+        """The Segment Algorithm Type (PS3.3 C.8.20.2) of a label submitted after using a model: a result that a person
+        checked is SEMIAUTOMATIC, whatever made it; MANUAL if `name` is no model."""
         return "SEMIAUTOMATIC" if name in self._models else "MANUAL"
 
     def version(self, name: str) -> str:
-        """Which weights a model uses; "" for none, and for a model that isn't here."""
+        """The version in a model's card; "" without weights, and for an unknown model."""
         return self._models[name].card.version if name in self._models else ""
 
     def version_served(self, name: str) -> str:
-        """The id of the version a model is pointed at; "" if it is at none."""
+        """The id of a model's served version; "" if it has none."""
         served = self._project.catalog.versions.served(name)
         return served.id if served is not None else ""
 
     def weights_file(self, name: str) -> Path:
-        """The weights a model uses. Raises `UnknownModel`, `ModelNotTrained`."""
+        """The weights file of a model's served version. Raises `UnknownModel`, `ModelNotTrained`."""
         self._get(name)
         served = self._project.catalog.versions.served(name)
         if served is None:
@@ -145,15 +145,16 @@ class ModelService:
         return self._project.paths.models / served.folder / "weights.pt"
 
     def weights_info(self, name: str) -> WeightsInfo:
+        """Digest and time of `weights_file`. Raises `UnknownModel`, `ModelNotTrained`."""
         file = self.weights_file(name)
         served = self._project.catalog.versions.served(name)
         return WeightsInfo(served.sha256 if served else "", file.stat().st_mtime)
 
     def import_weights(self, name: str, file: Path, who: str, trusted: bool = False) -> WeightsInfo:
-        """Serve weights from a file of MONAI Label (`.pt`, a state dict) as a new version; what a file may be is up to
-        the importer of the model's type.
+        """Make a new version from a weights file, such as MONAI Label's `.pt` (a state dict), and serve it. The
+        importer of the model's type decides which files it accepts.
 
-        Only with `trusted`, which the command line alone sets, is TorchScript (`.ts`) taken: it is code. Raises
+        TorchScript (`.ts`) is code and accepted only with `trusted`, which only the command line sets. Raises
         `BadFile`, `BadOption`, `NotSupported`, `UnknownModel`.
         """
         labels = self.card(name).labels
@@ -186,13 +187,13 @@ class ModelService:
         return WeightsInfo(version.sha256, time.time())
 
     def serve(self, version_id: str, who: str) -> ModelVersion:
-        """Point a model at one of its versions: publish by hand, or roll back. Raises `UnknownModel`."""
+        """Serve one of a model's versions: to publish it by hand, or to roll back. Raises `UnknownModel`."""
         version = self._project.catalog.versions.serve(version_id, who)
         self.refresh()
         return version
 
     def roll_back(self, name: str, who: str) -> ModelVersion:
-        """Point a model at the published version before the one it uses. Raises `UnknownModel` if there is none."""
+        """Serve the published version before the one served now. Raises `UnknownModel` if there is none."""
         self._get(name)
         served = self._project.catalog.versions.served(name)
         for version in self._project.catalog.versions.listed(name):
@@ -201,12 +202,12 @@ class ModelService:
         raise UnknownModel(f"{name} has no earlier published version to go back to")
 
     def versions(self, name: str | None = None) -> list[ModelVersion]:
-        """Newest first."""
+        """The versions of one model or of all, newest first."""
         return self._project.catalog.versions.listed(name)
 
     def refresh(self) -> None:
-        """Use the versions the catalog points at; job processes move those pointers. A version that can't be loaded
-        is logged, and the model goes on with the one it has."""
+        """Load the versions that the catalog says are served; job processes change that. If one can't be loaded, this
+        is logged and the model keeps the version it has."""
         with self._moving:
             for name, model in self._models.items():
                 served = self._project.catalog.versions.served(name)
@@ -217,7 +218,7 @@ class ModelService:
                 try:
                     cast(Swappable, model).use(self._project.paths.models / served.folder)
                 except SegloopError:
-                    logger.exception("version %s can't be used; %s goes on with what it has", served.id, name)
+                    logger.exception("version %s can't be loaded; %s keeps its current version", served.id, name)
                 self._pointed[name] = served.id
 
     def _get(self, name: str) -> AnyModel:

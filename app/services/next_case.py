@@ -1,4 +1,4 @@
-"""Handing an annotator the next case, and to nobody else."""
+"""Offers annotators the next case and claims it for them, so that two of them never get the same one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.services.cases import CaseService
 
 @dataclass(frozen=True)
 class Offer:
-    """A case for someone, why it was picked, and until when it is theirs (seconds since the epoch)."""
+    """A case claimed for a client, why it was picked, and when the claim expires (seconds since the epoch)."""
 
     row: CaseRow
     reason: str
@@ -27,11 +27,13 @@ class Offer:
 
 
 class NextCaseService:
-    """`strategies` are the plugins by public name; those with a field `model` are offered once per scored model, under
+    """Picks cases by strategy and keeps their claims. Thread-safe.
+
+    `strategies` are the plug-ins by public name. Those with a field `model` are offered once per scored model, as
     `<model>_<name>`, and under their own name for the first such model.
 
-    `_skipped` says until when (seconds since the epoch) a client is spared a case, `_renewed` until when the end of its
-    claim needn't be moved again. They are replaced, never changed, and so need no lock.
+    `_skipped` holds until when (seconds since the epoch) a client isn't offered a case again, `_renewed` until when a
+    claim needn't be renewed again. Both are replaced, never changed in place, and so need no lock.
     """
 
     def __init__(
@@ -48,10 +50,10 @@ class NextCaseService:
         return {name: plugin.description for name, (plugin, _) in self._offered.items()}
 
     def next(self, strategy: str, client: str, options: Mapping[str, Any]) -> Offer | None:
-        """The next case for a client, claimed for them; None if there is nothing left.
+        """Claim the next case for a client; None if no case is left.
 
-        A client who comes back without having labelled or skipped gets the same case again, whatever the strategy. A
-        case whose images turn out unusable is noted as such and passed over. Raises `UnknownStrategy`, `BadOption`,
+        A client that has neither labelled nor skipped its case gets the same one again, whatever the strategy. A case
+        with unusable images is recorded as such and skipped. Raises `UnknownStrategy`, `BadOption`,
         `ArchiveUnavailable`.
         """
         chooser = self._make(strategy, options)
@@ -59,10 +61,10 @@ class NextCaseService:
         claims = self._project.catalog.claims
         while True:
             now = time.time()
-            spared = frozenset(
+            skipped = frozenset(
                 case_id for (who, case_id), until in self._skipped.items() if who == client and until > now
             )
-            choose = partial(self._rank, chooser, now=now, seed=int(now * 1000), spared=spared)
+            choose = partial(self._rank, chooser, now=now, seed=int(now * 1000), skipped=skipped)
             claim = claims.claim(client, strategy, now, seconds, choose)
             if claim is None:
                 return None
@@ -71,26 +73,26 @@ class NextCaseService:
                 return Offer(row, claim.reason, claim.expires)
 
     def preview(self, strategy: str, options: Mapping[str, Any]) -> Sequence[Pick]:
-        """What `next` would offer to one client after the other, as far as the strategy ranks; nobody gets anything.
+        """The order in which `next` would offer cases, as far as the strategy ranks them; nothing is claimed.
 
-        Cases that someone holds are left out. A random strategy draws anew at each `next`; here it always draws the
-        same, so that the list can be turned page by page. Raises `UnknownStrategy`, `BadOption`.
+        Claimed cases are left out. A random strategy has a new seed at each `next`; here the seed is fixed, so that the
+        list can be read in pages. Raises `UnknownStrategy`, `BadOption`.
         """
         chooser, now = self._make(strategy, options), time.time()
         held = frozenset(claim.case_id for claim in self.held())
         return self._rank(chooser, held, now, seed=0)
 
     def waiting(self) -> int:
-        """How many cases have no final label yet, held or not."""
+        """How many cases have no final label yet, claimed or not."""
         return len(self._project.catalog.cases.candidates())
 
     def held(self) -> list[CaseClaim]:
-        """The cases that someone has now."""
+        """The case claims that are valid now."""
         return self._project.catalog.claims.held(time.time())
 
     def renew(self, case_id: str, client: str) -> None:
-        """Someone works on their case: it stays theirs. Clicks come often and each write waits for the disk, so nothing
-        is written for a tenth of a claim's length after the last time."""
+        """Extend a client's claim because it works on the case. Clicks are frequent and each write waits for the disk,
+        so a claim is written at most once per tenth of its duration."""
         now, seconds = time.time(), self._project.settings.sessions.lease_seconds
         if self._renewed.get((case_id, client), 0.0) > now:
             return
@@ -99,8 +101,8 @@ class NextCaseService:
         self._project.catalog.claims.renew(case_id, client, now + seconds)
 
     def skip(self, case_id: str, client: str) -> None:
-        """Give a client's case back without a label. For as long as a claim lasts that client gets it again only when
-        nothing else is left: most strategies would name it first again. Raises `UnknownCase`."""
+        """Release a client's case without a label. For the duration of a claim that client gets it again only if no
+        other case is left: most strategies would rank it first again. Raises `UnknownCase`."""
         self._cases.get(case_id)
         self._project.catalog.claims.release(case_id, client)
         now = time.time()
@@ -108,11 +110,11 @@ class NextCaseService:
         self._skipped = {**kept, (client, case_id): now + self._project.settings.sessions.lease_seconds}
 
     def _opens(self, row: CaseRow) -> bool:
-        """Whether the case's images can be read, which also brings them into the cache before the viewer asks."""
+        """Whether the case's images can be read; this also caches them before the viewer requests them."""
         try:
             self._cases.open(row)
         except BadInput:
-            self._project.catalog.claims.release(row.case.id)  # the reason is noted on the case; it's offered no more
+            self._project.catalog.claims.release(row.case.id)  # `open` recorded the problem: not offered again
             return False
         except BaseException:
             self._project.catalog.claims.release(row.case.id)
@@ -131,14 +133,14 @@ class NextCaseService:
         return strategy
 
     def _rank(
-        self, strategy: Strategy, held: frozenset[str], now: float, seed: int, spared: frozenset[str] = frozenset()
+        self, strategy: Strategy, held: frozenset[str], now: float, seed: int, skipped: frozenset[str] = frozenset()
     ) -> Sequence[Pick]:
         cases = self._project.catalog.cases
         candidates = cases.candidates()
         if held:
             candidates = [one for one in candidates if one.case_id not in held]
-        if spared:
-            candidates = [one for one in candidates if one.case_id not in spared] or candidates
+        if skipped:
+            candidates = [one for one in candidates if one.case_id not in skipped] or candidates
         if not candidates:
             return ()
         pool = Pool(
@@ -152,7 +154,7 @@ class NextCaseService:
 
 
 class _LazyScores(Mapping[str, Mapping[str, Score]]):
-    """Scores by scorer, read when a strategy looks at them."""
+    """Scores by scorer, read from the catalog when a strategy uses them."""
 
     def __init__(self, scores: Scores) -> None:
         self._scores = scores
@@ -179,7 +181,7 @@ def _named(
             yield name, (plugin, {"model": scored_models[0]})
         for model in scored_models:
             yield f"{model}_{name}", (plugin, {"model": model})
-    # Random before first and last: a viewer that knows no better takes the first name, and random is the safe choice.
+    # Random comes first: viewers without a choice take the first name, and random introduces no bias.
     plain = sorted((name for name in strategies if name not in with_model), key=lambda name: (name != "random", name))
     for name in plain:
         yield name, (strategies[name], {})

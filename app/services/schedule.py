@@ -1,4 +1,4 @@
-"""When to train and score without being asked."""
+"""Automatic training and scoring."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from app.services.models import ModelService
 logger = logging.getLogger(__name__)
 
 CLOCK = "clock"
-"""Who asked, for jobs that nobody asked for."""
+"""The requester of jobs that are queued automatically."""
 
 
 @dataclass(frozen=True)
-class JobsThatAreDue:
+class DueJobs:
+    """Queues jobs by the rules of the settings `learning`."""
+
     project: Project
     jobs: JobService
     models: ModelService
 
     def queue(self) -> None:
-        """Queue training of models that have enough new labels, and scoring by models that are new."""
+        """Queue training of models with enough new labels, and scoring by new model versions."""
         learning = self.project.settings.learning
         if learning.train_after == 0 or self.jobs.open("train"):
             return
@@ -37,7 +39,7 @@ class JobsThatAreDue:
             self._score(model)
 
     def _seen(self, model: str) -> set[int]:
-        """Labels that a run for this model has had, whatever came of it."""
+        """The labels that earlier training runs of this model used, whatever their result."""
         seen: set[int] = set()
         for version in self.models.versions(model):
             seen |= set(version.label_ids)

@@ -1,5 +1,4 @@
-"""The server itself: its log, for people who ask for it, and its secret, with which it signs what it has to know again
-after a restart."""
+"""The server's log, and its signing key, which outlives a restart."""
 
 from __future__ import annotations
 
@@ -15,6 +14,8 @@ from app.workspace import Workspace
 
 @dataclass(frozen=True)
 class LogService:
+    """Reads the server's log `file`."""
+
     file: Path
 
     def tail(self, lines: int) -> str:
@@ -25,18 +26,18 @@ class LogService:
             return "".join(deque(stream, lines if lines > 0 else None))
 
 
-BYTES = 32
+SECRET_BYTES = 32
 
 
 def server_secret(paths: Workspace) -> bytes:
-    """The secret of a workspace, made at first use and readable by this user alone.
+    """The signing key of a workspace, made at first use with file mode 0600.
 
-    Raises `ConfigurationError` if its file holds something else: signing with less would let ids be made up.
+    Raises `ConfigurationError` if its file has another length: with a shorter key, ids could be forged.
     """
     if not paths.secret.exists():
-        # Written beside and renamed, so that a kill never leaves half a secret; such a file is made with mode 0600.
-        write_durably(paths.secret, lambda file: file.write(secrets.token_bytes(BYTES)))
+        # Renamed atomically, so that a kill never leaves half a key; temporary files have mode 0600.
+        write_durably(paths.secret, lambda file: file.write(secrets.token_bytes(SECRET_BYTES)))
     secret = paths.secret.read_bytes()
-    if len(secret) != BYTES:
-        raise ConfigurationError(f"{paths.secret} should hold {BYTES} bytes; delete it and a new one is made")
+    if len(secret) != SECRET_BYTES:
+        raise ConfigurationError(f"{paths.secret} should hold {SECRET_BYTES} bytes; delete it and a new one is made")
     return secret

@@ -1,4 +1,4 @@
-"""Learning what is new in the archive."""
+"""Synchronising the catalog with the archive."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ logger = logging.getLogger(__name__)
 
 
 class SyncService:
-    """Asks the archive what changed and writes it into the catalog. One at a time."""
+    """Queries the archive for changes and writes them into the catalog, one run at a time. Thread-safe."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
         self._one = threading.Lock()
         self._closed = False
         self.problem = ""
-        """Why the last try failed; "" if it didn't."""
+        """Why the last run failed; "" if it didn't."""
         self.read = 0.0
         """When the archive last answered, in seconds since the epoch; 0 before it first did."""
 
     @property
     def archive(self) -> str:
-        """What kind of archive it is."""
+        """The archive's name."""
         return self._project.archive.name
 
     def run(self) -> None:
-        """Ask once. An archive that doesn't answer is noted and asked again later; nothing here is lost by it."""
+        """Sync once. If the archive doesn't answer, `problem` is set and the next run tries again."""
         with self._one:
             if self._closed:
                 return
@@ -42,7 +42,7 @@ class SyncService:
                 logger.warning("the archive can't be read now: %s", error)
                 return
             if self.problem:
-                self._project.catalog.outbox.retry_now()  # it was away and is back
+                self._project.catalog.outbox.retry_now()  # the archive is reachable again
             self.problem = ""
             self.read = time.time()
             self._project.catalog.cases.apply(listing, key)
@@ -50,6 +50,6 @@ class SyncService:
                 logger.info("archive: %d new or changed cases, %d gone", len(listing.cases), len(listing.gone))
 
     def close(self) -> None:
-        """Wait for a try that runs, and make no other."""
+        """Wait for a running sync, and start no other."""
         with self._one:
             self._closed = True

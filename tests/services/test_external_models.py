@@ -149,7 +149,7 @@ def test_a_windowed_image_needs_a_window(services: Services):
 
 
 def test_only_so_many_models_are_kept_by_name(services: Services, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(loaded_module, "MOST_NAMED", 2)
+    monkeypatch.setattr(loaded_module, "MAX_NAMED", 2)
     services.external.load_named("1", ONNX)
     services.external.load_named("2", ONNX)
     with pytest.raises(ResourceExhausted):

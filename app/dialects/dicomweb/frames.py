@@ -60,7 +60,7 @@ def frames_answer(request: Request, face: FolderDicomweb, one: Instance, numbers
     if len(numbers) <= 16 and (same := unchanged(request, stamp)) is not None:
         return same
     if len(numbers) == 1 and form.multipart:
-        part = face.stretch(one, numbers[0], stored=form.stored) or face.frame(one, numbers[0], stored=form.stored)
+        part = face.file_slice(one, numbers[0], stored=form.stored) or face.frame(one, numbers[0], stored=form.stored)
         return multipart.of_one_part(form.kind, kind, part, tagged(stamp))
     if not form.multipart:
         return ranged(request, face.frame(one, numbers[0], stored=form.stored), kind, stamp)
@@ -101,7 +101,7 @@ def pictures(face: FolderDicomweb) -> APIRouter:
 
     def of_instance(study: str, series: str, sop: str) -> Instance:
         study, series, sop = uids(study, series, sop)
-        return face.instance(study, series, sop) if sop else face.in_the_middle(study, series)
+        return face.instance(study, series, sop) if sop else face.representative(study, series)
 
     @get(api, f"{INSTANCE}/frames/{{frame}}/rendered")
     @get(api, f"{INSTANCE}/rendered")

@@ -1,11 +1,11 @@
-"""DICOMweb for viewers: the archive's own, passed on, or this server's over a folder of DICOM files.
+"""DICOMweb for viewers: a proxy to the archive's own service, or this server's over a folder of DICOM files.
 
 | module | holds |
 | --- | --- |
-| `proxy` | passing requests on to a DICOMweb archive, and its addresses turned into ours |
-| `folder` | searching and reading a folder; what byte for byte is remembered between requests |
-| `query` | what a search asks for |
-| `incoming` | what viewers store: segmentations become labels, the rest goes to the archive |
+| `proxy` | forwarding requests to a DICOMweb archive, and rewriting its URLs |
+| `folder` | searching and reading a folder, with caches in memory |
+| `query` | the parameters of a search |
+| `incoming` | objects that viewers store: segmentations become labels, others go to the archive |
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.services.dicomweb.proxy import DicomwebProxy
 
 
 def dicomweb_of(archive: Archive) -> FolderDicomweb | DicomwebProxy | None:
-    """The archive's own, passed on; this server's, over the archive's files; None if it offers neither."""
+    """A proxy to the archive's own service, or a service over the archive's files; None if it offers neither."""
     offered = archive.dicomweb()
     if offered is None:
         return None

@@ -1,7 +1,7 @@
-"""A folder of DICOM files as DICOMweb resources: headers as JSON, frames, pictures.
+"""A folder of DICOM files as DICOMweb resources: headers as JSON, frames, rendered images.
 
-Where the pixels of a file lie and the JSON of a series are kept in memory, by the files' sizes and modification times,
-so that a frame costs one read of its bytes and a file that changed is looked at again.
+Pixel offsets of files and the JSON of series are cached in memory, keyed by the files' sizes and modification times: a
+frame costs one read of its bytes, and a changed file is read again.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ Value = TypeVar("Value")
 
 
 class ByteCache(Generic[Value]):
-    """The values that were used last, up to `max_bytes` together. Thread-safe; two threads may make the same value."""
+    """An LRU cache of at most `max_bytes`. Thread-safe; two threads may compute the same value at the same time."""
 
     def __init__(self, max_bytes: int, size_of: Callable[[Value], int]) -> None:
         self._lock = threading.Lock()
         self._values: LRUCache[Hashable, Value] = LRUCache(max_bytes, getsizeof=size_of)
 
     def get(self, key: Hashable, make: Callable[[], Value], holds: Callable[[Value], bool] | None = None) -> Value:
-        """The value of a key, made if it isn't there or doesn't hold any more.
+        """The cached value of a key, made if it is missing or `holds` says that it is stale.
 
-        One larger than everything allowed is not kept.
+        A value larger than `max_bytes` isn't cached.
         """
         with self._lock:
             found = self._values.get(key)
@@ -57,7 +57,7 @@ class ByteCache(Generic[Value]):
 
 @dataclass(frozen=True)
 class FileSlice:
-    """`length` bytes of an open file from `start` on. Whoever has it closes the file."""
+    """`length` bytes of an open file, from byte `start`. The caller closes the file."""
 
     file: FileIO
     start: int
@@ -71,13 +71,13 @@ JSON_BYTES = 256 << 20
 LAYOUT_BYTES = 64 << 20
 INSTANCE_BYTES = 64 << 20
 IMPLICIT = "1.2.840.10008.1.2"
-"""What a file is in that doesn't say so (PS3.5 10.1)."""
+"""The transfer syntax of a file that doesn't name one (PS3.5 10.1)."""
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance. `stamp` changes when its file does, `size` is the file's."""
+    """One instance. `size` is its file's, in bytes; `stamp` changes when the file does."""
 
     file: StoredFile
     size: int
@@ -89,7 +89,7 @@ class Instance:
         return cls(file, status.st_size, status.st_mtime_ns, status.st_ino)
 
     def is_unchanged(self) -> bool:
-        """Whether its file is still what it was."""
+        """Whether its file is still the same."""
         try:
             return Instance.of(self.file, os.stat(self.path)) == self
         except OSError:
@@ -109,7 +109,7 @@ class Instance:
 
     @property
     def is_native(self) -> bool:
-        """Whether its pixels are stored as they are."""
+        """Whether its pixels are stored uncompressed."""
         return self.syntax in NATIVE
 
     @property
@@ -120,7 +120,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Metadata:
-    """Instances as a JSON array, with addresses that `with_root` completes."""
+    """Instances as a JSON array, with relative URLs that `with_root` completes."""
 
     stamp: str
     encoded: bytes
@@ -130,8 +130,8 @@ class Metadata:
 
 
 class FolderDicomweb:
-    """Reads what a folder's index knows. Thread-safe. Every method raises `NotFound` for what isn't there, and
-    `BadFile` for a file that has come to harm."""
+    """Serves the files of a folder index. Thread-safe. Every method raises `NotFound` for a missing resource, and
+    `BadFile` for a damaged file."""
 
     def __init__(self, client: DicomFiles) -> None:
         self.client = client
@@ -142,24 +142,23 @@ class FolderDicomweb:
         )
 
     def instances(self, study: str, series: str = "", sop: str = "") -> list[Instance]:
-        """Of a study, of a series, or one, in the order of their UIDs."""
+        """The instances of a study or series, or a single one, in the order of their UIDs."""
         found = []
         for file in self.client.files(study, series, sop):
-            with suppress(FileNotFoundError):  # gone since the folder was looked through
+            with suppress(FileNotFoundError):  # deleted since the folder was indexed
                 found.append(Instance.of(file, os.stat(file.path)))
         if not found:
             raise NotFound("the folder has no such study, series or instance any more")
         return found
 
     def instance(self, study: str, series: str, sop: str) -> Instance:
-        """One instance. What was found before is not looked up again while its file is the same: a viewer asks for
-        hundreds of frames at once."""
+        """One instance, cached while its file is unchanged: a viewer requests hundreds of frames at once."""
         return self._instances.get(
             (study, series, sop), lambda: self.instances(study, series, sop)[0], Instance.is_unchanged
         )
 
     def search(self, level: Level, study: str, series: str, query: Query) -> list[dict[str, Any]]:
-        """What meets a query, of one study or series ("": of all) in DICOM JSON. Raises `BadOption`."""
+        """The matches of a query in DICOM JSON, within one study or series ("" for all). Raises `BadOption`."""
         options: dict[str, Any] = {
             "fuzzymatching": query.fuzzy,
             "limit": query.limit,
@@ -173,9 +172,9 @@ class FolderDicomweb:
             return self.client.search_for_series(study or None, **options)
         return self.client.search_for_instances(study or None, series or None, **options)
 
-    def in_the_middle(self, study: str, series: str = "") -> Instance:
-        """The instance that shows best what a study or series is about: the middle one by InstanceNumber, of a series
-        with images if the study has one."""
+    def representative(self, study: str, series: str = "") -> Instance:
+        """The instance that represents a study or series: the middle one by InstanceNumber, of a series with images if
+        the study has one."""
         found = self.instances(study, series)
         headers = {one.file.sop: json.loads(one.file.header) for one in found}
         images = [one for one in found if tag_of("Rows") in headers[one.file.sop]] or found
@@ -184,7 +183,7 @@ class FolderDicomweb:
         return same[len(same) // 2]
 
     def metadata(self, instances: Sequence[Instance]) -> Metadata:
-        """The headers of instances, series by series."""
+        """The headers of instances, grouped by series."""
         series: dict[str, list[Instance]] = {}
         for one in instances:
             series.setdefault(one.file.series, []).append(one)
@@ -195,16 +194,17 @@ class FolderDicomweb:
         return Metadata(_digest("".join(part.stamp for part in parts)), b"[" + joined + b"]")
 
     def frame_count(self, instance: Instance) -> int:
+        """The number of frames of an instance."""
         return self._layout(instance).frames
 
     def check_frames(self, instance: Instance, numbers: Sequence[int]) -> None:
-        """Raises `BadInput` if there is no frame of one of these numbers."""
+        """Raise `BadInput` if a frame number (from 1) doesn't exist."""
         self._layout(instance).check_frames(numbers)
 
     def frame(self, instance: Instance, number: int, *, stored: bool) -> bytes:
-        """A frame (from 1) as the file has it, or decoded to explicit little endian.
+        """A frame (from 1) as `stored` in the file, or decoded to explicit little endian.
 
-        Big endian pixels are always turned round. Raises `BadInput` for a frame that isn't there, `UnusableSeries`
+        Big endian pixels are always converted. Raises `BadInput` for a frame that doesn't exist, and `UnusableSeries`
         without pixels or a decoder.
         """
         layout = self._layout(instance)
@@ -214,10 +214,10 @@ class FolderDicomweb:
                 return layout.stored_frame(file.fileno(), number)
             return decoded_frame(file.fileno(), layout, number)
 
-    def stretch(self, instance: Instance, number: int, *, stored: bool) -> FileSlice | None:
-        """Where the file has what `frame` gives; None if it has to be put together or decoded.
+    def file_slice(self, instance: Instance, number: int, *, stored: bool) -> FileSlice | None:
+        """The part of the file that `frame` returns; None if the frame has to be assembled or decoded.
 
-        Raises `BadInput` for a frame that isn't there, `Conflict` if the file was replaced meanwhile.
+        Raises `BadInput` for a frame that doesn't exist, and `Conflict` if the file was replaced meanwhile.
         """
         layout = self._layout(instance)
         layout.check_frames([number])
@@ -236,7 +236,8 @@ class FolderDicomweb:
         return FileSlice(file, start, length)
 
     def part10(self, instance: Instance, *, stored: bool) -> bytes:
-        """The whole instance, as stored or in explicit little endian. Raises `UnusableSeries` without a decoder."""
+        """The whole instance as a Part 10 file, as `stored` or in explicit little endian. Raises `UnusableSeries`
+        without a decoder."""
         if stored:
             return instance.path.read_bytes()
         with instance.path.open("rb") as file:
@@ -256,7 +257,7 @@ class FolderDicomweb:
         return path.upper() in ("7FE00008", "7FE00009", "7FE00010") and f"{self._layout(instance).tag:08X}" == path
 
     def picture(self, instance: Instance, number: int, how: Rendering) -> bytes:
-        """A frame (from 1) to look at. Raises what `frames` raises, and `BadOption` for a viewport outside of it."""
+        """A frame (from 1) rendered as an image file. Raises as `frame`, and `BadOption` for a viewport outside it."""
         layout = self._layout(instance)
         layout.check_frames([number])
         with instance.path.open("rb") as file:
@@ -274,7 +275,7 @@ class FolderDicomweb:
                 with one.path.open("rb") as file:
                     header, layout = read_header(file)
                 if layout is not None:
-                    # Whoever reads the headers asks for frames next.
+                    # A viewer that reads the headers requests the frames next.
                     self._layouts.get((one.path, one.stamp), lambda found=layout: found)  # type: ignore[misc]
                 texts.append(encoder.instance(header, layout, one.syntax, one.address))
             return Metadata(stamp, f"[{','.join(texts)}]".encode())

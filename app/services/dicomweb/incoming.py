@@ -1,5 +1,5 @@
-"""What viewers store. A segmentation of one of this server's cases becomes the next version of its label; everything
-else is for the archive."""
+"""Objects that viewers store (STOW-RS). A segmentation of one of this server's cases becomes the next version of its
+label; everything else goes to the archive."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ NOT_UNDERSTOOD = 0xC000
 """Failure Reasons (PS3.4 table GG.4-1, PS3.7 annex C)."""
 
 COERCED = 0xB000
-"""The Warning Reason of an object that is kept in another form than it came in."""
+"""The Warning Reason of an object that is stored in another form than it was sent."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The object that a part of a request is, as far as its file says."""
+    """The object in one part of a request, as its file meta information identifies it; "" where it doesn't."""
 
     sop_class: str
     sop: str
@@ -42,7 +42,8 @@ class Reference:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of it. Stored if `reason` is 0, at `location` (relative to the service); `problem` is for people."""
+    """The result for one object. It is stored if `reason` is 0, at `location` (relative to the service); `problem` is
+    the text for people."""
 
     reference: Reference
     location: str = ""
@@ -52,19 +53,22 @@ class Outcome:
 
 
 Rest = Callable[[bytes, Reference], Outcome | None]
-"""Deals with an object that is no label; None if what becomes of it is known later."""
+"""Handles an object that is no label; None if its outcome is known later."""
 
 
 @dataclass(frozen=True)
 class Incoming:
+    """Sorts stored objects into labels and others. Thread-safe."""
+
     cases: CaseService
     labels: LabelService
 
     def take(self, parts: Iterable[bytes], study: str, who: str, client: str, rest: Rest) -> list[Outcome]:
-        """Keep the segmentations among Part 10 files, give the others to `rest`; what became of each, as it is known.
+        """Store the segmentations among Part 10 files as labels and pass the others to `rest`; returns the outcomes.
 
-        With `study` only objects of that study are taken. One that can't be kept is an outcome and no error; so is the
-        end of `parts` with a `BadInput`, unless it is the first thing that happens.
+        With `study` only segmentations of that study are accepted. An object that can't be stored gives an outcome with
+        a reason. If `parts` raises `BadInput`, that ends the list with such an outcome; it is raised if no object came
+        before it.
         """
         outcomes: list[Outcome] = []
         whole = iter(parts)
@@ -83,14 +87,14 @@ class Incoming:
             try:
                 outcome = self._label(part, reference, study, who, client) or rest(part, reference)
             except (SegloopError, OSError) as error:
-                logger.info("an object that was stored by %s is refused: %s", who, error)
+                logger.info("an object that %s tried to store is refused: %s", who, error)
                 problem = str(error) if isinstance(error, SegloopError) else "the server can't write to its disk"
                 outcome = Outcome(reference, reason=_reason(error), problem=problem)
             if outcome is not None:
                 outcomes.append(outcome)
 
     def _label(self, part: bytes, reference: Reference, study: str, who: str, client: str) -> Outcome | None:
-        """The outcome of a segmentation of a case of ours; None for any other object."""
+        """The outcome for a segmentation of one of this server's cases; None for any other object."""
         if reference.sop_class not in SEGMENTATIONS:
             return None
         dataset = parse(part)
@@ -108,7 +112,7 @@ class Incoming:
 
 
 def into_folder(client: DicomFiles, study: str) -> Callable[[bytes, Reference], Outcome]:
-    """Stores objects in a folder."""
+    """A handler that stores objects in a folder archive, within `study` unless it is ""."""
 
     def store(part: bytes, reference: Reference) -> Outcome:
         client.store_file(part, study or None)
@@ -121,19 +125,19 @@ def into_folder(client: DicomFiles, study: str) -> Callable[[bytes, Reference], 
 
 
 def _location(label: Label, study: str) -> str:
-    """Where the archive has a label once it is delivered; `LabelStore` names its series."""
+    """Where the archive has a label once it is delivered; the series UID is the one that `LabelStore` derives."""
     series = derived_uid("series", label.case_id, FINAL)
     return f"studies/{study}/series/{series}/instances/{label.sop_instance_uid}"
 
 
 def _with_preamble(part: bytes) -> bytes:
-    """A Part 10 file, also of what begins with its meta information: pydicom writes that for a dataset made in memory,
-    and dicomweb-client sends it."""
+    """Add the preamble to a file that begins with its meta information: pydicom writes that for a dataset made in
+    memory, and dicomweb-client sends it."""
     return bytes(128) + b"DICM" + part if part.startswith(b"\x02\x00") and part[4:6].isalpha() else part
 
 
 def _reference(part: bytes) -> Reference:
-    """What the file meta information says; empty where it says nothing that could be said again."""
+    """The UIDs in the file meta information; empty if they are missing or malformed, so that they can't be echoed."""
     try:
         sop_class, sop = ("".join(meta_values(part[: 1 << 14], element)) for element in (0x0002, 0x0003))
         return Reference(check_uid(sop_class), check_uid(sop))

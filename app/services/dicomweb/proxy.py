@@ -1,4 +1,4 @@
-"""Passing DICOMweb requests of viewers on to the archive, which only this server may log in to."""
+"""A proxy for viewers' DICOMweb requests to the archive, whose credentials only this server has."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import httpx
 from app.core.archive import DicomwebUpstream
 from app.errors import ArchiveUnavailable, BadInput, NotFound, NotSupported
 
-MOST_HEAD = 512
-"""An address in JSON or XML begins with a quote and a host; what is kept back to find one is not longer than this."""
+MAX_HEAD = 512
+"""Bytes held back from a stream at most, from a quote on, to find a URL that two chunks share."""
 
 
 class Addresses:
-    """Rewrites addresses below `upstream`, the root of the archive's service, to the same below `ours`: a browser that
-    followed one of the archive's would leave its origin and find no credentials there.
+    """Rewrites URLs below `upstream`, the root of the archive's service, to URLs below `ours`: a browser that followed
+    one of the archive's would leave its origin and have no credentials there.
 
-    Whatever host the archive thinks it has: behind a proxy it may name one that nobody else knows. What counts is that
-    the address begins a value and goes on with a DICOMweb resource.
+    The host isn't compared: behind a reverse proxy the archive may use an internal name. A URL is recognised by its
+    place at the beginning of a value, the path of `upstream`, and a DICOMweb resource after that.
     """
 
     def __init__(self, upstream: str, ours: str) -> None:
@@ -34,16 +34,17 @@ class Addresses:
         self._ours = ours.rstrip("/").encode()
 
     def in_text(self, text: bytes) -> bytes:
+        """Rewrite the URLs in a complete text."""
         return self._found.sub(lambda found: found[1] + self._ours, text)
 
     async def in_stream(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The same text in pieces; an address may be cut anywhere."""
+        """Rewrite the URLs in a stream, also one that is split between two chunks."""
         held = b""
         async for chunk in chunks:
             held += chunk
             cut = len(held)
             quote = max(held.rfind(b'"'), held.rfind(b"'"))
-            if quote >= 0 and len(held) - quote <= MOST_HEAD:
+            if quote >= 0 and len(held) - quote <= MAX_HEAD:
                 cut = quote
             if cut:
                 yield self.in_text(held[:cut])
@@ -53,15 +54,15 @@ class Addresses:
 
 
 def has_addresses(content_type: str) -> bool:
-    """Whether an answer of this type is text that names addresses of resources."""
+    """Whether a response of this type is text that contains URLs of resources."""
     kind = content_type.partition(";")[0].strip().lower()
     return kind.endswith(("json", "xml")) or (kind == "multipart/related" and "+xml" in content_type.lower())
 
 
 _RESOURCES = ("studies", "series", "instances", "bulkdata")
-"""What lies below a DICOMweb root. Nothing else is asked for, because our credentials go with it."""
+"""The resources below a DICOMweb root. Nothing else is forwarded, because requests carry this server's credentials."""
 
-_ASKED = (
+_FORWARDED_HEADERS = (
     "accept",
     "accept-charset",
     "accept-language",
@@ -74,9 +75,9 @@ _ASKED = (
     "if-unmodified-since",
     "if-range",
 )
-"""Headers of the caller that go on. Authorization and cookies are between the caller and this server."""
+"""Request headers that are forwarded. Authorization and cookies are meant for this server only."""
 
-_NOT_ANSWERED = (
+_DROPPED_HEADERS = (
     "connection",
     "keep-alive",
     "proxy-",
@@ -90,12 +91,12 @@ _NOT_ANSWERED = (
     "date",
     "access-control-",
 )
-"""How headers of the archive begin that end here: they are about its connection with us."""
+"""Prefixes of response headers that aren't returned: they concern the connection to the archive."""
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """The archive's answer. Read `chunks`, then call `close`."""
+    """The archive's response. Read `chunks`, then call `close`."""
 
     status: int
     headers: Mapping[str, str]
@@ -104,7 +105,7 @@ class Upstream:
 
 
 class DicomwebProxy:
-    """Streams both ways, so that a series of a gigabyte takes no memory and no thread here."""
+    """Streams requests and responses, so that a series of a gigabyte takes no memory and no thread here."""
 
     def __init__(self, upstream: DicomwebUpstream) -> None:
         self._upstream = upstream
@@ -119,14 +120,14 @@ class DicomwebProxy:
         body: AsyncIterable[bytes] | None,
         ours: str,
     ) -> Upstream:
-        """Ask the archive for `path` below its DICOMweb root. Its addresses in the answer become such below `ours`.
+        """Forward a request for `path` below the archive's DICOMweb root; URLs in the response are rewritten to `ours`.
 
-        Raises `NotFound` and `BadInput` for a path that is no DICOMweb resource, `NotSupported` for WADO-URI,
+        Raises `NotFound` or `BadInput` for a path that is no DICOMweb resource, `NotSupported` for WADO-URI, and
         `ArchiveUnavailable`.
         """
         url = f"{self._upstream.url.rstrip('/')}/{_checked(path)}" + (f"?{query}" if query else "")
-        asked = {name: headers[name] for name in _ASKED if name in headers}
-        # Orthanc would deflate each frame on the fly for whoever accepts it, which is five to ten times slower.
+        asked = {name: headers[name] for name in _FORWARDED_HEADERS if name in headers}
+        # Orthanc would deflate each frame for clients that accept it, which is five to ten times slower.
         asked["accept-encoding"] = "identity"
         client = self._connected()
         try:
@@ -138,7 +139,7 @@ class DicomwebProxy:
         if problem:
             await answer.aclose()
             raise ArchiveUnavailable(problem, retry_after=300)
-        kept = {name: value for name, value in answer.headers.items() if not name.lower().startswith(_NOT_ANSWERED)}
+        kept = {name: value for name, value in answer.headers.items() if not name.lower().startswith(_DROPPED_HEADERS)}
         addresses = Addresses(self._upstream.url, ours)
         for name in ("location", "content-location"):
             if name in kept:
@@ -151,11 +152,12 @@ class DicomwebProxy:
         return Upstream(answer.status_code, kept, chunks, answer.aclose)
 
     async def close(self) -> None:
+        """Close the connections to the archive."""
         if self._client is not None:
             await self._client.aclose()
 
     def _connected(self) -> httpx.AsyncClient:
-        """The client, made at the first request: it belongs to the event loop that uses it."""
+        """The HTTP client, made at the first request because it belongs to the event loop that uses it."""
         if self._client is None:
             to = self._upstream
             self._client = httpx.AsyncClient(
@@ -179,7 +181,7 @@ def _credentials(upstream: DicomwebUpstream) -> dict[str, str]:
 
 
 def _checked(path: str) -> str:
-    """The path, quoted again for the archive. Raises if it leads out of what DICOMweb defines."""
+    """The path, percent-encoded for the archive. Raises for a path outside the DICOMweb resources."""
     segments = path.rstrip("/").split("/")
     if segments == [""]:
         raise NotSupported("WADO-URI is not passed on; use WADO-RS (in OHIF: imageRendering 'wadors')")
@@ -191,7 +193,7 @@ def _checked(path: str) -> str:
 
 
 def _problem(status: int) -> str:
-    """What an answer that a viewer can't use says about the archive or its settings; "" if it can."""
+    """The message for a status that viewers can't act on (credentials, redirects); "" for any other."""
     if status in (401, 403):
         return "the archive refuses this server's user name and password"
     if 300 <= status < 400 and status != 304:

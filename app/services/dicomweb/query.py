@@ -1,4 +1,4 @@
-"""The parameters of a search (PS3.18 8.3.4, 10.6)."""
+"""The parameters of a QIDO-RS search (PS3.18 8.3.4, 10.6)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OTHER = frozenset({"accept", "charset"})
 
 @dataclass(frozen=True)
 class Query:
-    """`filters` are by tag; `limit` None is everything; `warnings` say what was asked for and passed over."""
+    """`filters` are keyed by tag; `limit` None means no limit; `warnings` name the parameters that were ignored."""
 
     filters: Mapping[str, str]
     fields: tuple[str, ...]
@@ -29,10 +29,10 @@ class Query:
 
 
 def query_of(items: Iterable[tuple[str, str]]) -> Query:
-    """A query from the parameters of an address, in their order.
+    """A query from the parameters of a URL, in their order.
 
-    What is no DICOM attribute is passed over with a warning; a filter that can't be kept is an error, because without
-    it more would be found than was asked for. Raises `BadOption`.
+    Parameters that are no DICOM attribute are ignored with a warning. A filter that isn't supported is an error,
+    because ignoring it would return too much. Raises `BadOption`.
     """
     filters: dict[str, str] = {}
     fields: list[str] = []

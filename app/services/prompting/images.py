@@ -1,14 +1,13 @@
-"""Images that viewers send to be segmented: voxels without a name, which become cases of their own.
+"""Images that viewers send to be segmented: voxels without an id, stored as cases of their own.
 
-The same voxels sent twice are one case, whoever sends them, so that two people's sessions on one image share it.
+The case's id is a digest of the voxels: the same image sent twice, by whomever, is one case.
 
-No click is answered before its image is in its place: what was answered, a kill can't take away. For that a file
-needn't have reached the medium; it is flushed there by a thread that works when no other wants to. A power cut within
-that second may leave a file that is too short: then the viewer is asked for the image once more, and it is written
-anew.
+Durability: no click is answered before its image's file is in the upload store, so a killed process loses no answered
+click. The file needn't be on the medium by then; a thread of low priority flushes it. A power cut before that may leave
+a truncated file: then the viewer is asked to send the image again, and the file is replaced.
 
-Who unpacks an image can unpack it into its file (`space`): these are the pages that it takes in memory anyway. Other
-images are written by a thread while the first click is computed, which takes 0.3 s for 300 slices.
+A dialect can decompress an image directly into its memory-mapped file (`space`), which takes no extra memory. Other
+images are written by a thread during the first prediction (about 0.3 s for 300 slices).
 """
 
 from __future__ import annotations
@@ -43,12 +42,13 @@ from app.services.cases import CaseService
 logger = logging.getLogger(__name__)
 
 PREFIX = "sent-"
-"""How the ids of such cases begin."""
+"""The prefix of the ids of such cases."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """How voxels are kept: in a type that volume files and models have; models compute in float32 anyway."""
+    """How voxels are stored: in a type that NIfTI files support; wider types become float32, which models use anyway.
+    `file_size` is in bytes."""
 
     dtype: np.dtype[Any]
     header: bytes
@@ -56,7 +56,7 @@ class Stored:
 
     @classmethod
     def of(cls, volume: Volume) -> Stored:
-        """Raises `BadFile`."""
+        """The format for a volume. Raises `BadFile` for voxels that a NIfTI file can't hold."""
         dtype = _stored_type(volume.voxels.dtype)
         header = nifti_header_bytes(volume.geometry, dtype)
         return cls(dtype, header, len(header) + volume.voxels.size * dtype.itemsize)
@@ -64,8 +64,8 @@ class Stored:
 
 @dataclass(eq=False)
 class Space:
-    """Room for voxels that come in. They lie in `file` already, or in plain memory (None). `taken` says that the file
-    is somebody's; otherwise it goes."""
+    """A buffer for incoming voxels, mapped to `file` or in plain memory (None). `taken` is set once `SentImages` owns
+    the file; otherwise the file is deleted when the block ends."""
 
     voxels: NDArray[Any]
     file: Path | None = None
@@ -74,8 +74,8 @@ class Space:
 
 @dataclass(frozen=True, eq=False)
 class SentImage:
-    """An image from a viewer. `placed` says that its geometry came with it, `space` where the voxels lie if
-    `SentImages.space` gave it."""
+    """An image from a viewer. `placed` says that the viewer sent its geometry; `space` is the buffer of the voxels if
+    it is from `SentImages.space`."""
 
     volume: Volume
     placed: bool
@@ -83,21 +83,21 @@ class SentImage:
 
 
 class SentImages:
-    """Thread-safe. `_lock` guards the tables of what is being put in its place and what could not be, by the ids of
-    cases; it is held for moments."""
+    """Stores sent images. Thread-safe. `_lock` guards the tables of writes in progress and of failed writes (errno), by
+    case id, and is held briefly."""
 
     def __init__(self, project: Project, cases: CaseService) -> None:
         self._project = project
         self._cases = cases
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="sent-images")
-        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="flush-images", initializer=_behind_others)
-        self._keeping: dict[str, Future[None]] = {}
-        self._lost: dict[str, int] = {}
+        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="flush-images", initializer=_lower_priority)
+        self._writing: dict[str, Future[None]] = {}
+        self._failed: dict[str, int] = {}
         self._lock = threading.Lock()
 
     @contextmanager
     def space(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Iterator[Space]:
-        """Room for an image's voxels, in C order, whatever is in it. Raises `OSError` if the disk has none."""
+        """An uninitialised buffer for an image's voxels, in C order. Raises `OSError` if the disk is full."""
         if dtype != _stored_type(dtype) or not hasattr(os, "posix_fallocate"):
             yield Space(np.empty(shape, dtype))
             return
@@ -111,53 +111,53 @@ class SentImages:
                 file.unlink(missing_ok=True)
 
     def digest(self, volume: Volume) -> Future[str]:
-        """Begin to work out the name of an image, in a thread: about 0.1 s for 300 slices, in which a model can prepare
-        the same image."""
+        """Start computing an image's digest in a thread (about 0.1 s for 300 slices), while a model prepares the same
+        image."""
         return self._threads.submit(_digest, volume)
 
     def admit(self, image: SentImage, digest: str) -> str:
-        """The id of the case that these voxels are; it is there as soon as `ready` returns.
+        """Start storing an image, unless it is stored already; returns its case id. `wait_stored` waits for the write.
 
-        Raises `BadFile` for voxels that can't be kept.
+        Raises `BadFile` for voxels that can't be stored.
         """
         case_id = PREFIX + digest[:24]
         stored, space = Stored.of(image.volume), image.space
         with self._lock:
-            self._lost.pop(case_id, None)
-            if case_id not in self._keeping:
-                here = self._here(case_id, stored)
-                if here is not None:
-                    self._cases.touch(here, self._project.settings.sessions.keep_seconds)
+            self._failed.pop(case_id, None)
+            if case_id not in self._writing:
+                existing = self._existing(case_id, stored)
+                if existing is not None:
+                    self._cases.touch(existing, self._project.settings.sessions.keep_seconds)
                 else:
                     file = space.file if space is not None else None
-                    self._keeping[case_id] = self._threads.submit(
-                        self._keep, case_id, digest, image.volume, stored, file
+                    self._writing[case_id] = self._threads.submit(
+                        self._store, case_id, digest, image.volume, stored, file
                     )
                     if space is not None:
                         space.taken = True
         return case_id
 
-    def ready(self, case_id: str) -> None:
-        """Wait until an image that was admitted is where a kill doesn't take it away; others are there already.
+    def wait_stored(self, case_id: str) -> None:
+        """Wait until an admitted image is in the upload store; returns at once for any other case.
 
-        Raises `OSError` if it could not be kept, until it is admitted again.
+        Raises `OSError` if it couldn't be stored; admitting it again clears that.
         """
         with self._lock:
-            keeping = self._keeping.get(case_id)
-        if keeping is not None:
-            keeping.result()
+            writing = self._writing.get(case_id)
+        if writing is not None:
+            writing.result()
         with self._lock:
-            lost = self._lost.get(case_id)
-        if lost is not None:
-            raise OSError(lost, "the image that the viewer sent could not be kept; open it again")
+            failed = self._failed.get(case_id)
+        if failed is not None:
+            raise OSError(failed, "the image that the viewer sent could not be kept; open it again")
 
     def drain(self) -> None:
-        """Wait for everything that is on its way to the disk, and end."""
+        """Wait for pending writes and flushes, and stop the threads."""
         self._threads.shutdown()
         self._flusher.shutdown()
 
-    def _here(self, case_id: str, stored: Stored) -> CaseRow | None:
-        """The case, if the image is here and whole as far as its size tells."""
+    def _existing(self, case_id: str, stored: Stored) -> CaseRow | None:
+        """The case, if the image is stored and its file has the right size."""
         try:
             row = self._cases.get(case_id)
             file = self._project.uploads.volume_file(row.case)
@@ -165,9 +165,9 @@ class SentImages:
         except (UnknownCase, FileNotFoundError):
             return None
 
-    def _keep(self, case_id: str, digest: str, volume: Volume, stored: Stored, mapped: Path | None) -> None:
-        """Put an image in its place. `mapped` has its voxels already."""
-        lost = None
+    def _store(self, case_id: str, digest: str, volume: Volume, stored: Stored, mapped: Path | None) -> None:
+        """Write an image and move it into the upload store. A `mapped` file has the voxels already."""
+        failed = None
         file = mapped or self._project.paths.incoming / f"{uuid.uuid4().hex}.nii"
         try:
             if mapped is None:
@@ -177,15 +177,15 @@ class SentImages:
             place = self._cases.add_sent(file, case_id, digest, self._project.settings.sessions.keep_seconds)
             self._flusher.submit(_flush, place)
         except Exception as error:
-            # Its number only: an error knows where it came from, and so would keep the voxels in memory.
-            lost = (isinstance(error, OSError) and error.errno) or errno.EIO
+            # Only the errno is kept: the exception's traceback would keep the voxels in memory.
+            failed = (isinstance(error, OSError) and error.errno) or errno.EIO
             logger.exception("an image that a viewer sent could not be kept")
             file.unlink(missing_ok=True)
         finally:
             with self._lock:
-                del self._keeping[case_id]
-                if lost is not None:
-                    self._lost[case_id] = lost
+                del self._writing[case_id]
+                if failed is not None:
+                    self._failed[case_id] = failed
 
 
 def _stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -196,15 +196,15 @@ def _stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype.newbyteorder("<")
 
 
-def _behind_others() -> None:
-    """Let the thread that flushes run when no other wants to."""
-    if sys.platform == "linux":  # elsewhere a niceness is the whole process's
+def _lower_priority() -> None:
+    """Give the flushing thread a low scheduling priority."""
+    if sys.platform == "linux":  # elsewhere the nice value is per process
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def _mapped(file: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An array that is what follows the header in a new file. Its blocks are the file's from the start: on a full disk
-    this fails, and not a write to memory later. Raises `OSError`."""
+    """An array mapped to the data part of a new file. Disk blocks are allocated here, so that a full disk raises
+    `OSError` now, and not SIGBUS at a later write to the array."""
     size = NIFTI_DATA_OFFSET + math.prod(shape) * dtype.itemsize
     with file.open("xb+") as stream:
         os.posix_fallocate(stream.fileno(), 0, size)
@@ -218,7 +218,7 @@ def _write_header(file: Path, stored: Stored) -> None:
 
 
 def _write(file: Path, volume: Volume, stored: Stored) -> None:
-    """Write an uncompressed NIfTI file, and flush nothing."""
+    """Write an uncompressed NIfTI file, without flushing it."""
     with file.open("xb") as stream:
         stream.write(stored.header)
         stream.write(np.ascontiguousarray(volume.voxels, stored.dtype).data)
@@ -229,7 +229,7 @@ def _flush(file: Path) -> None:
         for path in (file, *list(file.parents)[:3]):
             flush(path)
     except FileNotFoundError:
-        return  # it was taken away meanwhile
+        return  # deleted meanwhile
     except OSError:
         logger.exception("an image that a viewer sent could not be flushed to disk")
 

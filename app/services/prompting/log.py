@@ -1,13 +1,15 @@
-"""What was done in a prompt session, kept on disk, so that a session outlives idleness and the server's restart.
+"""The logs of prompt sessions on disk, from which a session is restored after it was parked or the server restarted.
 
 One folder per session in the workspace, named by a digest of the session's id:
 
     session.json    what it was opened on, by whom, with which model
     log.jsonl       one line per step, appended before the step is answered (`app.core.prompt`)
-    snapshot.bin    what the session had in memory after some of the steps (`app.services.prompting.snapshots`)
+    snapshot.bin    the session's state in memory after some of the steps (`app.services.prompting.snapshots`)
+    closed          exists if the owner closed the session
+    submitted       the id of the last label made from it
 
-A line that a kill cut off is ignored: nobody was told that its step was done. Steps survive the end of the process;
-they are not flushed to the medium one by one, which would cost each click more than it is worth (labels are).
+An incomplete last line, left by a killed process, is ignored: its step was never answered. Steps survive the end of the
+process, but not a power cut: flushing each one would slow every click (labels are flushed).
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who is at a session, and through which viewer."""
+    """A session's user (`who`) and the program they use (`client`)."""
 
     client: str
     who: str
@@ -45,7 +47,7 @@ class Viewer:
 class SessionRecord:
     """What a session was opened on. `shape` is `(k, j, i)`; times are seconds since the epoch.
 
-    `placed` says whether the image's geometry came with it; without, the voxels have a place in the patient only once
+    `placed` says whether the image came with its geometry; without it, the position in the patient is known only once
     the image is matched to a case.
     """
 
@@ -62,16 +64,16 @@ class SessionRecord:
 
     @property
     def name(self) -> str:
-        """What people call the session: short, and of no use to get into it."""
+        """A short public name; unlike the id, it gives no access."""
         return session_name(self.id)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that was done. `prompt` belongs to `add`, `options` to `options`.
+    """One entry of the log. `prompt` belongs to `add`, `options` to `options`.
 
-    `adopt` is done by the server: the weights of the session are gone, and it goes on with those of `version`, from the
-    mask it had, which is the `prompt`.
+    `adopt` is added by the server: the session's weights no longer exist, and it continues with those of `version` from
+    its last mask, which is the `prompt`.
     """
 
     kind: Literal["add", "predict", "undo", "reset", "options", "adopt"]
@@ -85,23 +87,25 @@ class Step:
 
 @dataclass(frozen=True)
 class Prefix:
-    """The beginning of a session's log: how many `steps`, and a digest of what it was opened on and of these steps."""
+    """The beginning of a session's log: the number of `steps`, and a digest of the session's record and these steps."""
 
     steps: int
     digest: str
 
 
 def session_name(session_id: str) -> str:
+    """The public name of a session, which doesn't reveal its id."""
     return sha256(session_id.encode()).hexdigest()[:16]
 
 
 class SessionLog:
-    """All sessions' folders. Calls for one session are made by whoever holds its lock."""
+    """The folders of all sessions. Callers hold a session's lock while they write to its log."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def create(self, record: SessionRecord) -> None:
+        """Write a new session's record."""
         place = self._place(record.id)
         place.mkdir(parents=True, exist_ok=True)
         temporary = place / "session.json.new"
@@ -109,36 +113,38 @@ class SessionLog:
         temporary.rename(place / "session.json")
 
     def append(self, session_id: str, step: Step) -> None:
+        """Append one step, without flushing it to the medium."""
         line = json.dumps(_encoded(step), separators=(",", ":")) + "\n"
         with (self._place(session_id) / "log.jsonl").open("a") as stream:
             stream.write(line)
 
     def find(self, session_id: str) -> SessionRecord | None:
+        """The record of a session by its id; None if there is none."""
         record = _read_record(self._place(session_id) / "session.json")
         return record if record is not None and record.id == session_id else None
 
     def named(self, name: str) -> SessionRecord | None:
-        """The session people call `name`."""
+        """The session with this public name; None if there is none."""
         return next((record for record in self.all() if record.name == name), None)
 
     def all(self) -> list[SessionRecord]:
-        """Every session there is a record of, opened last first."""
+        """Every session with a record, last opened first."""
         found = [_read_record(file) for file in self._folder.glob("*/session.json")]
         return sorted((record for record in found if record is not None), key=lambda r: r.opened, reverse=True)
 
     def newest(self, owner: str) -> SessionRecord | None:
-        """The session an owner opened last, of those nobody closed."""
+        """The session that an owner opened last and hasn't closed."""
         own = (record for record in self.all() if record.owner == owner)
         return next((record for record in own if not (self._place(record.id) / "closed").exists()), None)
 
     def mark_closed(self, session_id: str) -> None:
-        """Note that its owner is done with a session, which stays for whoever submits it."""
+        """Record that the owner closed a session; the log stays so that it can be submitted."""
         (self._place(session_id) / "closed").touch()
 
     def steps(self, record: SessionRecord) -> list[Step]:
-        """What was done. A line that was cut off is taken away, so that the next one begins on its own.
+        """All steps. An incomplete last line is truncated, so that the next step starts on a new line.
 
-        Raises `UnknownSession` if there is no record any more, `IntegrityError` if it is damaged.
+        Raises `UnknownSession` if the record was deleted, and `IntegrityError` if the log is damaged.
         """
         if self.find(record.id) is None:
             raise UnknownSession("this session was so long ago that it was forgotten; open the image again")
@@ -148,7 +154,7 @@ class SessionLog:
         content = file.read_bytes()
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
-            logger.warning("a session's record ended in a line that was cut off")
+            logger.warning("the log of session %s ended in an incomplete line, which is dropped", record.name)
             os.truncate(file, whole)
         try:
             return [_decoded(json.loads(line), record.shape) for line in content[:whole].splitlines()]
@@ -156,7 +162,7 @@ class SessionLog:
             raise IntegrityError(f"the record of session {record.name} is damaged; open the image again") from error
 
     def count(self, session_id: str) -> int:
-        """How many steps were taken, without reading them."""
+        """The number of steps, without decoding them."""
         file = self._place(session_id) / "log.jsonl"
         if not file.exists():
             return 0
@@ -164,12 +170,12 @@ class SessionLog:
             return sum(line.endswith(b"\n") for line in stream)
 
     def length(self, session_id: str) -> int:
-        """The length of the log so far, in bytes."""
+        """The length of the log in bytes."""
         file = self._place(session_id) / "log.jsonl"
         return file.stat().st_size if file.exists() else 0
 
     def prefix(self, session_id: str, length: int) -> Prefix | None:
-        """The first `length` bytes of the log; None if there are fewer, or they don't end where a step ends."""
+        """The first `length` bytes of the log; None if the log is shorter or they don't end with a complete step."""
         place = self._place(session_id)
         try:
             opened_on = (place / "session.json").read_bytes()
@@ -182,35 +188,37 @@ class SessionLog:
         return Prefix(steps.count(b"\n"), sha256(sha256(opened_on).digest() + steps).hexdigest())
 
     def flush(self, session_id: str) -> None:
-        """Bring the log to the medium: what is kept beside it must not know of steps that a power cut took away."""
+        """Flush the log to the medium: a snapshot must not be ahead of the log after a power cut."""
         with (self._place(session_id) / "log.jsonl").open("rb") as stream:
             os.fsync(stream.fileno())
 
     def snapshot(self, session_id: str) -> Path:
-        """Where the session's snapshot is, if there is one."""
+        """The path of the session's snapshot, whether it exists or not."""
         return self._place(session_id) / "snapshot.bin"
 
     def last_used(self, session_id: str) -> float:
-        """When the last step was taken, or the session opened."""
+        """The time of the last step, or of opening, in seconds since the epoch; 0 if the session doesn't exist."""
         place = self._place(session_id)
         times = [file.stat().st_mtime for file in (place / "log.jsonl", place / "session.json") if file.exists()]
         return max(times, default=0.0)
 
     def mark_submitted(self, session_id: str, label_id: int) -> None:
+        """Record the label that was made from a session."""
         (self._place(session_id) / "submitted").write_text(f"{label_id}\n")
 
     def submitted(self, session_id: str) -> int | None:
-        """The id of the label that was made from the session last; None if none was, or it was worked on since."""
+        """The id of the last label made from the session; None if there is none, or steps were added since."""
         mark, log = self._place(session_id) / "submitted", self._place(session_id) / "log.jsonl"
         if not mark.exists() or (log.exists() and log.stat().st_mtime > mark.stat().st_mtime):
             return None
         return int(mark.read_text())
 
     def remove(self, session_id: str) -> None:
+        """Delete everything stored of a session."""
         shutil.rmtree(self._place(session_id), ignore_errors=True)
 
     def remove_older(self, seconds: float) -> None:
-        """Forget sessions nobody has touched for so long."""
+        """Delete the sessions that were last used more than `seconds` ago."""
         for record in self.all():
             if time.time() - self.last_used(record.id) > seconds:
                 self.remove(record.id)

@@ -1,4 +1,4 @@
-"""Finding the case that an image is of which a viewer sent: by its voxels, the only thing every viewer sends."""
+"""Finding the archive's case of an image that a viewer sent, by its voxels: no viewer sends an id, all send voxels."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ class Match:
 
 @dataclass(frozen=True)
 class Matcher:
+    """Finds cases by the fingerprints of their voxels. Thread-safe."""
+
     project: Project
     cases: CaseService
 
     def find(self, image: Volume, placed: bool) -> Match | None:
-        """The archive's case with the voxels of `image`, whatever their order; None if there is none.
+        """The archive's case with the voxels of `image`, in any axis order; None if there is none.
 
-        Cases that were never opened are opened for this, those that can have as many voxels, within the time of the
-        settings (`sessions.match_seconds`). Among several with the same voxels the one at the same place counts, if the
-        image's geometry is real (`placed`), else the first.
+        Cases without a fingerprint whose size may fit are opened to compute it, until the time limit
+        `sessions.match_seconds`. Among several matches, the one at the same position in the patient is chosen if the
+        image came with its geometry (`placed`), else the first.
         """
         value = fingerprint(image.voxels)
         found = self._among(self.project.catalog.fingerprints.cases_with(value), image, placed)
@@ -45,22 +47,22 @@ class Matcher:
         for case_id in self.project.catalog.fingerprints.unknown():
             if found is not None or time.monotonic() > deadline:
                 break
-            if self._could_be(self.cases.get(case_id), image) and self._learn(case_id) == value:
+            if self._may_match(self.cases.get(case_id), image) and self._fingerprint(case_id) == value:
                 found = self._among([case_id], image, placed)
         return found
 
-    def _could_be(self, row: CaseRow, image: Volume) -> bool:
-        """Whether a series has as many images as an axis is long; what is multi-frame, or a file, may fit anyway."""
+    def _may_match(self, row: CaseRow, image: Volume) -> bool:
+        """Whether the number of instances fits one of the image's axes; always for multi-frame series and files."""
         instances = row.case.instances
         return row.case.kind == "file" or instances <= 1 or instances in image.geometry.shape
 
-    def _learn(self, case_id: str) -> str:
-        """A case's digest, noted; "" if its images can't be had."""
+    def _fingerprint(self, case_id: str) -> str:
+        """Compute and store a case's fingerprint; "" if its images can't be read."""
         row = self.cases.get(case_id)
         try:
             value = fingerprint(self.cases.open(row).voxels)
         except SegloopError as error:
-            logger.info("%s can't be compared with a sent image: %s", case_id, error)
+            logger.info("case %s can't be compared with a sent image: %s", case_id, error)
             return ""
         self.project.catalog.fingerprints.note(case_id, row.case.stamp, value)
         return value
@@ -81,7 +83,7 @@ class Matcher:
 
 
 def _at_the_same_place(image: Volume, case: Volume, orientation: Orientation) -> bool:
-    """Whether the case's first and last voxel lie where the image has them, within a tenth of a voxel."""
+    """Whether the first and last voxel have the same position in the patient, within a tenth of a voxel."""
     shape = image.geometry.shape
     for corner in ((0, 0, 0), tuple(n - 1 for n in case.geometry.shape)):
         index = [0, 0, 0]

@@ -1,9 +1,9 @@
-"""How a parked session comes back: from its snapshot, by predicting again, or from its mask alone.
+"""Restoring a parked session: from its snapshot, by replaying its log, or from its last mask alone.
 
-The rule (docs/decisions/0007): nobody's mask ever changes on its own. A session goes on with the weights it was opened
-with, from its snapshot and the steps after it, or from all its steps. If those weights are gone, or the snapshot is of
-another version of the program, it goes on from the mask that the snapshot kept, provided that nothing was done after
-it. Else it doesn't come back.
+The rule (docs/decisions/0007): a mask never changes without a prompt. A session continues with the weights it was
+opened with, from its snapshot and the steps after it, or from all its steps. If those weights no longer exist, or the
+snapshot's format is another program version's, it continues from the mask in the snapshot, provided that the log has no
+later steps. Otherwise it can't be restored.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from app.services.cases import CaseService
 from app.services.models import ModelService
 from app.services.prompting.images import SentImages
 from app.services.prompting.log import SessionLog, SessionRecord, Step
-from app.services.prompting.session import OVER, Memory, Session
+from app.services.prompting.session import SESSION_OVER, Memory, Session
 from app.services.prompting.snapshots import Snapshot, Snapshots
 
 logger = logging.getLogger(__name__)
 
 Start = Callable[[str, Volume, InteractiveModel, Mapping[str, Option]], Memory]
-"""Opens a model's session for an owner, within the memory that there is for sessions."""
+"""Opens a model's session for an owner, within the memory limit for sessions."""
 
 
 @dataclass(frozen=True, eq=False)
 class RestorePlan:
-    """One way for a session to come back: open `model`, whose weights must be `version` ("" for any), take up the
-    `snapshot`, do the `steps`, and then adopt a mask."""
+    """One way to restore a session: open `model`, whose weights must be `version` ("" for any), load the `snapshot`,
+    replay the `steps`, and then adopt a mask."""
 
     model: InteractiveModel
     version: str = ""
@@ -46,6 +46,8 @@ class RestorePlan:
 
 @dataclass(frozen=True)
 class Restorer:
+    """Restores parked sessions. Thread-safe; callers hold the session's lock."""
+
     cases: CaseService
     models: ModelService
     images: SentImages
@@ -54,15 +56,15 @@ class Restorer:
     start: Start
 
     def restore(self, session: Session) -> Memory:
-        """A parked session's memory, made anew from its snapshot and its log. Raises `UnknownSession` if it can't be,
-        and what opening its image and its model raise."""
+        """Rebuild a parked session's memory from its snapshot and log. Raises `UnknownSession` if that is impossible,
+        and whatever opening its image and its model raise."""
         record = session.record
         try:
-            self.images.ready(record.case_id)
+            self.images.wait_stored(record.case_id)
             volume = self.cases.volume(record.case_id)
         except (UnknownCase, BadFile) as error:
             raise UnknownSession("this session's image is no longer here; open the image again") from error
-        failed: SegloopError = UnknownSession(OVER)
+        failed: SegloopError = UnknownSession(SESSION_OVER)
         for plan in self._plans(record):
             try:
                 return self._follow(plan, session, volume)
@@ -72,9 +74,8 @@ class Restorer:
         raise failed
 
     def _plans(self, record: SessionRecord) -> Iterator[RestorePlan]:
-        """The plans that keep the mask as it was, best first; a later one is for when an earlier one turns out not to
-        fit. Raises `UnknownSession` in place of the first if there is none, and what `ModelService.interactive` and
-        `SessionLog.steps` raise."""
+        """The plans that preserve the mask, best first; the next one is tried if one fails. Raises `UnknownSession` if
+        there is none, and whatever `ModelService.interactive` and `SessionLog.steps` raise."""
         snapshot = self.snapshots.newest(record)
         steps = self.log.steps(record)
         version = version_after(record, steps)
@@ -84,11 +85,11 @@ class Restorer:
         if snapshot is not None and snapshot.steps == len(steps):
             yield self._adopting(record, steps, snapshot.mask)
         elif own is not None:
-            yield RestorePlan(own, version, steps=worth_replaying(steps))
-            # Another version may have begun to be served before this one was opened; it is in the store now.
+            yield RestorePlan(own, version, steps=steps_to_replay(steps))
+            # Another version may have been served since `own` was looked up; then this one is in the model store.
             own = self.models.interactive_at(record.model, version) or own
-            yield RestorePlan(own, version, steps=worth_replaying(steps))
-        elif options_of(steps) == worth_replaying(steps):  # nothing is drawn
+            yield RestorePlan(own, version, steps=steps_to_replay(steps))
+        elif options_of(steps) == steps_to_replay(steps):  # the mask is empty
             yield self._adopting(record, steps, np.zeros(record.shape, np.uint8))
         else:
             raise UnknownSession(
@@ -100,7 +101,7 @@ class Restorer:
         return RestorePlan(self.models.interactive(record.model), steps=options_of(steps), adopted=mask)
 
     def _follow(self, plan: RestorePlan, session: Session, volume: Volume) -> Memory:
-        """Raises `BadFile` or `IntegrityError` if the plan doesn't fit."""
+        """Carry out a plan. Raises `BadFile` or `IntegrityError` if it can't be carried out."""
         memory = self.start(session.record.owner, volume, plan.model, session.record.options)
         try:
             if plan.version and plan.version != memory.session.version:
@@ -114,35 +115,38 @@ class Restorer:
         except BaseException:
             memory.session.close()
             raise
-        session.ahead = plan.snapshot is None or bool(plan.steps)
+        session.has_unsaved_steps = plan.snapshot is None or bool(plan.steps)
         return memory
 
     def _adopt(self, mask: NDArray[np.uint8], session: Session, memory: Memory) -> None:
-        """Go on from a mask with other weights, for good."""
+        """Continue from a mask with other weights, and log that."""
         record = session.record
         step = Step("adopt", InitialMask(mask != 0), version=memory.session.version)
         session.perform(memory, step)
         self.log.append(record.id, step)
         logger.warning(
-            "session %s goes on with version %s of %s from the mask that it had; what made that mask is no longer here",
+            "session %s goes on with version %s of %s from its last mask; the weights that made it no longer exist",
             record.name,
             memory.session.version,
             record.model,
         )
 
 
-def worth_replaying(steps: Sequence[Step]) -> list[Step]:
-    """The steps that lead to the same state: nothing from before the last reset but options, nor from before an initial
-    mask that can no longer be undone, and no prediction that was undone unless nothing was added since."""
+def steps_to_replay(steps: Sequence[Step]) -> list[Step]:
+    """The steps that are needed to reach the same state.
+
+    Left out are, apart from options, the steps before the last reset and before an initial mask that can no longer be
+    undone, and predictions that were undone and followed by another prompt.
+    """
     kept: list[Step] = []
     for step in steps:
-        if step.kind == "adopt" or (step.kind == "reset" and not _waiting(kept)):
+        if step.kind == "adopt" or (step.kind == "reset" and not _prompt_pending(kept)):
             kept = options_of(kept)
             if step.kind == "reset":
                 continue
         if step.kind == "add":
-            if kept and isinstance(kept[-1].prompt, InitialMask) and not _waiting(kept):
-                kept = [*options_of(kept), kept[-1]]  # undo would now take back this step, and no longer the mask
+            if kept and isinstance(kept[-1].prompt, InitialMask) and not _prompt_pending(kept):
+                kept = [*options_of(kept), kept[-1]]  # an undo now applies to this step, no longer to the mask
             if len(kept) >= 2 and kept[-1].kind == "undo" and kept[-2].kind == "add" and kept[-2].predict:
                 del kept[-2:]
         kept.append(step)
@@ -150,22 +154,22 @@ def worth_replaying(steps: Sequence[Step]) -> list[Step]:
 
 
 def version_after(record: SessionRecord, steps: Sequence[Step]) -> str:
-    """The weights that a session computes with after these steps."""
+    """The version of the weights that a session uses after these steps."""
     return next((step.version for step in reversed(steps) if step.kind == "adopt"), record.model_version)
 
 
-def _waiting(steps: Sequence[Step]) -> bool:
-    """Whether a prompt that was only noted may still wait for its prediction: nnInteractive looks around it even after
-    a reset or an initial mask."""
-    noted = waiting = False
+def _prompt_pending(steps: Sequence[Step]) -> bool:
+    """Whether a prompt added without a prediction may still be pending: nnInteractive's next prediction includes the
+    region around it even after a reset or an initial mask."""
+    any_deferred = pending = False
     for step in steps:
         if step.kind == "undo":
-            waiting = noted  # it may be the one from before what was undone
+            pending = any_deferred  # an undo may bring back an earlier pending prompt
         elif step.kind == "predict" or (step.kind == "add" and _predicts(step)):
-            waiting = False
+            pending = False
         elif step.kind == "add" and not isinstance(step.prompt, InitialMask):
-            noted = waiting = True
-    return waiting
+            any_deferred = pending = True
+    return pending
 
 
 def _predicts(step: Step) -> bool:
@@ -173,5 +177,5 @@ def _predicts(step: Step) -> bool:
 
 
 def options_of(steps: Sequence[Step]) -> list[Step]:
-    """The changes of options among them: they hold on whatever becomes of the mask."""
+    """The option changes among these steps; they survive a reset of the mask."""
     return [step for step in steps if step.kind == "options"]

@@ -1,15 +1,15 @@
-"""Opening prompt sessions, handing them out, and giving their memory back.
+"""Opening, locking, parking and closing prompt sessions.
 
-A session is open (its model's state is in memory) or parked (only its log and a snapshot are, on disk). Idle ones and
-those in the way of others are parked; the next use restores it (`restore`), and nobody above this package notices, not
-even across a restart. Sessions without a `Viewer` have no log: their dialect sends every prompt each time, and parked
-they are over.
+A session is open (its model's state is in memory) or parked (only its log and a snapshot, on disk). Sessions are parked
+when they are idle or when others need the memory; the next use restores them (`restore`). Callers don't notice, not
+even after a restart. Sessions without a `Viewer` have no log: their dialect sends every prompt each time, and parking
+closes them.
 
-Two ways lead to a session: its id (`session`), and a slot, where an owner has one session at a time (`slot`).
+A session is reached by its id (`session`), or by a slot, where an owner has one session at a time (`slot`).
 
-Locks, in the order in which they are taken: a slot's, a session's, `_lock`. A slot's and a session's are held while a
-caller has them, prompts included, and may wait for the device thread; who has one waits for no second one of the same
-kind. `_lock` guards the tables of sessions and slots and is held for moments.
+Locks, in the order in which they are taken: a slot's, a session's, `_lock`. A slot's and a session's are held for the
+whole `with` block, prompts included, and their holder may wait for the device thread; no thread holds two of the same
+kind. `_lock` guards the tables of sessions and slots and is held briefly.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ from app.services.models import ModelService
 from app.services.prompting.images import SentImage, SentImages
 from app.services.prompting.log import SessionLog, SessionRecord, Viewer
 from app.services.prompting.restore import Restorer
-from app.services.prompting.session import OVER, Context, Memory, Session
+from app.services.prompting.session import SESSION_OVER, Context, Memory, Session
 from app.services.prompting.snapshots import Snapshots
 
 BUSY_SECONDS = 60.0
 """A session used within this time is not parked to make room for another owner's."""
 
-REST_SECONDS = 10.0
-"""A session that something was done in gets its snapshot when nobody has used it for so long."""
+SNAPSHOT_IDLE_SECONDS = 10.0
+"""A session with new steps gets a snapshot once it is idle for this long."""
 
-MOST_SLOTS = 1024
-"""With more slots than this, those whose session isn't in memory are forgotten."""
+MAX_SLOTS = 1024
+"""With more slots than this, those whose session isn't in memory are evicted."""
 
 
 @dataclass(eq=False)
 class _Slot:
-    """`session_id` is "" if there is none, and None as long as nobody has looked into the records."""
+    """`session_id` is "" for an empty slot, and None until the logs were searched for the owner's last session."""
 
     session_id: str | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class PromptService:
-    """Opens sessions within a limit of memory and hands them out, to one caller at a time."""
+    """Opens sessions within a memory limit, and gives one caller at a time access to each. Thread-safe."""
 
     def __init__(self, project: Project, cases: CaseService, models: ModelService, device: Device) -> None:
         self.images = SentImages(project, cases)
@@ -76,11 +76,11 @@ class PromptService:
         options: Mapping[str, Option],
         viewer: Viewer | None = None,
     ) -> str:
-        """A new session's id, which can't be guessed. `image` is a case's id, or what a viewer sent. With a `viewer`
-        what is done in it is logged.
+        """Open a session and return its id, which can't be guessed. `image` is a case's id, or an image from a viewer.
+        With a `viewer` the session's steps are logged.
 
-        Raises `UnknownCase`, `UnknownModel`, `BadInput` for an image the model can't take, and `ResourceExhausted` if
-        memory for sessions is used up by others; the owner's own oldest sessions make room.
+        If memory is short, the owner's own oldest sessions are parked first. Raises `UnknownCase`, `UnknownModel`,
+        `BadInput` for an image the model can't take, and `ResourceExhausted` if other owners' sessions need the memory.
         """
         interactive = self._models.interactive(model)
         if isinstance(image, SentImage):
@@ -107,21 +107,21 @@ class PromptService:
 
     @contextmanager
     def session(self, session_id: str, owner: str) -> Iterator[Session]:
-        """A session, for this caller alone until the block ends. Raises `UnknownSession`."""
+        """Lock a session until the block ends, and yield it. Raises `UnknownSession`."""
         session = self._found(session_id)
-        # Another owner's session is answered like none at all: ids are not to be tried out.
+        # Another owner's session gives the same error as an unknown one, so that ids can't be probed.
         if session.record.owner != owner:
-            raise UnknownSession(OVER)
-        with session.turn():
+            raise UnknownSession(SESSION_OVER)
+        with session.locked():
             yield session
 
     @contextmanager
     def slot(self, owner: str, key: Hashable = None) -> Iterator[Slot]:
-        """The slot of an owner, for this caller alone until the block ends. An owner with several tells them apart by a
-        `key`. After a restart, only the one without a key still has the session that the owner opened last."""
+        """Lock an owner's slot until the block ends, and yield it. A `key` distinguishes several slots of one owner.
+        After a restart, only the slot without a key has the session that the owner opened last."""
         with self._lock:
-            if len(self._slots) > MOST_SLOTS:
-                self._forget_slots()
+            if len(self._slots) > MAX_SLOTS:
+                self._evict_slots()
             state = self._slots.setdefault((owner, key), _Slot(None if key is None else ""))
         with state.lock:
             if state.session_id is None:
@@ -138,15 +138,15 @@ class PromptService:
         return self._found(session_id).record
 
     def close(self, session_id: str, owner: str) -> None:
-        """Give a session's memory back; nothing happens if it is closed already. If anything was done in it, its log
-        stays until it is submitted or old."""
+        """Close a session and free its memory. Idempotent. A log with steps is kept so that the session can be
+        submitted, and deleted when it is old; an empty log is deleted at once."""
         try:
-            session = self._found(session_id)  # one that hasn't been used since a restart is closed too
+            session = self._found(session_id)  # also one that hasn't been used since a restart
         except UnknownSession:
             return
         if session.record.owner != owner:
             return
-        with session.held(wait=True):
+        with session.locked_for_maintenance(wait=True):
             session.closed = True
             session.keep_snapshot()
             session.release()
@@ -158,38 +158,38 @@ class PromptService:
                 self._table.pop(session_id, None)
 
     def forget(self, session_id: str, owner: str) -> None:
-        """Close a session and delete everything that was kept of it."""
+        """Close a session and delete its log and snapshot."""
         self.close(session_id, owner)
-        self.snapshots.ready(session_id)  # or it would be written after all
+        self.snapshots.wait_written(session_id)  # a pending write must not bring the folder back
         self.log.remove(session_id)
 
-    def keep_resting(self) -> None:
-        """Take snapshots of the sessions that nobody has used for a moment, so that a kill costs little."""
+    def snapshot_idle(self) -> None:
+        """Take snapshots of sessions that are idle, so that little has to be replayed after a kill."""
         now = time.monotonic()
         for session in self._sessions():
-            if session.ahead and now - session.used > REST_SECONDS:
-                with session.held(wait=False) as free:
+            if session.has_unsaved_steps and now - session.used > SNAPSHOT_IDLE_SECONDS:
+                with session.locked_for_maintenance(wait=False) as free:
                     if free:
                         session.keep_snapshot()
 
     def sweep(self) -> None:
-        """Park sessions nobody has used for a while, and forget logs that are old."""
+        """Park idle sessions and delete old logs, as the settings say."""
         self._park_where(lambda session: time.monotonic() - session.used > self._settings.idle_seconds)
         self.log.remove_older(self._settings.keep_seconds)
 
     def close_all(self) -> None:
-        """Give all memory back; logs stay."""
+        """Park every session; logs stay."""
         self._park_where(lambda session: True)
 
     def shutdown(self) -> None:
-        """Give all memory back and wait for everything that is on its way to the disk."""
+        """Park every session, wait for pending writes, and stop the writers."""
         self.close_all()
         self.snapshots.drain()
         self.images.drain()
 
     @property
     def memory(self) -> tuple[int, int]:
-        """`(sessions in memory, bytes they take, about)`."""
+        """`(sessions in memory, their approximate size in bytes)`."""
         sizes = [size for session in self._sessions() if (size := session.size) is not None]
         return len(sizes), sum(sizes)
 
@@ -200,7 +200,7 @@ class PromptService:
         return session is not None and session.size is not None
 
     def waiting(self, session_id: str) -> int:
-        """How many callers wait for a session that somebody has."""
+        """How many callers wait for a session's lock. Doesn't wait for the lock itself."""
         with self._lock:
             session = self._table.get(session_id)
         return session.waiting if session is not None else 0
@@ -209,7 +209,7 @@ class PromptService:
         self, owner: str, image: SentImage, model: InteractiveModel, options: Mapping[str, Option]
     ) -> tuple[str, Memory]:
         digest = self.images.digest(image.volume)
-        # Started first: an image that the model can't take isn't kept.
+        # The model's session is opened first: an image that the model can't take isn't stored.
         memory = self._start(owner, image.volume, model, options)
         try:
             return self.images.admit(image, digest.result()), memory
@@ -233,12 +233,12 @@ class PromptService:
             return session
         record = self.log.find(session_id)
         if record is None:
-            raise UnknownSession(OVER)
+            raise UnknownSession(SESSION_OVER)
         with self._lock:
             return self._table.setdefault(session_id, Session(record, True, self._context))
 
-    def _forget_slots(self) -> None:
-        """Call with `_lock` held. A slot without a key is found again in the records."""
+    def _evict_slots(self) -> None:
+        """Call with `_lock` held. The session of a slot without a key is found again in the logs."""
         for name, slot in list(self._slots.items()):
             session = self._table.get(slot.session_id or "")
             if not slot.lock.locked() and (session is None or session.size is None):
@@ -259,7 +259,7 @@ class PromptService:
                 )
 
     def _park_one(self, owner: str) -> bool:
-        """Park the session that is missed least: the owner's oldest, else the one idle for longest."""
+        """Park the owner's least recently used session, else that of the other owners; False if none can be parked."""
         now = time.monotonic()
 
         def may_be_parked(session: Session) -> bool:
@@ -275,11 +275,11 @@ class PromptService:
         for session in self._sessions():
             if session.size is not None and condition(session):
                 self._park(session, wait=True)
-                self.snapshots.ready(session.record.id)  # so that what is parked is on disk, or can be forgotten
+                self.snapshots.wait_written(session.record.id)  # once parked, the session is on disk
 
     def _park(self, session: Session, wait: bool) -> bool:
-        """Give a session's memory back; one without a log is over. False if it was in use."""
-        with session.held(wait) as free:
+        """Take a snapshot of a session and free its memory; one without a log is closed. False if it was in use."""
+        with session.locked_for_maintenance(wait) as free:
             if not free:
                 return False
             if not session.logged:
@@ -292,7 +292,7 @@ class PromptService:
 
 
 class Slot:
-    """One caller's hold on a slot. A new image and a prompt never meet halfway."""
+    """A locked slot. Holding it makes opening a new image and prompting on it mutually exclusive."""
 
     def __init__(self, service: PromptService, owner: str, state: _Slot) -> None:
         self._service = service
@@ -304,23 +304,24 @@ class Slot:
             try:
                 self._enter(state.session_id)
             except UnknownSession:
-                state.session_id = ""  # it was closed or forgotten meanwhile
+                state.session_id = ""  # closed or deleted meanwhile
 
     @property
     def empty(self) -> bool:
+        """Whether the slot has no session."""
         return self._session is None
 
     @property
     def session(self) -> Session:
-        """The session in this slot, for as long as the slot is held. Raises `UnknownSession` if there is none."""
+        """The session in this slot, valid while the slot is held. Raises `UnknownSession` if there is none."""
         if self._session is None:
-            raise UnknownSession(OVER)
+            raise UnknownSession(SESSION_OVER)
         return self._session
 
     def open(
         self, image: str | SentImage, model: str, options: Mapping[str, Option], viewer: Viewer | None = None
     ) -> Session:
-        """Open a session in place of the one before. Raises as `PromptService.open`; then the slot is empty."""
+        """Close the slot's session and open a new one. Raises as `PromptService.open`; then the slot is empty."""
         self.close()
         session_id = self._service.open(self._owner, image, model, options, viewer)
         self._state.session_id = session_id
@@ -334,7 +335,7 @@ class Slot:
             self._service.close(session_id, self._owner)
 
     def leave(self) -> None:
-        """Let others have the session. Called when the block ends."""
+        """Release the session's lock. Called when the block ends."""
         self._session = None
         self._turn.close()
 

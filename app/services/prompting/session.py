@@ -1,13 +1,13 @@
-"""A session while somebody has it: the only door to its mask.
+"""The session handle: the only access to a session's mask.
 
     with prompting.session(session_id, owner) as session:
         change = session.add([prompt])
         packed = session.gzip()
 
-Everything inside one `with` is one step of one caller: nobody else's prompt comes in between. Steps are logged before
-`add` and the like return; what was logged stays done, whatever is raised later in the block.
+A `with` block holds the session's lock, so its calls are atomic to other callers. Each step is logged before `add` and
+the like return; an error later in the block doesn't undo it.
 
-A session's state is in memory, or only its log and a snapshot are on disk; the first use brings it back.
+A parked session (only its log and a snapshot are on disk) is restored at first use.
 """
 
 from __future__ import annotations
@@ -36,25 +36,26 @@ from app.services.prompting.snapshots import Snapshots
 
 logger = logging.getLogger(__name__)
 
-OVER = "this session is over; open the image again"
+SESSION_OVER = "this session is over; open the image again"
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What prompts did: the region that changed, and a copy of the mask there; both None if nothing did."""
+    """The region of the mask that changed, and a copy of its voxels `(k, j, i)`; both None if nothing changed."""
 
     region: Region | None
     voxels: NDArray[np.uint8] | None
 
     @classmethod
     def of(cls, mask: NDArray[np.uint8], region: Region | None) -> Change:
+        """Copy a region of a mask."""
         return cls(region, None if region is None else mask[region.slices].copy())
 
 
 @dataclass(eq=False)
 class Memory:
-    """What a session has in memory. The encoders are made when somebody asks for what they make. `size` is in bytes,
-    about. `model` is held on to because sessions with the same earlier weights share it."""
+    """A session's state in memory. The encoders are created at first use. `size` is approximate, in bytes. `model` is
+    referenced to keep earlier weights loaded, which sessions share."""
 
     model: InteractiveModel
     session: InteractiveSession
@@ -64,7 +65,7 @@ class Memory:
     packed: PackedGzip | None = None
 
     def touch(self, region: Region | None) -> None:
-        """The mask may have changed within `region`; None is nothing."""
+        """Tell the encoders that the mask may have changed within `region`; None means no change."""
         for encoder in (self.whole, self.packed):
             if encoder is not None:
                 encoder.touch(region)
@@ -72,7 +73,7 @@ class Memory:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What sessions share. `restore` brings a parked session's memory back."""
+    """What all sessions share. `restore` rebuilds a parked session's memory."""
 
     device: Device
     images: SentImages
@@ -81,8 +82,8 @@ class Context:
     restore: Callable[[Session], Memory]
 
 
-class Turn:
-    """A lock that tells how many threads wait for it."""
+class CountingLock:
+    """A lock that counts the threads that wait for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -91,13 +92,16 @@ class Turn:
 
     @property
     def waiting(self) -> int:
+        """How many threads wait in `acquire`."""
         return self._waiting
 
     @property
-    def taken(self) -> bool:
+    def locked(self) -> bool:
+        """Whether a thread holds the lock."""
         return self._lock.locked()
 
     def acquire(self) -> None:
+        """Wait for the lock and take it."""
         with self._count:
             self._waiting += 1
         try:
@@ -107,18 +111,20 @@ class Turn:
                 self._waiting -= 1
 
     def try_acquire(self) -> bool:
+        """Take the lock if it is free; False otherwise."""
         return self._lock.acquire(blocking=False)
 
     def release(self) -> None:
+        """Release the lock."""
         self._lock.release()
 
 
 class Session:
-    """One session. `PromptService` makes them and hands them out in `with` blocks; nothing below is called outside one,
-    apart from `record`, `shape`, `used`, `waiting`, `busy` and `size`.
+    """One session. `PromptService` creates sessions and yields them in `with` blocks; outside of these only `record`,
+    `shape`, `used`, `waiting`, `busy` and `size` may be used.
 
-    `note` is the dialect's: what it has to remember of a session until the server ends. `used` is on the monotonic
-    clock. `ahead` says that it has done more than its snapshot knows.
+    `note` is for the dialect's own data about the session; it is in memory only. `used` is the time of the last use, on
+    the monotonic clock. `has_unsaved_steps` says that there are steps that aren't in the snapshot.
     """
 
     def __init__(self, record: SessionRecord, logged: bool, context: Context, memory: Memory | None = None) -> None:
@@ -129,28 +135,29 @@ class Session:
         self.closed = False
         self._context = context
         self._memory = memory
-        self._turn = Turn()
-        self.ahead = False
+        self._lock = CountingLock()
+        self.has_unsaved_steps = False
 
     @property
     def shape(self) -> Index:
-        """Of the image and the mask, `(k, j, i)`."""
+        """The shape of the image and the mask, `(k, j, i)`."""
         return self.record.shape
 
     @property
     def geometry(self) -> Geometry:
+        """The grid of the image and the mask."""
         return self._opened().geometry
 
     @property
     def model(self) -> InteractiveModel:
-        """The model with the weights that this session computes with."""
+        """The model, with the weights that this session uses."""
         return self._opened().model
 
     def add(self, prompts: Sequence[Prompt], predict: bool = True, unchecked: bool = False) -> Change:
-        """Take prompts in their order, with one prediction each; says what they changed together.
+        """Add prompts in order, with one prediction each; returns their combined change.
 
-        With `predict=False` they are only noted and take part in the next prediction. `unchecked` gives the model what
-        it doesn't announce to take. Raises `BadPrompt` at the first that can't be used; those before it count.
+        With `predict=False` the prompts are only recorded, for the next prediction. `unchecked` also accepts prompt
+        types that the model doesn't announce. Raises `BadPrompt` at the first unusable prompt; earlier ones stay added.
         """
         changed: Region | None = None
         for prompt in prompts:
@@ -159,109 +166,111 @@ class Session:
         return self.cut(changed)
 
     def predict(self, full_refine: bool = False) -> Change:
-        """Predict from prompts that were only noted."""
+        """Predict from the prompts that were added without a prediction."""
         return self.cut(self._take(Step("predict", full_refine=full_refine)))
 
     def undo(self) -> Change | None:
-        """Take the last prompt back; None if there is nothing to take back."""
+        """Undo the last prompt; None if there is nothing to undo."""
         if not self._opened().session.undoable:
             return None
         return self.cut(self._take(Step("undo")))
 
     def reset(self) -> None:
-        """Forget the prompts and empty the mask."""
+        """Remove all prompts and clear the mask."""
         self._take(Step("reset"))
 
     def set_options(self, options: Mapping[str, Option]) -> None:
-        """Change the model's options for the prompts to come. Raises `BadOption`."""
+        """Change the model's options for the next prompts. Raises `BadOption`."""
         self._take(Step("options", options=options))
 
     @property
     def mask(self) -> NDArray[np.uint8]:
-        """The mask, `(k, j, i)`, read-only; it changes with the next prompt. Copy what is needed after the block."""
+        """A read-only view of the mask, `(k, j, i)`. It changes with the next prompt; copy what is needed later."""
         view = self._opened().session.mask.view()
         view.flags.writeable = False
         return view
 
     def cut(self, region: Region | None) -> Change:
-        """The mask within a region, as a change."""
+        """The mask within a region, as a `Change`."""
         return Change.of(self._opened().session.mask, region)
 
     def gzip(self, prefix: bytes = b"") -> bytes:
-        """`prefix` and the whole mask as one gzip stream; only slices changed since the last call are compressed."""
+        """`prefix` and the whole mask as one gzip stream; only slices that changed since the last call are compressed
+        again."""
         memory = self._opened()
         if memory.whole is None:
             memory.whole = SlicewiseGzip(memory.session.mask)
         return memory.whole.gzip(prefix)
 
     def packed_gzip(self) -> bytes:
-        """The whole mask, eight voxels a byte, as one gzip stream (see `PackedGzip`)."""
+        """The whole mask, eight voxels per byte, as one gzip stream (see `PackedGzip`)."""
         memory = self._opened()
         if memory.packed is None:
             memory.packed = PackedGzip(memory.session.mask)
         return memory.packed.gzip()
 
-    # What follows is for `PromptService`.
+    # The rest is for `PromptService` and `Restorer`.
 
     @property
     def waiting(self) -> int:
-        """How many callers wait for this session while somebody has it."""
-        return self._turn.waiting
+        """How many callers wait for this session's lock."""
+        return self._lock.waiting
 
     @property
     def size(self) -> int | None:
-        """About how many bytes the session takes in memory; None while it is parked."""
+        """The session's approximate size in memory, in bytes; None while it is parked."""
         memory = self._memory
         return None if memory is None else memory.size
 
     @property
     def busy(self) -> bool:
-        return self._turn.taken
+        """Whether a caller holds the session's lock."""
+        return self._lock.locked
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Have the session to oneself. Raises `UnknownSession` if it was closed meanwhile."""
-        self._turn.acquire()
+    def locked(self) -> Iterator[None]:
+        """Hold the session's lock. Raises `UnknownSession` if the session was closed meanwhile."""
+        self._lock.acquire()
         try:
             if self.closed:
-                raise UnknownSession(OVER)
+                raise UnknownSession(SESSION_OVER)
             self.used = time.monotonic()
             try:
                 yield
             finally:
                 self.used = time.monotonic()
         finally:
-            self._turn.release()
+            self._lock.release()
 
     @contextmanager
-    def held(self, wait: bool) -> Iterator[bool]:
-        """The same for the server's own housekeeping: closed or not, and it doesn't count as use. False if somebody
-        has the session and `wait` is not set."""
+    def locked_for_maintenance(self, wait: bool) -> Iterator[bool]:
+        """Hold the lock for housekeeping, also of a closed session, without counting as use. Yields False, without the
+        lock, if a caller holds it and `wait` is not set."""
         if wait:
-            self._turn.acquire()
-        elif not self._turn.try_acquire():
+            self._lock.acquire()
+        elif not self._lock.try_acquire():
             yield False
             return
         try:
             yield True
         finally:
-            self._turn.release()
+            self._lock.release()
 
     def perform(self, memory: Memory, step: Step) -> Region | None:
-        """Do one step on the device, without logging it; the region that it changed."""
+        """Perform one step on the device, without logging it; returns the changed region."""
         work = partial(perform, memory.session, step)
         region = self._context.device.run(work, Priority.PROMPT, self.record.owner)
         memory.touch(region)
         return region
 
     def keep_snapshot(self) -> None:
-        """Take a snapshot if there is something new to keep."""
-        if self.ahead and self._memory is not None:
-            self.ahead = False
+        """Take a snapshot if there are unsaved steps."""
+        if self.has_unsaved_steps and self._memory is not None:
+            self.has_unsaved_steps = False
             self._context.snapshots.keep(self.record, self._memory.session)
 
     def release(self) -> None:
-        """Give the memory back."""
+        """Free the session's memory."""
         memory, self._memory = self._memory, None
         if memory is not None:
             memory.session.close()
@@ -269,23 +278,23 @@ class Session:
     def _opened(self) -> Memory:
         if self._memory is None:
             if self.closed:
-                raise UnknownSession(OVER)
+                raise UnknownSession(SESSION_OVER)
             self._memory = self._context.restore(self)
         return self._memory
 
     def _take(self, step: Step) -> Region | None:
-        """Do one step, and log it before anybody is told."""
+        """Perform one step and log it."""
         memory = self._opened()
         try:
             region = self.perform(memory, step)
             if self.logged:
-                self._context.images.ready(self.record.case_id)  # a click whose image a kill may take is worth nothing
+                self._context.images.wait_stored(self.record.case_id)  # without its image, a step can't be replayed
                 self._context.log.append(self.record.id, step)
-                self.ahead = True
+                self.has_unsaved_steps = True
         except SegloopError:
-            raise  # refused, and nothing has changed
+            raise  # the step was rejected and nothing has changed
         except BaseException:
-            # Memory may now hold what the log doesn't (a full disk, a fault in a library), and the log is what counts.
+            # Memory may now be ahead of the log (disk full, error in a library). The log is the reference: restore.
             if self.logged:
                 self.release()
             raise
@@ -293,7 +302,7 @@ class Session:
 
 
 def perform(session: InteractiveSession, step: Step) -> Region | None:
-    """Do one step of a log; the region that it changed."""
+    """Perform one logged step on a model's session; returns the changed region."""
     if step.kind == "add" and step.prompt is not None:
         return session.add(step.prompt, predict=step.predict, unchecked=step.unchecked)
     if step.kind == "predict":

@@ -1,17 +1,17 @@
-"""Snapshots: what a session had in memory after some of its steps, kept beside its log so that they need no predicting.
+"""Snapshots: a session's state in memory after some of its steps, so that these needn't be replayed.
 
-One file per session, `snapshot.bin`, replaced as a whole:
+One file per session, `snapshot.bin`, replaced atomically:
 
     MAGIC
     8 bytes      length of the header, little endian
-    JSON         what it belongs to (length, steps and digest of the log's beginning; the weights' version), the state's
-                 form and values, and the name and length of each part
-    parts        one after the other: the mask, and the state's, as `app.models.packed_arrays` has them
-    32 bytes     SHA-256 of all that
+    JSON         the log prefix it belongs to (length, steps, digest), the version of the weights, the state's form and
+                 values, and the name and length of each part
+    parts        in this order: the mask, and the parts of the state, in the format of `app.models.packed_arrays`
+    32 bytes     SHA-256 of everything before
 
-One that is cut off, damaged, of another session or of a log that went another way is as good as none: the log is what
-counts. A snapshot is made from memory in a few hundredths of a second by whoever holds the session's lock, and written
-by a thread. Lock: `_lock` guards the table of what is being written and is held for moments.
+A snapshot that is truncated, damaged, or doesn't match the session's log is ignored: the log is the reference. A
+snapshot is taken under the session's lock, in a few hundredths of a second, and written by a thread. Lock: `_lock`
+guards the table of pending writes and is held briefly.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ logger = logging.getLogger(__name__)
 
 MAGIC = b"segloop snapshot 1\n"
 
-MOST_BYTES = 128 * 2**20
-"""A larger snapshot is not kept; a session on 512 x 512 x 300 voxels takes about 1 MiB."""
+MAX_BYTES = 128 * 2**20
+"""A larger snapshot is not written; a session on 512 x 512 x 300 voxels takes about 1 MiB."""
 
-_DIGEST = 32
+_DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A session after its first `steps` steps, which were done with the weights `version`. `mask` is `(k, j, i)`."""
+    """A session after its first `steps` steps, with the weights of `version`. `mask` is `(k, j, i)`."""
 
     steps: int
     version: str
@@ -56,8 +56,8 @@ class Snapshot:
 
 
 @dataclass(frozen=True, eq=False)
-class _Taken:
-    """A snapshot that isn't written yet. `length` is how many bytes the log had."""
+class _Pending:
+    """A snapshot that isn't written yet. `length` is the length of the log in bytes."""
 
     record: SessionRecord
     length: int
@@ -67,7 +67,7 @@ class _Taken:
 
 
 class Snapshots:
-    """All sessions' snapshots. Thread-safe, apart from `keep`."""
+    """The snapshots of all sessions. Thread-safe, apart from `keep`."""
 
     def __init__(self, log: SessionLog) -> None:
         self._log = log
@@ -76,16 +76,16 @@ class Snapshots:
         self._lock = threading.Lock()
 
     def keep(self, record: SessionRecord, session: InteractiveSession) -> None:
-        """Take a snapshot of a session that has done exactly what its log says, and have it written. Call with its lock
-        held. One that can't be taken or written is no harm: the log can be replayed."""
+        """Take a snapshot of a session whose memory matches its log, and queue it for writing. Call with its lock held.
+        Failures are only logged: the session can be restored from its log."""
         try:
             state = session.capture()
             if state is None:
                 return
             length = self._log.length(record.id)
-            taken = _Taken(record, length, session.version, state, packed(session.mask))
+            pending = _Pending(record, length, session.version, state, packed(session.mask))
             with self._lock:
-                writing = self._writer.submit(self._write, taken)
+                writing = self._writer.submit(self._write, pending)
                 self._writing[record.id] = writing
         except Exception:
             logger.exception("no snapshot could be taken of session %s", record.name)
@@ -93,8 +93,8 @@ class Snapshots:
         writing.add_done_callback(lambda done: self._written(record.id, done))
 
     def newest(self, record: SessionRecord) -> Snapshot | None:
-        """The session's snapshot if it is whole and belongs to the log as it is now."""
-        self.ready(record.id)
+        """The session's snapshot; None if there is none, or it is damaged or doesn't match the log."""
+        self.wait_written(record.id)
         try:
             content = _read(self._log.snapshot(record.id))
             return _decoded(content, record, self._log) if content is not None else None
@@ -102,15 +102,15 @@ class Snapshots:
             logger.warning("the snapshot of session %s is not used: %s", record.name, error)
             return None
 
-    def ready(self, session_id: str) -> None:
-        """Wait for what is being written of a session."""
+    def wait_written(self, session_id: str) -> None:
+        """Wait for a pending write of a session's snapshot."""
         with self._lock:
             writing = self._writing.get(session_id)
         if writing is not None:
             wait([writing])
 
     def drain(self) -> None:
-        """Wait for everything that is being written, and end."""
+        """Wait for pending writes and stop the writer."""
         self._writer.shutdown()
 
     def _written(self, session_id: str, done: Future[None]) -> None:
@@ -118,33 +118,33 @@ class Snapshots:
             if self._writing.get(session_id) is done:
                 del self._writing[session_id]
 
-    def _write(self, taken: _Taken) -> None:
-        name = taken.record.name
+    def _write(self, pending: _Pending) -> None:
+        name = pending.record.name
         try:
-            content = _encoded(taken, self._log)
-            if len(content) > MOST_BYTES:
-                logger.warning("the snapshot of session %s would take %d bytes and isn't kept", name, len(content))
+            content = _encoded(pending, self._log)
+            if len(content) > MAX_BYTES:
+                logger.warning("the snapshot of session %s has %d bytes and isn't written", name, len(content))
                 return
-            self._log.flush(taken.record.id)
-            write_durably(self._log.snapshot(taken.record.id), lambda file: file.write(content), parents=False)
+            self._log.flush(pending.record.id)
+            write_durably(self._log.snapshot(pending.record.id), lambda file: file.write(content), parents=False)
         except FileNotFoundError:
-            pass  # the session was forgotten meanwhile
+            pass  # the session was deleted meanwhile
         except Exception:
             logger.exception("the snapshot of session %s could not be written", name)
 
 
-def _encoded(taken: _Taken, log: SessionLog) -> bytes:
-    prefix = log.prefix(taken.record.id, taken.length)
+def _encoded(pending: _Pending, log: SessionLog) -> bytes:
+    prefix = log.prefix(pending.record.id, pending.length)
     if prefix is None:
-        raise FileNotFoundError(f"the log of session {taken.record.name} is gone")
-    parts = [("mask", taken.mask), *taken.state.parts.items()]
+        raise FileNotFoundError(f"the log of session {pending.record.name} is gone")
+    parts = [("mask", pending.mask), *pending.state.parts.items()]
     header = {
-        "length": taken.length,
+        "length": pending.length,
         "steps": prefix.steps,
         "log": prefix.digest,
-        "version": taken.version,
-        "form": taken.state.form,
-        "values": taken.state.values,
+        "version": pending.version,
+        "form": pending.state.form,
+        "values": pending.state.values,
         "parts": [[name, len(part)] for name, part in parts],
     }
     head = json.dumps(header, separators=(",", ":")).encode()
@@ -153,20 +153,20 @@ def _encoded(taken: _Taken, log: SessionLog) -> bytes:
 
 
 def _read(file: Path) -> bytes | None:
-    """A snapshot's bytes without their checksum, which is right; None if there is no file. Raises `BadFile`."""
+    """A snapshot's bytes without their checksum, which is verified; None if there is no file. Raises `BadFile`."""
     try:
         with file.open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
+            content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return None
-    whole = content[:-_DIGEST]
-    if not content.startswith(MAGIC) or len(content) > MOST_BYTES or sha256(whole).digest() != content[-_DIGEST:]:
+    whole, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    if not content.startswith(MAGIC) or len(content) > MAX_BYTES or sha256(whole).digest() != digest:
         raise BadFile("it is cut off or damaged, or no snapshot at all")
     return whole
 
 
 def _decoded(content: bytes, record: SessionRecord, log: SessionLog) -> Snapshot:
-    """Raises `BadFile` for a snapshot that doesn't belong to the session's log."""
+    """Decode a snapshot. Raises `BadFile` if it doesn't match the session's log."""
     try:
         start = len(MAGIC) + 8
         (length,) = struct.unpack_from("<Q", content, len(MAGIC))

@@ -1,4 +1,4 @@
-"""Prompt sessions as the person who runs the project sees them: which there are, and turning one into a label."""
+"""Managing prompt sessions: listing them, and turning one into a label."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from app.services.prompting.service import PromptService
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """A session with its state: `steps` taken, when it was last `used` (seconds since the epoch), whether it is `open`
-    in memory, and the id of the label made from it, None while there is none or something was done since."""
+    """A session and its state: the number of `steps`, when it was last `used` (seconds since the epoch), whether it is
+    `open` in memory, and the id of the label made from it; None if there is none, or steps were added since."""
 
     record: SessionRecord
     steps: int
@@ -33,6 +33,8 @@ class SessionInfo:
 
 @dataclass(frozen=True)
 class SessionService:
+    """Lists, submits and deletes the sessions of all owners. Thread-safe."""
+
     prompting: PromptService
     labels: LabelService
     matcher: Matcher
@@ -40,25 +42,25 @@ class SessionService:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def listed(self, limit: int | None = None) -> list[SessionInfo]:
-        """Every session with a log, opened last first; with `limit`, so many at most."""
+        """Every session with a log, or at most `limit` of them, last opened first."""
         return [self._info(record) for record in self.prompting.log.all()[:limit]]
 
     def get(self, name_or_id: str) -> SessionInfo:
-        """By its id or by the name people call it. Raises `UnknownSession`."""
+        """A session by its id or its public name. Raises `UnknownSession`."""
         record = self.prompting.log.find(name_or_id) or self.prompting.log.named(name_or_id)
         if record is None:
             raise UnknownSession(f"there is no session {name_or_id!r}; `segloop sessions list` shows those there are")
         return self._info(record)
 
     def match(self, record: SessionRecord) -> Match | None:
-        """The archive's case that a session's image is of; None for one the archive doesn't have."""
+        """The archive's case of a session's image; None if the archive doesn't have it. May open cases to compare."""
         if not record.case_id.startswith(PREFIX):
             return Match(record.case_id, Orientation())
         with self._lock:
             known = self._matches.get(record.case_id)
         if known is not None:
             return known
-        self.prompting.images.ready(record.case_id)
+        self.prompting.images.wait_stored(record.case_id)
         found = self.matcher.find(self.labels.cases.volume(record.case_id), record.placed)
         if found is not None:
             with self._lock:
@@ -66,7 +68,7 @@ class SessionService:
         return found
 
     def matched(self, info: SessionInfo) -> str | None:
-        """The archive's case of a session as far as it is known already; unlike `match` it never looks for one."""
+        """The id of the archive's case of a session if it is known already; unlike `match` this doesn't search."""
         record = info.record
         if not record.case_id.startswith(PREFIX):
             return record.case_id
@@ -85,12 +87,12 @@ class SessionService:
     def submit(
         self, name_or_id: str, structure: str, comment: str = "", tag: str = FINAL, author: str = ""
     ) -> tuple[Label, bool]:
-        """Keep a session's mask as a label; the label, and whether its image was found in the archive.
+        """Commit a session's mask as a label; returns the label and whether its image is a case of the archive.
 
-        The mask of an image that was sent lands on the archive's case with the same voxels. An image that isn't there
-        becomes a case of its own, which is kept for good. `author` is who sat at the session, if not given.
+        The mask of a sent image is committed for the archive's case with the same voxels. If there is none, the sent
+        image becomes a permanent case of its own. `author` defaults to the session's user.
 
-        Raises `UnknownSession`, and `BadInput` if nothing is segmented.
+        Raises `UnknownSession`, and `BadInput` for an empty mask.
         """
         record = self.get(name_or_id).record
         with self.prompting.session(record.id, record.owner) as session:

@@ -101,7 +101,7 @@ def test_every_type_and_order_of_axes_is_kept(start: Opener, dtype: str) -> None
     shape = (SHAPE[2], SHAPE[0], SHAPE[1])
     services = start()
     case_id = services.prompting.record(send(services, Volume(voxels, Geometry(shape, np.eye(4))))).case_id
-    services.prompting.images.ready(case_id)
+    services.prompting.images.wait_stored(case_id)
     kept = services.cases.volume(case_id).voxels
     assert np.array_equal(kept, voxels.astype(np.float32))
 
@@ -109,7 +109,7 @@ def test_every_type_and_order_of_axes_is_kept(start: Opener, dtype: str) -> None
 def test_a_file_that_a_power_cut_left_too_short_is_asked_for_and_written_anew(start: Opener, tmp_path: Path) -> None:
     services = start()
     session = send(services, image())
-    services.prompting.images.ready(services.prompting.record(session).case_id)
+    services.prompting.images.wait_stored(services.prompting.record(session).case_id)
     (file,) = (tmp_path / "workspace" / "uploads").glob("*/*/*")
     file.write_bytes(file.read_bytes()[:1000])
     services = start()
@@ -117,7 +117,7 @@ def test_a_file_that_a_power_cut_left_too_short_is_asked_for_and_written_anew(st
         Steps(services).mask(session, "x")
     again = send(services, image())
     assert services.prompting.record(again).case_id == services.prompting.record(session).case_id
-    services.prompting.images.ready(services.prompting.record(again).case_id)
+    services.prompting.images.wait_stored(services.prompting.record(again).case_id)
     assert np.array_equal(read_volume(file).voxels, image().voxels)
     assert not Steps(services).mask(session, "x").any()
 
@@ -136,7 +136,7 @@ def test_an_image_that_was_kept_as_a_case_stays_one_when_it_is_sent_again(start:
 def test_sent_again_it_stays_for_longer(start: Opener) -> None:
     services = start()
     case_id = services.prompting.record(send(services, image())).case_id
-    services.prompting.images.ready(case_id)
+    services.prompting.images.wait_stored(case_id)
     services.project.catalog.cases.set_expiry(case_id, 1e9)
     send(services, image())
     expires = services.cases.get(case_id).expires

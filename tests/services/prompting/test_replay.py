@@ -13,7 +13,7 @@ from app.models.device import Device
 from app.models.fake import FakeInteractive
 from app.models.nninteractive.model import NnInteractive
 from app.services.prompting.log import SessionRecord, Step, Viewer
-from app.services.prompting.restore import version_after, worth_replaying
+from app.services.prompting.restore import steps_to_replay, version_after
 from app.services.prompting.session import perform
 from tests.models.folders import tiny_nninteractive
 from tests.models.volumes import ball_mask, ball_volume
@@ -53,7 +53,7 @@ def played(session: InteractiveSession, steps: list[Step]) -> list[Step]:
 
 def check(model: InteractiveModel, steps: list[Step], then: Step) -> None:
     live, again = opened(model), opened(model)
-    for step in worth_replaying(played(live, steps)):
+    for step in steps_to_replay(played(live, steps)):
         perform(again, step)
     np.testing.assert_array_equal(again.mask, live.mask)
     assert again.undoable == live.undoable
@@ -94,14 +94,14 @@ def test_sessions_that_are_easily_got_wrong(model: InteractiveModel, steps: list
 def test_what_no_longer_matters_is_left_out() -> None:
     clicks = [Step("add", POINT), Step("add", OTHER)]
     option = Step("options", options={"autozoom": False})
-    assert worth_replaying([*clicks, option, Step("reset"), clicks[0]]) == [option, clicks[0]]
-    assert worth_replaying([*clicks, Step("add", MASK), clicks[0]]) == [Step("add", MASK), clicks[0]]
-    assert worth_replaying([*clicks, Step("undo"), clicks[1]]) == clicks
-    assert worth_replaying([*clicks, Step("undo")]) == [*clicks, Step("undo")]
+    assert steps_to_replay([*clicks, option, Step("reset"), clicks[0]]) == [option, clicks[0]]
+    assert steps_to_replay([*clicks, Step("add", MASK), clicks[0]]) == [Step("add", MASK), clicks[0]]
+    assert steps_to_replay([*clicks, Step("undo"), clicks[1]]) == clicks
+    assert steps_to_replay([*clicks, Step("undo")]) == [*clicks, Step("undo")]
 
 
 def test_an_adopted_mask_is_all_there_is_from_then_on() -> None:
     adopted = Step("adopt", MASK, version="2")
     steps = [Step("add", POINT), adopted, Step("add", OTHER)]
-    assert worth_replaying(steps) == [adopted, Step("add", OTHER)]
+    assert steps_to_replay(steps) == [adopted, Step("add", OTHER)]
     assert [version_after(RECORD, steps[:count]) for count in (0, 1, 2, 3)] == ["1", "1", "2", "2"]

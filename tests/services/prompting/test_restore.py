@@ -44,12 +44,12 @@ def test_after_a_kill_only_what_came_after_the_last_rest_is_predicted(
 ) -> None:
     services = start_two()
     session = opened(services, model, clicks(10))
-    services.prompting.keep_resting()  # somebody is at work: nothing yet
-    services.prompting.snapshots.ready(session)
+    services.prompting.snapshot_idle()  # somebody is at work: nothing yet
+    services.prompting.snapshots.wait_written(session)
     assert not list(services.project.paths.sessions.glob("*/snapshot.bin"))
-    monkeypatch.setattr("app.services.prompting.service.REST_SECONDS", 0.0)
-    services.prompting.keep_resting()
-    services.prompting.snapshots.ready(session)
+    monkeypatch.setattr("app.services.prompting.service.SNAPSHOT_IDLE_SECONDS", 0.0)
+    services.prompting.snapshot_idle()
+    services.prompting.snapshots.wait_written(session)
     (file,) = services.project.paths.sessions.glob("*/snapshot.bin")
     resting = file.read_bytes()
     Steps(services).add(session, "ana", clicks(2, seed=5))

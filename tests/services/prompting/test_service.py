@@ -171,7 +171,7 @@ def test_a_note_outlives_parking(services: Services) -> None:
 
 
 def test_slots_without_an_open_session_are_forgotten(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_SLOTS", 3)
+    monkeypatch.setattr(module, "MAX_SLOTS", 3)
     with services.prompting.slot("ana", "kept") as slot:
         kept = slot.open(case_of(services), "fake", {}).record.id
     for number in range(10):

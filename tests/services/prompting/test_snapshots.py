@@ -130,7 +130,7 @@ def test_one_that_knows_more_than_the_log_is_not_used(log: SessionLog, kept: Pat
 
 
 def test_one_that_is_too_large_is_not_kept(log: SessionLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_BYTES", 100)
+    monkeypatch.setattr(module, "MAX_BYTES", 100)
     session, snapshots = done(log), Snapshots(log)
     snapshots.keep(RECORD, session)
     snapshots.drain()
