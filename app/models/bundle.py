@@ -1,13 +1,13 @@
 """A MONAI bundle folder as an automatic model.
 
-A bundle's configuration is code: it names classes and holds Python expressions. So bundles are only what the operator
-put on the server's disk and named in its settings, never anything uploaded. The weights are still read as weights only.
+A bundle's configuration is code: it names classes and contains Python expressions. So only bundles that the operator
+put on the server's disk and named in the settings are used, never uploaded ones. Weights are still loaded with
+`weights_only`.
 
-The bundle's own preprocessing starts from a file (`LoadImaged`) and goes on with orientation, spacing and intensity, in
-whatever order its author chose. Instead of taking that chain apart, the volume is written to a temporary NIfTI, the
-chain runs unchanged, and MONAI's `Invertd` takes the network's answer back onto the volume's grid. Its postprocessing
-isn't run, for it writes files; the likeliest class (or, without a background class, each class above one half) is taken
-here.
+The bundle's own preprocessing starts with reading a file (`LoadImaged`) and continues with orientation, spacing and
+intensity, in an order of its own. It runs unchanged on a temporary NIfTI file of the volume, and MONAI's `Invertd` maps
+the network's output back to the volume's grid. The bundle's postprocessing isn't run because it writes files; here the
+class with the highest score is taken (without a background class: every class with a probability above 0.5).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class _Parts:
-    """What of a bundle is used: transforms, network on the device, inferer."""
+    """The parts of a bundle that are used: transforms, network on the device, inferer."""
 
     preprocessing: Any
     network: torch.nn.Module
@@ -52,8 +52,8 @@ class _Parts:
 class Bundle:
     """One bundle folder (`configs/metadata.json`, `configs/inference.json`, `models/model.pt`). Thread-safe.
 
-    With a background channel the classes exclude each other; without one (as in brain tumour bundles) they may overlap
-    and each gets a layer of its own.
+    With a background channel the classes are mutually exclusive; without one (as in brain tumour bundles) they may
+    overlap, and each gets its own layer.
     """
 
     def __init__(self, name: str, folder: Path, device: Device) -> None:
@@ -94,7 +94,7 @@ class Bundle:
         return Mask(layers, segments, volume.geometry)
 
     def _scores(self, parts: _Parts, volume: Volume, progress: Progress) -> NDArray[np.float32]:
-        """The network's raw answer `(class, k, j, i)` on the volume's grid."""
+        """The network's raw output `(class, k, j, i)` on the volume's grid."""
         import torch
         from monai.transforms import Invertd
 
@@ -105,7 +105,7 @@ class Bundle:
         def forward(window: torch.Tensor) -> torch.Tensor:
             nonlocal windows
             windows += 1
-            progress(windows / (windows + 10), "segmenting")  # how many will follow is the inferer's secret
+            progress(windows / (windows + 10), "segmenting")  # the inferer doesn't tell how many windows there are
             self._device.yield_to_prompts()
             answer: torch.Tensor = parts.network(window)
             return answer
@@ -143,7 +143,7 @@ def _load(folder: Path, device: Device) -> _Parts:
         network = parser.get_parsed_content("network_def")
         preprocessing = parser.get_parsed_content("preprocessing")
         inferer = parser.get_parsed_content("inferer")
-    except Exception as error:  # a configuration may raise anything
+    except Exception as error:  # a configuration is code and may raise anything
         raise BadFile(f"{found[0]} can't be used: {error}") from error
     load_weights(network, folder / "models" / "model.pt")
     network = network.to(device.torch_name).eval().requires_grad_(False)
@@ -173,7 +173,7 @@ def _metadata(folder: Path) -> dict[str, Any]:
 
 
 def _channels(metadata: dict[str, Any], folder: Path) -> tuple[tuple[str, ...], bool]:
-    """The labels in order, and whether channel 0 is the background (so that classes exclude each other)."""
+    """The labels in order, and whether channel 0 is the background, so that classes are mutually exclusive."""
     try:
         formats = metadata["network_data_format"]
         inputs = int(formats["inputs"]["image"]["num_channels"])

@@ -1,4 +1,4 @@
-"""What every interactive model asks of volumes and prompts before it touches anything."""
+"""Validation of volumes and prompts, common to all models."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ NAMES: dict[type[Prompt], str] = {
 
 
 def check_volume(volume: Volume) -> None:
-    """Raises `BadInput` for voxels no model can normalise: not real numbers, not finite, or all the same."""
+    """Raise `BadInput` for voxels that can't be normalised: not real numbers, not finite, or constant."""
     voxels = volume.voxels
     if voxels.dtype.kind not in "biuf":
         raise BadInput(f"the voxels are of type {voxels.dtype}; a model needs real numbers")
-    low, high = voxels.min(), voxels.max()  # min and max of an array with a NaN are NaN, so one pass each is enough
+    low, high = voxels.min(), voxels.max()  # NaN propagates to min and max
     if not (np.isfinite(low) and np.isfinite(high)):
         raise BadInput("the volume has voxels that are not finite (NaN or infinite); repair it and open it again")
     if low == high:
@@ -32,7 +32,7 @@ def check_volume(volume: Volume) -> None:
 
 
 def check_prompt(prompt: Prompt, shape: Index, accepts: Collection[type[Prompt]]) -> None:
-    """Raises `BadPrompt` for a kind not accepted, a place outside the volume `(k, j, i)`, or an empty drawing."""
+    """Raise `BadPrompt` for a type not accepted, a position outside the volume `(k, j, i)`, or an empty drawing."""
     if type(prompt) not in accepts:
         takes = ", ".join(name for kind, name in NAMES.items() if kind in accepts)
         raise BadPrompt(f"this model takes no {NAMES[type(prompt)]}; it takes {takes}")

@@ -1,12 +1,12 @@
-"""One long-lived thread per device that runs every interactive forward and every automatic inference.
+"""One long-lived thread per device that runs all predictions, interactive and automatic.
 
-One thread, because cuDNN keeps its autotuned convolutions per thread and because two forwards at once are slower than
-one after the other. Work waits in line by priority, and within a priority the owners (sessions, users) take turns, so
-that one eager client can't starve the others. Long work calls `yield_to_prompts()` between its steps: clicks that wait
-are then run in between, on the same thread.
+There is one thread because cuDNN caches its autotuned convolutions per thread, and because two concurrent forward
+passes are slower than two in sequence. Tasks are queued by priority; within a priority, the owners (sessions, users)
+are served round-robin, so that one busy client can't starve the others. Long tasks call `yield_to_prompts()` between
+their steps, which runs waiting clicks on the same thread.
 
-Locks: `_lock` guards the queues and is never held while work runs. A caller of `run` holds its session's lock and waits
-for the device; nothing that runs on the device takes a session's lock.
+Locks: `_lock` guards the queues and is never held while a task runs. A caller of `run` holds its session's lock while
+it waits for the device; tasks on the device never take a session's lock.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class Priority(IntEnum):
-    """Lower goes first."""
+    """Lower values run first."""
 
     PROMPT = 0
     AUTOMATIC = 1
@@ -46,11 +46,11 @@ class _Task:
 
 
 class Device:
-    """A processor or graphics card and the thread that computes on it.
+    """A CPU or GPU and the thread that computes on it. Thread-safe.
 
-    `name` is `auto` (the first CUDA card, else the processor), `cpu`, `cuda` or `cuda:N`. `threads` is how many
-    threads torch uses on the processor (None: torch's own choice). `touched` is a file whose time of change is set
-    whenever someone prompts, so that training processes see it (`interacting`).
+    `name` is `auto` (the first CUDA GPU, else the CPU), `cpu`, `cuda` or `cuda:N`. `threads` is the number of CPU
+    threads for torch (None: torch's default). `touched` is a file whose modification time is updated at every prompt,
+    so that training processes notice (`interacting`).
     """
 
     def __init__(
@@ -73,15 +73,15 @@ class Device:
         self._arrived = threading.Condition(self._lock)
         self._queues: dict[Priority, OrderedDict[str, deque[_Task]]] = {p: OrderedDict() for p in Priority}
         self._thread: threading.Thread | None = None
-        self._running: list[Priority] = []  # what runs now, outermost first; touched by the device thread only
+        self._running: list[Priority] = []  # priorities of the running tasks, outermost first; device thread only
         self._stopping = False
 
     def run(self, work: Callable[[], T], priority: Priority = Priority.PROMPT, owner: str = "") -> T:
-        """Run `work` on the device thread and wait for it; its exceptions are raised here.
+        """Run `work` on the device thread and wait for its result; its exceptions are raised here.
 
         Raises:
-            Cancelled: the work was still in line when `cancel(owner)` or `shutdown()` was called.
-            ResourceExhausted: the device ran out of memory, twice.
+            Cancelled: the work was still queued when `cancel(owner)` or `shutdown()` was called.
+            ResourceExhausted: the device ran out of memory, also at the retry.
         """
         if threading.current_thread() is self._thread:
             return work()
@@ -97,8 +97,8 @@ class Device:
         return future.result()
 
     def yield_to_prompts(self) -> None:
-        """Run what waits with a higher priority than the work that calls this. Does nothing on any other thread, so
-        that the same model code runs in a job's own process."""
+        """Run waiting tasks of a higher priority than the calling one. Does nothing on any other thread, so that the
+        same model code can run in a job's process."""
         if threading.current_thread() is not self._thread or not self._running:
             return
         current = self._running[-1]
@@ -110,7 +110,7 @@ class Device:
             self._perform(task)
 
     def cancel(self, owner: str) -> int:
-        """Drop what `owner` has in line (what runs already goes on); returns how many pieces of work that were."""
+        """Cancel the queued tasks of `owner`, not a running one; returns their number."""
         with self._lock:
             dropped = [task for queue in self._queues.values() for task in queue.pop(owner, ())]
         for task in dropped:
@@ -119,12 +119,12 @@ class Device:
 
     @property
     def waiting(self) -> int:
-        """How many pieces of work are in line."""
+        """The number of queued tasks."""
         with self._lock:
             return sum(len(tasks) for queue in self._queues.values() for tasks in queue.values())
 
     def shutdown(self) -> None:
-        """Finish what runs, drop what waits (its callers get `Cancelled`), and end the thread."""
+        """Finish the running task, cancel the queued ones (callers get `Cancelled`), and stop the thread."""
         with self._lock:
             self._stopping = True
             dropped = [task for queue in self._queues.values() for tasks in queue.values() for task in tasks]
@@ -138,13 +138,13 @@ class Device:
 
     @property
     def torch_name(self) -> str:
-        """The device as torch names it, `cpu` or `cuda:N`. Imports torch. Raises `ConfigurationError` if there is no
-        such card."""
+        """The device's name in torch, `cpu` or `cuda:N`. Imports torch. Raises `ConfigurationError` if there is no
+        such GPU."""
         return self._resolve()[0]
 
     @property
     def precision(self) -> Precision:
-        """What networks compute in here."""
+        """The precision in which networks compute on this device."""
         return self._resolve()[1]
 
     def _resolve(self) -> tuple[str, Precision]:
@@ -164,7 +164,7 @@ class Device:
             return self._resolved
 
     def _set_threads(self) -> None:
-        """OpenMP keeps the number per thread, so this is called on the device thread as well as where models load."""
+        """OpenMP has this number per thread, so it is set on the device thread as well as where models load."""
         torch = sys.modules.get("torch")
         if torch is not None and self._threads is not None and torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
@@ -181,7 +181,7 @@ class Device:
             self._perform(task)
 
     def _next(self, below: Priority | None = None) -> _Task | None:
-        """Take the next task out of line (of a higher priority than `below`). Call with the lock held."""
+        """Dequeue the next task (of a higher priority than `below`). Call with the lock held."""
         for priority, owners in self._queues.items():
             if below is not None and priority >= below:
                 return None
@@ -189,7 +189,7 @@ class Device:
                 owner, tasks = owners.popitem(last=False)
                 task = tasks.popleft()
                 if tasks:
-                    owners[owner] = tasks  # to the end: the other owners have their turn first
+                    owners[owner] = tasks  # to the end: round-robin over the owners
                 return task
         return None
 
@@ -215,7 +215,7 @@ class Device:
         except Exception as error:
             if not _out_of_memory(error):
                 raise
-        # Outside the except block, so that the failed attempt's tensors, held by its traceback, are gone.
+        # Outside the except block: the traceback would keep the failed attempt's tensors in memory.
         _empty_cache()
         try:
             return work()
@@ -237,7 +237,7 @@ class Device:
 
 
 def interacting(touched: Path, within_seconds: float) -> bool:
-    """Has someone prompted within the last `within_seconds`? `touched` is the file the server's device touches."""
+    """Whether a prompt came within the last `within_seconds`. `touched` is the file that `Device` updates."""
     try:
         return abs(time.time() - touched.stat().st_mtime) < within_seconds
     except FileNotFoundError:
@@ -250,7 +250,7 @@ def _out_of_memory(error: Exception) -> bool:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True
-    # Torch reports an exhausted main memory as a plain RuntimeError with this text.
+    # Torch reports exhausted main memory as a plain RuntimeError with this text.
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 

@@ -1,6 +1,6 @@
-"""Models without a network, whose answers anyone can work out by hand: for tests, and to try a viewer out.
+"""Models without a network, whose results are easy to calculate by hand: for tests, and for trying out a viewer.
 
-They keep the same contracts as the real ones, so the whole server runs on them.
+They implement the same protocols as the real models, so the whole server runs on them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from app.models.session import PromptSession
 
 
 class FakeInteractive:
-    """Each point grows (or, excluding, clears) a cube of `radius` voxels to each side; a box, scribble or lasso fills
-    (or clears) exactly what was drawn."""
+    """Each point fills (or, excluding, clears) a cube of `radius` voxels to each side; a box, scribble or lasso fills
+    (or clears) exactly the voxels drawn. Implements `InteractiveModel`."""
 
     accepts: frozenset[type[Prompt]] = frozenset({Point, Box, Scribble, Lasso, InitialMask})
 
@@ -39,6 +39,7 @@ class FakeInteractive:
         )
 
     def open(self, volume: Volume, options: Mapping[str, Option]) -> InteractiveSession:
+        """See `InteractiveModel.open`. Raises `BadInput`, `BadOption`."""
         check_volume(volume)
         radius = int(chosen(self.card, options)["radius"])
 
@@ -51,7 +52,7 @@ class FakeInteractive:
         return PromptSession(volume.geometry.shape, self.accepts, grow, self.card.version)
 
     def session_bytes(self, volume: Volume) -> int:
-        """The mask, its successor, and their difference: one byte a voxel each."""
+        """The mask, the next mask, and their difference: one byte per voxel each."""
         return 3 * volume.geometry.voxel_count
 
 
@@ -67,11 +68,11 @@ def _paint(mask: NDArray[np.uint8], prompt: Prompt, radius: int) -> None:
 
 @dataclass(frozen=True)
 class FakeAutomatic:
-    """Cuts the range from the darkest to the brightest voxel into equal bands: the darkest is background, the next the
-    first label, and so on.
+    """Divides the range from the darkest to the brightest voxel into equal bands: the darkest is background, the next
+    the first label, and so on. Implements `ProbabilisticModel`.
 
-    `probabilities` are a softmax over the distance to the middle of each band; a lower `sharpness` is a less certain
-    model. `earlier` is how many snapshots it claims to have, each a little less certain than the next.
+    `probabilities` are a softmax over the distance to the middle of each band; a lower `sharpness` makes the model less
+    certain. `earlier` is the number of snapshots, each less certain than the one after it.
     """
 
     labels: tuple[str, ...] = ("structure",)
@@ -81,6 +82,7 @@ class FakeAutomatic:
 
     @property
     def card(self) -> ModelCard:
+        """See `AutomaticModel.card`."""
         return ModelCard(
             name=self.name,
             kind="automatic",
@@ -91,6 +93,7 @@ class FakeAutomatic:
         )
 
     def segment(self, volume: Volume, progress: Progress, options: Mapping[str, Option]) -> Mask:
+        """See `AutomaticModel.segment`. Raises `BadInput`, `BadOption`."""
         check_volume(volume)
         chosen(self.card, options)
         progress(0.0, "thresholding")
@@ -100,6 +103,7 @@ class FakeAutomatic:
         return Mask.single(band, list(self.labels), volume.geometry)
 
     def probabilities(self, volume: Volume, progress: Progress) -> NDArray[np.float32]:
+        """See `ProbabilisticModel.probabilities`: `(class, k, j, i)`. Raises `BadInput`."""
         check_volume(volume)
         progress(0.0)
         bands = len(self.labels) + 1
@@ -110,6 +114,7 @@ class FakeAutomatic:
         return np.asarray(weights / weights.sum(axis=0), np.float32)
 
     def snapshots(self) -> list[ProbabilisticModel]:
+        """See `ProbabilisticModel.snapshots`."""
         return [FakeAutomatic(self.labels, self.name, self.sharpness / (n + 2)) for n in range(self.earlier)]
 
 

@@ -1,4 +1,4 @@
-"""What a caller set for one call, checked against what a model's card offers."""
+"""A caller's options for one call, validated against the model's card."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.errors import BadOption
 
 
 def chosen(card: ModelCard, given: Mapping[str, Option]) -> dict[str, Option]:
-    """Every option of `card` with its value: the given one, else the default (of a choice, the first).
+    """Every option of `card` with its value: the given one, else the default (for choices the first one).
 
     Raises:
         BadOption: for a name the card doesn't have, a value of another type, or one that isn't among the choices.
@@ -29,7 +29,7 @@ def chosen(card: ModelCard, given: Mapping[str, Option]) -> dict[str, Option]:
 
 
 def _like(name: str, value: Option, default: Option) -> Option:
-    """`value` in the type of `default`; a whole number passes for a real one, and nothing else for anything else."""
+    """`value` in the type of `default`. An int is accepted for a float; there are no other conversions."""
     if isinstance(default, float) and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if type(value) is not type(default):

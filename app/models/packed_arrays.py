@@ -1,14 +1,13 @@
-"""Arrays as bytes, for snapshots: mostly zeros, of up to gigabytes when they are dense.
+"""Serialised arrays for snapshots: mostly zeros, up to gigabytes uncompressed.
 
-A blosc2 array is kept as the compressed chunks it consists of already, without those that are all zero, so that nothing
-is decompressed on the way out or in: 7 channels of 512 x 512 x 300 voxels take 6 ms (`NDArray.to_cframe` takes 700 ms,
-in which no other thread of Python runs).
+A blosc2 array is stored as its compressed chunks, without those that are all zero, so that nothing is decompressed when
+writing or reading: 7 channels of 512 x 512 x 300 voxels take 6 ms (`NDArray.to_cframe` takes 700 ms and holds the GIL).
 
-    4 bytes    length of what follows, little endian
-    JSON       shape, dtype, chunks, blocks (blosc2's), and of each chunk kept its number and length
+    4 bytes    length of the JSON, little endian
+    JSON       shape, dtype, blosc2's chunks and blocks, and the number and length of each stored chunk
     chunks     blosc2's, one after the other
 
-Nothing here finds out that a byte has changed: whoever keeps the bytes keeps a checksum with them.
+There is no checksum in this format; the caller stores one with the bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from app.errors import BadFile
 
 
 def packed(array: Any, settings: Mapping[str, Any] | None = None) -> bytes:
-    """The bytes of a numpy array or of a blosc2 `NDArray`. `settings` are blosc2's `cparams` for a numpy array."""
+    """Serialise a numpy array or a blosc2 `NDArray`. `settings` are blosc2's `cparams` for a numpy array."""
     import blosc2
 
     if isinstance(array, np.ndarray):
@@ -49,13 +48,14 @@ def packed(array: Any, settings: Mapping[str, Any] | None = None) -> bytes:
 def unpacked(
     content: bytes, shape: Sequence[int], dtype: Any, settings: Mapping[str, Any] | None = None
 ) -> NDArray[Any]:
-    """The numpy array that was packed. Raises `BadFile` for one of another shape or type."""
+    """Deserialise to a numpy array. Raises `BadFile` for damaged bytes, or another shape or dtype than expected."""
     array: NDArray[Any] = unpacked_blosc(content, shape, dtype, settings)[...]
     return array
 
 
 def unpacked_blosc(content: bytes, shape: Sequence[int], dtype: Any, settings: Mapping[str, Any] | None = None) -> Any:
-    """The same as a blosc2 `NDArray`, compressed as it was. `settings` are for what is written to it later."""
+    """As `unpacked`, but to a blosc2 `NDArray` with the same compressed chunks. `settings` are the `cparams` for later
+    writes to it."""
     import blosc2
 
     layout = _layout(content)
@@ -77,7 +77,7 @@ def unpacked_blosc(content: bytes, shape: Sequence[int], dtype: Any, settings: M
 
 
 def unpack_into(content: bytes, target: Any) -> None:
-    """Put what was packed into a blosc2 `NDArray` of zeros. Raises `BadFile` if it was one of another layout."""
+    """Deserialise into a blosc2 `NDArray` of zeros. Raises `BadFile` for damaged bytes or another layout."""
     layout = _layout(content)
     found = (tuple(layout["shape"]), layout["dtype"], tuple(layout["chunks"]), tuple(layout["blocks"]))
     if found != (target.shape, np.dtype(target.dtype).str, target.chunks, target.blocks):
@@ -114,7 +114,7 @@ def _chunks(layout: Mapping[str, Any], content: bytes) -> Iterator[tuple[int, by
 
 
 def _settings() -> dict[str, Any]:
-    """Measured on masks: as quick as LZ4, and a third of its size."""
+    """On masks as fast as LZ4, and a third of its size (measured)."""
     import blosc2
 
     return {"codec": blosc2.Codec.ZSTD, "clevel": 1, "filters": [blosc2.Filter.NOFILTER]}

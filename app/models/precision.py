@@ -1,4 +1,4 @@
-"""What networks compute in: float32, or half of it where the hardware is faster that way.
+"""The precision in which networks compute: float32, or a 16-bit type where the hardware is faster with it.
 
 On processors with bfloat16 units (AMX, AVX-512 BF16) a 3D network runs two to four times faster in bfloat16; on all
 others it runs slower.
@@ -16,8 +16,11 @@ PrecisionChoice = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 def choose(choice: PrecisionChoice, device: str) -> Precision:
-    """The precision for a torch device (`cpu`, `cuda:N`): `auto` is fp16 on a card, and bf16 on a processor with units
-    for it. Never measured: a session that is replayed after a restart must get the precision that it had."""
+    """The precision for a torch device (`cpu`, `cuda:N`): `auto` is fp16 on a GPU, and bf16 on a CPU with units for it.
+
+    It depends on the hardware only, not on a measurement: a session that is replayed after a restart must be computed
+    in the same precision.
+    """
     if choice != "auto":
         return choice
     if device.startswith("cuda"):
@@ -29,7 +32,7 @@ def choose(choice: PrecisionChoice, device: str) -> Precision:
 
 
 def in_precision(network: torch.nn.Module, precision: Precision, device: str) -> torch.nn.Module:
-    """`network` as a module that computes in `precision` on `device` and answers in float32."""
+    """`network` as a module that computes in `precision` on `device` and returns float32."""
     import torch
 
     if precision == "fp32":

@@ -1,8 +1,7 @@
-"""The types of models that settings can name: what each is built from, and what else the server may do with it.
+"""The model types that settings can name: how each is built, and what the server can do with it.
 
-A type is declared beside its class, in one file: here in `app/models`, or in another package that offers it under the
-entry point `segloop.models` (see `app.plugins`). Nothing heavy happens here or when a model is built: weights load
-when they are first used.
+A type is declared beside its class, in one file: here in `app/models`, or in another package under the entry point
+`segloop.models` (see `app.plugins`). Building a model is cheap: weights are loaded at first use.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
 class ModelOptions:
     """What a model is built from.
 
-    `source` is the setting of that name; each type says what it means. `version` is the served version folder of a
-    trained type, None while there is none. `labels` are the structures of the settings, for models that learn them.
-    `patches` is the setting of that name.
+    `source` and `patches` are the settings of these names; the meaning of `source` depends on the type. `version` is
+    the served version folder of a trained type, None while there is none. `labels` are the structures of the settings,
+    for models that learn them.
     """
 
     source: str = ""
@@ -39,21 +38,21 @@ class Importer(Protocol):
     """Makes a version folder from weights that were trained elsewhere."""
 
     def __call__(self, file: Path, labels: tuple[str, ...], into: Path, *, allow_code: bool = False) -> Version:
-        """Write the version folder `into`. `labels` are those of the model's card. Without `allow_code` no file is
-        taken that is a program. Raises `BadFile`, `BadOption`."""
+        """Write the version folder `into`. `labels` are those of the model's card. Files that contain code are accepted
+        only with `allow_code`. Raises `BadFile`, `BadOption`."""
 
 
 @dataclass(frozen=True)
 class ModelType:
-    """One type of model. `name` is what settings call it; `kind` is that of its models' cards.
+    """One type of model. `name` is its name in the settings (`models.<name>.type`), `kind` that of its models' cards.
 
-    `build` makes a model from the name that people see; it raises `UnknownModel` (its source isn't there), `BadFile`
-    (its source can't be used) or `ConfigurationError` (something is missing).
-    `trained`: its weights are version folders, made by this server's trainers or imported; its models keep `Swappable`.
-    `importer`: how weights that were trained elsewhere become a version; only for trained types.
-    `scored`: scorers can look into its models; they keep `ProbabilisticModel`.
-    `sample` writes into an empty folder what a small model of the type is built from; the contract tests use it. Types
-    that need nothing, or get a row in `tests/contracts/model_samples.py`, have none.
+    `build` creates a model with a given name; it raises `UnknownModel` (its source doesn't exist), `BadFile` (its
+    source is unusable) or `ConfigurationError` (a setting is missing).
+    `trained`: its weights are version folders, trained here or imported; its models implement `Swappable`.
+    `importer`: makes a version from weights that were trained elsewhere; for trained types only.
+    `scored`: scorers can use its models; they implement `ProbabilisticModel`.
+    `sample` writes the files of a small model of this type into an empty folder, for the contract tests. Types that
+    need no files, or have a row in `tests/contracts/model_samples.py`, have none.
     """
 
     name: str
@@ -66,4 +65,4 @@ class ModelType:
 
 
 MODEL_TYPES = Registry(ModelType, "model type", "app.models", "segloop.models")
-"""Every type there is."""
+"""All model types: built-in ones and those of installed packages."""

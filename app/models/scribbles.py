@@ -1,8 +1,8 @@
 """Segmentation from painted strokes without training: intensity likelihoods, then a graph cut.
 
-The two methods of MONAI Label under their names there: `Histogram+GraphCut` (after Boykov and Jolly, ICCV 2001) and
-`GMM+GraphCut` (after Rother et al., "GrabCut", SIGGRAPH 2004), both with contrast-sensitive neighbour weights. The cut
-is PyMaxflow's; where that isn't installed, a random walk (Grady, PAMI 2006; scikit-image) takes its place.
+MONAI Label has the same two methods: `Histogram+GraphCut` (Boykov and Jolly, ICCV 2001) and `GMM+GraphCut` (Rother et
+al., "GrabCut", SIGGRAPH 2004), both with contrast-sensitive neighbour weights. The cut is PyMaxflow's; if that isn't
+installed, a random walk (Grady, PAMI 2006; scikit-image) is used.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ Likelihood = Literal["histogram", "gmm"]
 
 _BINS = 32
 _COMPONENTS = 5
-_MOST_VOXELS = 4_000_000  # of the region that is cut: a graph takes some 250 bytes a voxel
-_GRAPH_BYTES = 250
-_CERTAIN = 1e6  # the cost of cutting a painted voxel off its own side
+_MAX_VOXELS = 4_000_000  # of the region that is cut
+_GRAPH_BYTES = 250  # per voxel, approximately
+_CERTAIN = 1e6  # the cost of assigning a painted voxel to the other side
 _OUTSIDE, _INSIDE = 1, 2
 
 
 class Scribbles:
-    """Strokes inside and outside a structure become its mask, as soon as there are both. A box limits where.
+    """Segments from strokes inside and outside a structure; both are needed. A box limits the region.
 
-    Options: `lambda` weighs smooth borders against intensities; `sigma` is the contrast, as a part of the region's
-    range of intensities, that makes a border likely; `margin` is how far from the strokes, in voxels, is looked at.
+    Options: `lambda` weighs smooth borders against intensities; `sigma` is the contrast that makes a border likely, as
+    a fraction of the region's intensity range; `margin` is the region's margin around the strokes, in voxels.
     """
 
     accepts: frozenset[type[Prompt]] = frozenset({Scribble, Box, InitialMask})
@@ -68,7 +68,7 @@ class Scribbles:
             if not ((seeds == _INSIDE).any() and (seeds == _OUTSIDE).any()):
                 if any(isinstance(prompt, Box) for prompt in prompts):
                     raise BadPrompt("inside the box there must be strokes on the structure and strokes beside it")
-                return mask  # one side was painted over
+                return mask  # one side was painted over by the other
             image = _scaled(volume.voxels[region.slices])
             chance = _chance(image, seeds, self._likelihood)
             after = mask.copy()
@@ -78,13 +78,13 @@ class Scribbles:
         return PromptSession(volume.geometry.shape, self.accepts, predict, self.card.version)
 
     def session_bytes(self, volume: Volume) -> int:
-        """The mask, its successor and their difference, and the graph while it is cut."""
+        """The mask, the next mask and their difference, and the graph."""
         voxels = volume.geometry.voxel_count
-        return 3 * voxels + _GRAPH_BYTES * min(voxels, _MOST_VOXELS)
+        return 3 * voxels + _GRAPH_BYTES * min(voxels, _MAX_VOXELS)
 
 
 def _region(prompts: Sequence[Prompt], shape: Index, margin: int) -> Region:
-    """The last including box, else the box around all strokes with a margin. Raises `BadPrompt` if it is too large."""
+    """The last including box, else the bounding box of all strokes plus the margin. Raises `BadPrompt` if too large."""
     boxes = [prompt.region for prompt in prompts if isinstance(prompt, Box) and prompt.include]
     if boxes:
         region = boxes[-1]
@@ -98,16 +98,16 @@ def _region(prompts: Sequence[Prompt], shape: Index, margin: int) -> Region:
             (max(0, a - margin), max(0, b - margin), max(0, c - margin)),
             (min(shape[0], d + margin), min(shape[1], e + margin), min(shape[2], f + margin)),
         )
-    if np.prod(region.shape) > _MOST_VOXELS:
+    if np.prod(region.shape) > _MAX_VOXELS:
         raise BadPrompt(
-            f"the region around the strokes has {np.prod(region.shape):,} voxels, more than {_MOST_VOXELS:,};"
+            f"the region around the strokes has {np.prod(region.shape):,} voxels, more than {_MAX_VOXELS:,};"
             " draw a box around the structure"
         )
     return region
 
 
 def _seeds(prompts: Sequence[Prompt], region: Region) -> NDArray[np.int8]:
-    """Which side each voxel of `region` was painted for, 0 for neither; a later stroke paints over an earlier one."""
+    """The painted side of each voxel of `region`, 0 for none; later strokes override earlier ones."""
     seeds = np.zeros(region.shape, np.int8)
     for prompt in prompts:
         if isinstance(prompt, Scribble):
@@ -118,7 +118,7 @@ def _seeds(prompts: Sequence[Prompt], region: Region) -> NDArray[np.int8]:
 
 
 def _scaled(voxels: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Intensities scaled to 0..1 over the region (a constant region is all 0)."""
+    """Intensities scaled to 0..1 over the region; all 0 if it is constant."""
     image = voxels.astype(np.float64)
     image -= image.min()
     highest = image.max()
@@ -126,27 +126,27 @@ def _scaled(voxels: NDArray[np.generic]) -> NDArray[np.float64]:
 
 
 def _chance(image: NDArray[np.float64], seeds: NDArray[np.int8], method: Likelihood) -> NDArray[np.float64]:
-    """How likely each voxel belongs to the structure by its intensity alone, strictly between 0 and 1."""
+    """The probability of each voxel to be in the structure, from its intensity alone; strictly between 0 and 1."""
     density = _histogram_density if method == "histogram" else _mixture_density
     inside, outside = density(image, image[seeds == _INSIDE]), density(image, image[seeds == _OUTSIDE])
     return np.clip(inside / (inside + outside), 1e-6, 1 - 1e-6)
 
 
 def _histogram_density(image: NDArray[np.float64], samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Relative frequency of each voxel's bin, with one added to each bin, so that an unseen intensity is unlikely but
-    not impossible."""
+    """Relative frequency of each voxel's bin, with add-one smoothing: unseen intensities are unlikely, not
+    impossible."""
     counts, _ = np.histogram(samples, bins=_BINS, range=(0.0, 1.0))
     frequency = (counts + 1.0) / (counts.sum() + _BINS)
     return np.asarray(frequency[np.minimum((image * _BINS).astype(np.intp), _BINS - 1)])
 
 
 def _mixture_density(image: NDArray[np.float64], samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Density of a Gaussian mixture fitted to the samples. A floor on the variance keeps strokes of one intensity
-    usable; a floor on the density keeps far-away intensities from being decided by rounding."""
+    """Density of a Gaussian mixture fitted to the samples. A minimum variance allows strokes of constant intensity; a
+    minimum density avoids rounding noise far from both sides' intensities."""
     from sklearn.mixture import GaussianMixture
 
     components = min(_COMPONENTS, np.unique(samples).size)
-    fitted = np.resize(samples, max(2, samples.size)).reshape(-1, 1)  # a fit takes two at least, a stroke may be one
+    fitted = np.resize(samples, max(2, samples.size)).reshape(-1, 1)  # a fit needs two samples, a stroke may have one
     mixture = GaussianMixture(components, reg_covar=1e-4, random_state=0).fit(fitted)
     return np.asarray(np.exp(mixture.score_samples(image.reshape(-1, 1))).reshape(image.shape) + 1e-6)
 
@@ -158,8 +158,9 @@ def _cut(
     smoothness: float,
     sigma: float,
 ) -> NDArray[np.uint8]:
-    """The labelling of least cost: `-log` likelihood per voxel, plus, for each pair of neighbours that differ,
-    `lambda exp(-(difference / sigma)^2 / 2)`. Painted voxels keep their side."""
+    """The labelling of minimum cost: `-log` likelihood per voxel, plus
+    `lambda exp(-(difference / sigma)^2 / 2)` for each pair of neighbours with different labels. Painted voxels keep
+    their side."""
     if not find_spec("maxflow"):
         return _walk(chance, seeds)
     import maxflow
@@ -172,7 +173,8 @@ def _cut(
         step = np.diff(image, axis=axis, append=np.take(image, [-1], axis))
         weights = smoothness * np.exp(-0.5 * (step / sigma) ** 2)
         graph.add_grid_edges(nodes, weights, structure=structure, symmetric=True)
-    # A voxel on the sink's side is inside: it pays the capacity from the source; one on the source's side, the other.
+    # A voxel on the sink's side is inside and pays the capacity from the source; one on the source's side pays the
+    # capacity to the sink.
     inside_costs = np.select([seeds == _INSIDE, seeds == _OUTSIDE], [0.0, _CERTAIN], -np.log(chance))
     outside_costs = np.select([seeds == _OUTSIDE, seeds == _INSIDE], [0.0, _CERTAIN], -np.log1p(-chance))
     graph.add_grid_tedges(nodes, inside_costs, outside_costs)

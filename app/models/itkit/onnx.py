@@ -63,7 +63,7 @@ class OnnxModel:
         self._lock = threading.Lock()
         self._session = _opened(content, _providers(device), threads)
         self._on_card = self._session.get_providers()[0] != "CPUExecutionProvider"
-        # ByteCache for a second session, which a model on a card may need later.
+        # Only a model on a GPU needs the file again, for a second session on the CPU.
         self._content = content if self._on_card else b""
         self._on_processor: onnxruntime.InferenceSession | None = None
         metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
