@@ -1,9 +1,9 @@
-"""What every dialect and page needs of HTTP. Each dialect states its own names, statuses and bodies on top of it.
+"""The HTTP toolkit shared by all dialects and pages. Names, statuses and bodies of a protocol belong in its dialect.
 
 | module | holds |
 | --- | --- |
-| `identity` | who sends a request |
-| `errors` | statuses of errors, and validation errors in words |
-| `routes` | a route whose errors a dialect words itself |
-| `bodies`, `forms` | bodies and forms within a limit, in memory or on disk |
+| `identity` | the user of a request |
+| `errors` | statuses of errors, and validation errors as text |
+| `routes` | a route with the dialect's own error responses |
+| `bodies`, `forms` | request bodies and forms within a size limit, in memory or on disk |
 """

@@ -1,4 +1,4 @@
-"""A request's body within a limit: in memory for dialects whose bodies are one array each, or in a file."""
+"""Request bodies within a size limit: in memory for dialects whose bodies are one array each, or in a file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fastapi.concurrency import run_in_threadpool
 from app.errors import BadFile
 
 WRITE_BYTES = 2**20
-"""Written to disk at once, so that a large upload is not thousands of hops between threads."""
+"""Bytes collected before a write to disk, so that a large upload doesn't switch threads for every chunk."""
 
 
 async def limited(
     request: Request, chunks: AsyncIterator[bytes], limit: int, too_large: Callable[[], Exception]
 ) -> AsyncGenerator[bytes, None]:
-    """The chunks of a body. Raises what `too_large` makes once there are more than `limit` bytes, and before anything
-    is read if the request says so."""
+    """The chunks of a body. Raises the error from `too_large` once there are more than `limit` bytes, or before reading
+    if Content-Length says so."""
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared) > limit:
         raise too_large()
@@ -33,10 +33,10 @@ async def limited(
 
 
 async def whole_body(request: Request, limit: int) -> bytearray:
-    """The whole body, streamed into one buffer that is never copied as a whole.
+    """The whole body in one buffer, without a copy.
 
-    The buffer grows with what really comes: a length that a header merely claims reserves no memory. What the body is
-    said to be encoded with is not looked at. Raises `BadFile` for more than `limit` bytes.
+    The buffer grows with the received data: Content-Length doesn't reserve memory. Content-Encoding is ignored. Raises
+    `BadFile` for more than `limit` bytes.
     """
     body = bytearray()
     async for chunk in limited(request, request.stream(), limit, lambda: BadFile(over(limit))):
@@ -46,8 +46,8 @@ async def whole_body(request: Request, limit: int) -> bytearray:
 
 @asynccontextmanager
 async def spooled_body(request: Request, folder: Path, limit: int) -> AsyncIterator[Path]:
-    """The body in a file below `folder`, which is there until the block ends: a study of a gigabyte takes no memory
-    while it comes in. Raises 413 for more than `limit` bytes."""
+    """The body in a file below `folder`, deleted when the block ends: receiving a study of a gigabyte takes no memory.
+    Raises `HTTPException` 413 for more than `limit` bytes."""
 
     def too_large() -> HTTPException:
         return HTTPException(413, detail=f"{over(limit)} in one request")
@@ -68,7 +68,7 @@ async def spooled_body(request: Request, folder: Path, limit: int) -> AsyncItera
 
 
 def over(limit: int) -> str:
-    """What people are told about a body of more than `limit` bytes."""
+    """The message for a body of more than `limit` bytes."""
     return f"more than {limit >> 20} MB; the setting labels.max_upload_bytes allows that much"
 
 

@@ -1,4 +1,4 @@
-"""What clients send as forms: fields in memory, files streamed to disk as they come in.
+"""Forms: fields in memory, files streamed to disk while they are received.
 
 Used by every dialect with forms (docs/protocols/monailabel.md, sections 5.1 and 8.3;
 docs/protocols/itkit.md, section 2.5).
@@ -29,27 +29,27 @@ _FIELD_BYTES = 16 * 2**20  # all fields together; a label_info with colours and 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that came in. `name` is the last component of what the client called it; it is never used as a path."""
+    """An uploaded file. `name` is the last component of the client's file name; it is never used as a path."""
 
     file: Path
     name: str
 
     @property
     def stem(self) -> str:
-        """The name without its ending, of the endings known here: a UID is full of dots (see
+        """The name without its extension, if that is a known one: a UID has dots of its own (see
         docs/protocols/monailabel.md, section 1.11)."""
         return self.name[: len(self.name) - len(_ending(self.name))]
 
 
 @dataclass
 class Form:
-    """A decoded form. Unknown fields and files are there and nobody asks for them."""
+    """A decoded form. Unknown fields and files are kept and ignored."""
 
     fields: dict[str, str] = field(default_factory=dict)
     uploads: dict[str, list[Upload]] = field(default_factory=dict)
 
     def json(self, name: str) -> dict[str, Any]:
-        """The JSON object in a field; missing or empty is `{}`. Raises `BadInput`."""
+        """The JSON object in a field; `{}` if it is missing or empty. Raises `BadInput`."""
         text = self.fields.get(name, "").strip()
         try:
             value = json.loads(text) if text else {}
@@ -60,10 +60,11 @@ class Form:
         return value
 
     def upload(self, name: str) -> Upload | None:
+        """The first file under a name; None if there is none."""
         return self.uploads.get(name, [None])[0]
 
     def needed(self, name: str) -> Upload:
-        """The file sent under a name. Raises `BadInput`."""
+        """The first file under a name. Raises `BadInput` if there is none."""
         upload = self.upload(name)
         if upload is None:
             raise BadInput(f"the form has no file {name!r}")
@@ -72,9 +73,9 @@ class Form:
 
 @asynccontextmanager
 async def received(request: Request, folder: Path, max_bytes: int) -> AsyncIterator[Form]:
-    """Take a request's form in, its files below `folder` until the block ends (whoever wants one moves it away).
+    """Receive a request's form. Its files are below `folder` until the block ends; to keep one, move it.
 
-    Raises `BadInput` for a form that can't be read, `BadFile` for one larger than `max_bytes`.
+    Raises `BadInput` for a malformed form, and `BadFile` for one of more than `max_bytes`.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
     with tempfile.TemporaryDirectory(dir=folder, prefix="form-", ignore_cleanup_errors=True) as own:
@@ -118,7 +119,7 @@ def _ending(name: str) -> str:
 
 
 class _Parts:
-    """Collects what the parser calls out. `write` puts what has come of files on disk; the rest is quick."""
+    """Receives the parser's callbacks. File contents are buffered; `write` appends them to the files."""
 
     def __init__(self, folder: Path) -> None:
         self.form = Form()
@@ -177,7 +178,7 @@ class _Parts:
         upload = Upload(self._folder / f"{self._files}{_ending(name)}", name)
         self._file = upload.file
         self._files += 1
-        self._chunks.append((upload.file, b""))  # there even if it is empty
+        self._chunks.append((upload.file, b""))  # creates the file even if it is empty
         self.form.uploads.setdefault(self._name, []).append(upload)
 
     def _data(self, data: bytes, start: int, end: int) -> None:

@@ -1,24 +1,24 @@
-"""Who sends a request. Names, not rights: the gate in front decides who may ask."""
+"""The user of a request. Names give no rights: access control is the gate's task (`app.web.gate`)."""
 
 from __future__ import annotations
 
 from fastapi import Request
 
 LONGEST_NAME = 200
-"""Characters of a name that are kept: it is stored with labels, and shown in tables."""
+"""Longer names are truncated: they are stored with labels and shown in tables."""
 
 
 def user_of(request: Request) -> str:
-    """The name that came with the path (`/u/<name>/`) or with Basic authentication; "" if none did."""
+    """The user name from the path (`/u/<name>/`) or from Basic authentication; "" if there is none."""
     user: str = getattr(request.state, "user", "")
     return user
 
 
 def host_of(request: Request) -> str:
-    """The address that a request comes from."""
+    """The client's network address."""
     return request.client.host if request.client else "nowhere"
 
 
 def identity(request: Request, name: str, kind: str = "viewer") -> str:
-    """`name`, or for a request without a name `<kind>@<host>`: the program and where it runs."""
+    """`name`, or `<kind>@<host>` if it is "": the program and where it runs."""
     return name or f"{kind}@{host_of(request)}"

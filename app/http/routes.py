@@ -1,4 +1,4 @@
-"""A route whose errors a dialect words itself, before the application's own table (`app.web.errors`) sees them."""
+"""A route whose errors the dialect turns into responses, before the application's handlers (`app.web.errors`)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from fastapi.routing import APIRoute
 
 
 class GuardedRoute(APIRoute):
-    """Base of the dialects' routes. A subclass says what it answers; it may also put a limit on bodies."""
+    """Base class of the dialects' routes. Subclasses implement `refusal`; they may also limit bodies (`received`)."""
 
     def refusal(self, request: Request, error: Exception) -> Response | None:
-        """The answer to a request that failed with `error`; None leaves it to the application."""
+        """The response to a request that failed with `error`; None re-raises it for the application's handlers."""
         raise NotImplementedError
 
     def received(self, request: Request) -> Request:
-        """The request as the endpoint gets it."""
+        """The request that is passed to the endpoint; may be wrapped."""
         return request
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """See `APIRoute.get_route_handler`."""
         handle = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:

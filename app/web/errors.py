@@ -1,4 +1,4 @@
-"""Which error becomes which HTTP status. The body is `{"detail": text}`, which every MONAI Label client shows."""
+"""The HTTP status of each error. The body is `{"detail": text}`, which every MONAI Label client shows."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ STATUS: dict[type[Exception], int] = {
     errors.Cancelled: 503,
     errors.SegloopError: 500,
 }
-"""The nearest class in an error's ancestry counts."""
+"""The first class in the error's MRO counts."""
 
 
 def install(app: FastAPI) -> None:
+    """Add the exception handlers to an application."""
+
     @app.exception_handler(errors.SegloopError)
     def expected(request: Request, error: errors.SegloopError) -> JSONResponse:
         status = nearest(STATUS, error)

@@ -1,13 +1,13 @@
-"""Who may come in. One gate in front of everything, closed unless something opens it.
+"""Access control: one gate in front of every route, closed by default.
 
-With a token, every request has to show it, in whichever way its client can: `Authorization: Bearer <token>`,
+With a token, every request must carry it, in whichever way its client supports: `Authorization: Bearer <token>`,
 `Authorization: Basic` with the token as password, or the path prefix `/t/<token>/` (the only way for tools that send no
-header, such as 3D Slicer's image download). Only `/livez`, `/healthz` (in one word) and MONAI Label's
-login calls (docs/protocols/monailabel.md, section 10) answer without. There is one gate and no list of protected
-addresses, so that no new route can forget it.
+header, such as 3D Slicer's image download). Only `/livez`, `/healthz` (reduced to `{"ok": true}`) and MONAI Label's
+login calls (docs/protocols/monailabel.md, section 10) work without it. There is no list of protected routes, so that a
+new route can't be left out.
 
-Without a token the server listens on loopback only, and two checks keep web pages out that a person merely visits: the
-`Host` must be a loopback name (DNS rebinding), and a browser must not say that another site sent the request.
+Without a token the server listens on loopback only, and two checks keep out requests from web pages of other sites: the
+`Host` must be a loopback name (DNS rebinding), and the browser's headers must not name another site as the origin.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LOGIN_BYTES = 64 * 1024
 
 
 class Gate:
-    """ASGI middleware. `token` is "" for a server on loopback; `origins` are web origins that may use it."""
+    """ASGI middleware. `token` is "" for a server on loopback; `origins` are web origins that are allowed."""
 
     def __init__(self, app: ASGIApp, token: str, origins: frozenset[str]) -> None:
         self._app = app
@@ -47,7 +47,7 @@ class Gate:
             return
         prefix = self._prefix(scope["path"])
         if prefix and scope["path"] == prefix:
-            # The address as people paste it; links of the page behind it are relative and need the slash.
+            # Without the trailing slash, the page's relative links would not resolve.
             await RedirectResponse(f"{prefix.rpartition('/')[2]}/")(scope, receive, send)
             return
         path = scope["path"].removeprefix(prefix).rstrip("/")
@@ -61,8 +61,8 @@ class Gate:
         if prefix or basic is not None or (bearer and not path.startswith("/auth")):
             await self._app(scope, receive, send)
             return
-        # The MONAI Label plugin asks `/auth/` before every call, and logs in if it is told to. Who came by path or
-        # with Basic is in already; for them `/auth/` goes on to the dialect, which says that there is no such thing.
+        # The MONAI Label plugin calls `/auth/` before every request, and logs in if the answer says so. Requests with
+        # the token in the path or in Basic are authenticated; for them the dialect answers `/auth/` with 404.
         answer = _who_is_there() if bearer and path == "/auth/token/valid" else None
         await (answer or await self._outside(path, scope, receive))(scope, receive, send)
 
@@ -83,7 +83,7 @@ class Gate:
         if path in _OPEN or preflight:
             return self._app
         if path == "/healthz" and request.method == "GET":
-            # nnInteractive's client asks before it shows a key. Who shows one gets to know more.
+            # nnInteractive's client calls this before it sends its key. With the key, the answer has more details.
             return JSONResponse({"ok": True})
         if path == "/auth" and request.method == "GET":
             return JSONResponse({"enabled": True, "client_id": "segloop", "realm": "segloop"})
@@ -110,7 +110,7 @@ class Gate:
         return scheme.lower() == "bearer" and self._matches(value.strip())
 
     def _basic_user(self, headers: Headers) -> str | None:
-        """The user name next to the right password, which may be empty; None if there is no such."""
+        """The user name, which may be "", of Basic authentication with the right password; None otherwise."""
         scheme, _, value = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "basic":
             return None
@@ -129,7 +129,7 @@ def _who_is_there() -> Response:
 
 
 async def _body(request: Request) -> bytes:
-    """A login form; whatever comes beyond its possible size is not read."""
+    """The body of a login form; the rest of a larger body isn't read."""
     body = b""
     async for chunk in request.stream():
         body += chunk

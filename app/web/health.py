@@ -1,4 +1,4 @@
-"""Whether the server lives, and whether it can work."""
+"""Liveness and readiness."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from fastapi.responses import JSONResponse
 from app.services import Services
 
 LOW_DISK = 2 * 2**30
-"""Bytes free below which the server says it is not ready."""
+"""With fewer free bytes than this, the server is not ready."""
 
 
 def router(services: Services) -> APIRouter:
+    """The routes `/livez`, `/readyz` and `/healthz`."""
     api = APIRouter(tags=["health"])
 
     @api.get("/livez")
     def livez() -> dict[str, str]:
-        """The process answers. Needs no token and tells nothing."""
+        """Liveness: the process answers. Needs no token and reveals nothing."""
         return {"status": "ok"}
 
     @api.get("/readyz")
     @api.get("/healthz")
     def readyz() -> JSONResponse:
-        """What works. The archive being away is told but is no failure: labels are kept until it is back."""
+        """Readiness. An unreachable archive is reported but no failure: labels wait in the outbox meanwhile."""
         outbox = services.deliveries.outbox(0).state
         free = shutil.disk_usage(services.settings.workspace).free
         sessions, session_bytes = services.prompting.memory
         state: dict[str, Any] = {
-            "ok": free >= LOW_DISK,  # the word that clients of nnInteractive look for
+            "ok": free >= LOW_DISK,  # read by nnInteractive's clients
             "status": "ok" if free >= LOW_DISK else "disk almost full",
             "disk_free_bytes": free,
             "outbox": {

@@ -1,10 +1,9 @@
-"""Addresses as clients write them, brought to those that are routed. ASGI middleware.
+"""ASGI middleware that rewrites request paths before routing.
 
-- ITKIT's plugins put their paths behind whatever base address a person typed, so slashes may be doubled.
-- Viewers that can't say whose request it is use the path prefix `/u/<name>/`: SlicerNNInteractive (legacy) has neither
-  sessions nor names, and its base address may have a path. The prefix is taken off before anything is routed; endpoints
-  find the name in `request.state.user`. It is a name, not a right: what lets a request in is the gate's matter, which
-  stands in front.
+- ITKIT's plugins append their paths to the base URL that was entered, so slashes may be doubled.
+- Viewers that can't send a user name use the path prefix `/u/<name>/`: SlicerNNInteractive (legacy) has neither
+  sessions nor names, but its base URL may have a path. The prefix is removed before routing; endpoints find the name in
+  `request.state.user`. It gives no rights: access control is the gate's task, which runs first.
 - MONAI Label calls the DICOMweb service `/proxy/dicom/` (docs/protocols/monailabel.md, section 11).
 """
 
@@ -26,7 +25,7 @@ _DICOMWEB = "/dicom-web/"
 
 
 class OneSlash:
-    """ASGI middleware: `//api///info` is `/api/info`. The query is left alone."""
+    """Collapses repeated slashes: `//api///info` becomes `/api/info`. The query is unchanged."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -39,7 +38,7 @@ class OneSlash:
 
 
 class UserPrefix:
-    """ASGI middleware."""
+    """Removes `/u/<name>` from the path and sets `request.state.user`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -64,7 +63,7 @@ def _named(scope: Scope) -> Scope:
 
 
 class DicomwebAlias:
-    """What MONAI Label's clients call wado, qido and stow is one service, that under `/dicom-web/`."""
+    """Maps MONAI Label's `/proxy/dicom/` with its parts wado, qido and stow to the one service at `/dicom-web/`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,12 +1,12 @@
-"""Files that go from the page cache to the client without passing through Python.
+"""Sending files from the page cache to the client without copying them through Python.
 
-ASGI has two extensions for it, "zero copy send" (a stretch of an open file) and "path send" (a whole file; Starlette's
-`FileResponse` uses it where it is offered), and Uvicorn has neither. Sending half a megabyte from Python holds up
-everything else that the event loop has to do; here a thread of the loop's pool calls `sendfile`, which holds up
-nothing. What a slow client doesn't take at once waits on the event loop, without a thread.
+ASGI has two extensions for this, "zero copy send" (a part of an open file) and "path send" (a whole file; Starlette's
+`FileResponse` uses it if the server offers it). Uvicorn has neither. Sending half a megabyte from Python blocks the
+event loop; here a thread of the loop's pool calls `sendfile`, which doesn't. While a slow client's socket buffer is
+full, the event loop waits for it without occupying a thread.
 
-The threads work on a duplicate of the connection's descriptor, which is closed only when they are done with it: a
-connection that is closed meanwhile leaves its number to the next one, and its bytes must not end up there.
+The threads use a duplicate of the connection's file descriptor, which is closed only after `sendfile` has returned: if
+the connection is closed meanwhile, its descriptor number may be reused, and the bytes must not go to another client.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 
 
 class ZeroCopyProtocol(HttpToolsProtocol):
-    """Uvicorn's HTTP/1.1 with both extensions. It relies on what is private to Uvicorn, which `protocol` looks at
+    """Uvicorn's HTTP/1.1 with both extensions. It relies on Uvicorn's private interface, which `protocol` checks
     first."""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
@@ -42,8 +42,8 @@ class ZeroCopyProtocol(HttpToolsProtocol):
 
 
 def protocol(wanted: bool = True) -> type[asyncio.Protocol] | Literal["auto"]:
-    """What Uvicorn is to speak HTTP with: with both extensions if they are wanted and work here. Without them files
-    are sent all the same, through Python."""
+    """The HTTP protocol class for Uvicorn: with both extensions if they are wanted and supported here. Without them,
+    files are sent through Python."""
     if not wanted:
         return "auto"
     missing = "this system has no sendfile" if not hasattr(os, "sendfile") else _changed()
@@ -54,7 +54,7 @@ def protocol(wanted: bool = True) -> type[asyncio.Protocol] | Literal["auto"]:
 
 
 def _changed() -> str:
-    """What of Uvicorn isn't as this module needs it; "" if everything is."""
+    """How Uvicorn's private interface differs from the one that this module needs; "" if it doesn't."""
     start = inspect.signature(HttpToolsProtocol._start_asgi_task)
     if list(start.parameters) != ["self", "cycle", "app"]:
         return f"this Uvicorn starts requests another way: {start}"
@@ -67,8 +67,8 @@ def _offering(cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:
     async def offered(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_or_copy(message: Message) -> None:
             if message["type"] == STRETCH:
-                stretch = _Stretch(message["file"], message.get("offset", 0), message["count"])
-                await _send_stretch(cycle, stretch)
+                part = _FilePart(message["file"], message.get("offset", 0), message["count"])
+                await _send_part(cycle, part)
                 if not message.get("more_body", False):
                     await send(_END)
             elif message["type"] == PATH:
@@ -84,8 +84,8 @@ def _offering(cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:
     return offered
 
 
-class _Stretch:
-    """What of an open file is still to be sent."""
+class _FilePart:
+    """The part of an open file that is still to be sent."""
 
     def __init__(self, file: FileIO, at: int, left: int) -> None:
         self.descriptor = file.fileno()
@@ -93,7 +93,7 @@ class _Stretch:
         self.left = left
 
     def push(self, connection: int) -> None:
-        """Send as much as the connection takes without waiting. Raises `EOFError` if the file ends too early."""
+        """Send as much as the socket accepts without blocking. Raises `EOFError` if the file ends too early."""
         while self.left:
             try:
                 sent = os.sendfile(connection, self.descriptor, self.at, self.left)
@@ -102,7 +102,7 @@ class _Stretch:
             self._sent(sent)
 
     def read(self) -> bytes:
-        """The next piece of it. Raises `EOFError`."""
+        """Read the next chunk. Raises `EOFError` if the file ends too early."""
         data = os.pread(self.descriptor, min(self.left, _PIECE), self.at)
         self._sent(len(data))
         return data
@@ -116,21 +116,21 @@ class _Stretch:
 
 async def _send_path(cycle: RequestResponseCycle, path: str) -> None:
     with await _in_thread(partial(FileIO, path)) as file:
-        # As long as the answer's head has said.
-        await _send_stretch(cycle, _Stretch(file, 0, cycle.expected_content_length))
+        # The length is the one in the response's Content-Length.
+        await _send_part(cycle, _FilePart(file, 0, cycle.expected_content_length))
 
 
-async def _send_stretch(cycle: RequestResponseCycle, stretch: _Stretch) -> None:
-    if cycle.scope["method"] == "HEAD" or cycle.disconnected or not stretch.left:
+async def _send_part(cycle: RequestResponseCycle, part: _FilePart) -> None:
+    if cycle.scope["method"] == "HEAD" or cycle.disconnected or not part.left:
         return
-    if cycle.chunked_encoding or stretch.left > cycle.expected_content_length:
+    if cycle.chunked_encoding or part.left > cycle.expected_content_length:
         raise RuntimeError("files are sent in answers whose head says how long they are")
-    cycle.expected_content_length -= stretch.left
+    cycle.expected_content_length -= part.left
     transport = cycle.transport
     if transport.get_write_buffer_size() or transport.get_extra_info("sslcontext"):
-        # Something is to be sent before it, or it has to be encrypted.
-        while stretch.left and not cycle.disconnected:
-            piece = await _in_thread(stretch.read)
+        # Buffered data has to be sent first, or the connection is encrypted.
+        while part.left and not cycle.disconnected:
+            piece = await _in_thread(part.read)
             cycle.expected_content_length += len(piece)
             await cycle.send({"type": "http.response.body", "body": piece, "more_body": True})
         return
@@ -139,12 +139,12 @@ async def _send_stretch(cycle: RequestResponseCycle, stretch: _Stretch) -> None:
     connection = os.dup(transport.get_extra_info("socket").fileno())
     try:
         while True:
-            await _in_thread(partial(stretch.push, connection))
-            if not stretch.left:
+            await _in_thread(partial(part.push, connection))
+            if not part.left:
                 return
             await _writable(connection)
     except ConnectionError:
-        # As when Uvicorn itself finds nobody to send to: there is nobody to tell.
+        # The client has disconnected; Uvicorn ignores that too.
         transport.close()
     finally:
         os.close(connection)
@@ -161,7 +161,7 @@ async def _writable(connection: int) -> None:
 
 
 async def _in_thread(call: Callable[[], Result]) -> Result:
-    """Its result; if this is cancelled, not before the call has ended."""
+    """Run a call in the loop's thread pool. If cancelled, waits for the call to end before raising."""
     future = asyncio.get_running_loop().run_in_executor(None, call)
     try:
         return await asyncio.shield(future)

@@ -1,4 +1,4 @@
-"""How the server does: the archive and the labels it doesn't have yet, prompt sessions, and what needs a hand."""
+"""The server's state: the archive and undelivered labels, prompt sessions, and problems that need attention."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ DELIVERIES_SHOWN = 10
 
 @dataclass(frozen=True)
 class Stuck:
-    """A label that the archive doesn't have. `error` is why the last of `tries` failed, "" before the first; `advice`
-    is what to do about one that was refused, which has no next try by itself."""
+    """A label that isn't delivered. `error` is why the last of `tries` failed, "" before the first; `advice` is what to
+    do about a refused label, which isn't retried automatically."""
 
     label_id: int
     case: CaseName
@@ -35,7 +35,7 @@ class Stuck:
 
 @dataclass(frozen=True)
 class Unusable:
-    """Images that can't be opened, and why."""
+    """A case whose images can't be opened, and why."""
 
     case: CaseName
     problem: str
@@ -43,8 +43,9 @@ class Unusable:
 
 @dataclass(frozen=True)
 class Delivery:
-    """`problem` is why the archive wasn't read at the last try; `read` is when it last was. Of `waiting` and `refused`
-    labels and `unusable_cases` the first few are listed. `oldest` is when the label was made that waits for longest."""
+    """The archive's state. `problem` is why the last sync failed; `read` is when the last one succeeded. The first few
+    of the `waiting` and `refused` labels and of the `unusable_cases` are listed. `oldest` is when the oldest waiting
+    label was made."""
 
     address: str
     kind: str
@@ -61,7 +62,7 @@ class Delivery:
 
 
 def shown_address(studies: str) -> str:
-    """An archive's address without the name and the password that may be in it."""
+    """An archive's URL without user name, password and query."""
     parts = urlsplit(studies)
     if parts.scheme not in ("http", "https"):
         return studies
@@ -89,8 +90,8 @@ SESSIONS_SHOWN = 20
 
 @dataclass(frozen=True)
 class SessionRow:
-    """`name` is of no use to get into the session. `case` is the archive's as far as it is known, else the
-    image it was opened on. `label_id` is None while there is no label, or something was done since."""
+    """A prompt session. `name` is its public name, which gives no access. `case` is the archive's if it is known, else
+    the image it was opened on. `label_id` is None if there is no label, or steps were added since."""
 
     name: str
     client: str
@@ -110,8 +111,8 @@ class SessionRow:
 
 @dataclass(frozen=True)
 class Sessions:
-    """`in_memory` sessions take `bytes` of at most `max_bytes`; `waiting` pieces of work are in line for the device.
-    `precision` is "" until something has been computed. `structures` are what a label may be of."""
+    """The newest sessions. `in_memory` sessions take `bytes` of at most `max_bytes`; `waiting` is the number of tasks
+    queued for the device. `precision` is "" before the first computation. `structures` are the names for labels."""
 
     rows: tuple[SessionRow, ...]
     in_memory: int
@@ -144,7 +145,7 @@ NEARLY_FULL = 0.9
 
 @dataclass(frozen=True)
 class Notice:
-    """`panel` is where to look further."""
+    """A problem; `panel` is the panel with its details."""
 
     text: str
     panel: str
@@ -167,7 +168,7 @@ def _notices(delivery: Delivery, jobs: Jobs, sessions: Sessions) -> Iterator[Not
     if delivery.unusable_cases:
         count = f"{delivery.unusable_cases} images" if delivery.unusable_cases != 1 else "An image"
         yield Notice(f"{count} can't be used and won't be offered", "archive")
-    # Only the newest of its kind and model: a failure that a later run made good is history.
+    # Only the newest job per kind and model: a failure followed by a success doesn't matter any more.
     newest = {(row.kind, row.model): row for row in reversed(jobs.rows)}
     for row in newest.values():
         if row.failed:
@@ -208,7 +209,7 @@ def read_sessions(services: Services) -> Sessions:
     cases = {info.record.id: services.sessions.matched(info) or info.record.case_id for info in listed}
     names = names_of(services.cases, cases.values())
     count, size = services.prompting.memory
-    # Asking the device for its name brings in torch, which takes seconds; the first page after a start needn't wait.
+    # The device's name requires importing torch, which takes seconds; the first page after a start shouldn't wait.
     known = "torch" in sys.modules
     return Sessions(
         rows=tuple(session_row(info, names[cases[info.record.id]]) for info in listed),

@@ -1,4 +1,4 @@
-"""What is learnt: jobs, whether models get better, and which weights each model uses."""
+"""Jobs, learning curves, and the versions of each model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = {"train": "Training", "score": "Scoring", "segment": "Segmenting"}
 
 @dataclass(frozen=True)
 class JobRow:
-    """`progress` is 0..1. `message` says how far a job is, or what came of it; `failed` that it isn't good news."""
+    """A job. `progress` is 0..1; `message` describes its progress or result."""
 
     id: str
     kind: str
@@ -44,8 +44,8 @@ class JobRow:
 
 @dataclass(frozen=True)
 class Jobs:
-    """`trainable` and `scorable` are models that a job can be started for. `train_after` is how many new labels start
-    one by themselves; 0: none do."""
+    """The newest jobs. `trainable` and `scorable` are the models that a job can be started for. `train_after` new
+    labels start a training automatically; 0: never."""
 
     rows: tuple[JobRow, ...]
     trainable: tuple[str, ...]
@@ -55,7 +55,7 @@ class Jobs:
 
 
 def job_row(job: Job, epochs: Sequence[Mapping[str, Any]]) -> JobRow:
-    """`epochs` are what the job noted about the epochs it has done."""
+    """The row of a job. `epochs` are its records of finished epochs."""
     seconds = job.ended - job.started if job.ended is not None and job.started is not None else None
     return JobRow(
         id=job.id,
@@ -96,7 +96,7 @@ def _epoch(noted: Mapping[str, Any]) -> str:
 
 
 def _result(job: Job) -> str:
-    """The one line that each kind of job comes to (`app.learning`: training, scoring, batch)."""
+    """The result of a job in one line, by kind (`app.learning`: training, scoring, batch)."""
     result = job.result
     if "reason" in result:
         return f"{result['version']} {result['state']}: {result['reason']}"
@@ -111,8 +111,8 @@ def _result(job: Job) -> str:
 
 @dataclass(frozen=True)
 class Point:
-    """`dice` is None where nothing was measured: no validation patient had a label yet, or the weights were
-    imported."""
+    """One version in a learning curve. `dice` is None if it wasn't measured: no validation patient had a label yet, or
+    the weights were imported."""
 
     version: str
     number: int
@@ -134,24 +134,24 @@ class Curve:
 
 @dataclass(frozen=True)
 class LearningCurves:
-    """Whether models get better: Dice of each version on the patients that are kept for validation for good."""
+    """Dice of each model version on the validation fold, which is never trained on."""
 
     curves: tuple[Curve, ...]
 
     @property
     def measured(self) -> bool:
-        """Whether there is a point to draw."""
+        """Whether any version has a Dice."""
         return any(point.dice is not None for curve in self.curves for point in curve.points)
 
     @property
     def chart(self) -> dict[str, object]:
-        """What the page draws, over version numbers: what was published as a line, what was rejected as crosses."""
+        """The chart's data over version numbers: published versions as a line, rejected ones as crosses."""
         last = max((point.number for curve in self.curves for point in curve.points), default=0)
         return {"versions": list(range(1, last + 1)), "models": [_series(curve, last) for curve in self.curves]}
 
 
 def learning_curves(versions: Sequence[ModelVersion], served: Mapping[str, str]) -> LearningCurves:
-    """From every model version. `served` has the id of the version in use by the model's name."""
+    """The curves of all models. `served` maps a model's name to the id of its served version."""
     by_model: dict[str, list[Point]] = {}
     for one in sorted(versions, key=lambda version: (version.model, version.number)):
         by_model.setdefault(one.model, []).append(_point(one, served.get(one.model) == one.id))
@@ -182,7 +182,7 @@ def _series(curve: Curve, last: int) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class VersionRow:
-    """`dice` is the mean over `by_structure`, 0..1, on `validation_cases` cases; None where nothing was measured."""
+    """A version. `dice` is the mean over `by_structure`, 0..1, on `validation_cases` cases; None if not measured."""
 
     id: str
     number: int
@@ -200,7 +200,7 @@ class VersionRow:
 
 @dataclass(frozen=True)
 class ModelVersions:
-    """One model. `back_to` is the version that rolling back would serve, "" if there is none."""
+    """One model and its versions. `back_to` is the version that a rollback would serve, "" if there is none."""
 
     name: str
     description: str
@@ -212,8 +212,8 @@ class ModelVersions:
 def model_versions(
     cards: Sequence[ModelCard], trained: Sequence[str], versions: Sequence[ModelVersion], served: Mapping[str, str]
 ) -> tuple[ModelVersions, ...]:
-    """Of every model that has versions or that a trainer makes (`trained`). `versions` are newest first; `served` has
-    the id of the version in use by the model's name."""
+    """The models that have versions or a trainer (`trained`). `versions` are newest first; `served` maps a model's name
+    to the id of its served version."""
     found = []
     for card in cards:
         own = [one for one in versions if one.model == card.name]
@@ -252,7 +252,7 @@ def _row(version: ModelVersion, served: bool) -> VersionRow:
 def read_jobs(services: Services) -> Jobs:
     learning = services.settings.learning
     return Jobs(
-        # Only a job that runs is described by its last epoch.
+        # The epochs are needed for running jobs only.
         rows=tuple(
             job_row(job, services.jobs.epochs(job) if job.state == "running" else ())
             for job in services.jobs.newest(limit=JOBS_SHOWN)
@@ -277,5 +277,5 @@ def _served(services: Services) -> dict[str, str]:
 
 
 def _trained(services: Services) -> tuple[str, ...]:
-    """By the settings: looking at the trainers themselves would import torch."""
+    """Models with a trainer in the settings; the trainers themselves would import torch."""
     return tuple(name for name, model in services.settings.models.items() if model.trainer)

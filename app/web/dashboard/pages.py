@@ -1,5 +1,5 @@
-"""Where the page, its panels and its files are found. All its links are relative, so that `/t/<token>/` and
-`/u/<name>/` before them keep working."""
+"""Routes of the page, its panels and its static files. All links are relative, so that they work below `/t/<token>/`
+and `/u/<name>/`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Asked:
-    """What the address of the page, or of a panel, asks for."""
+    """The query parameters of the page and its panels."""
 
     strategy: str = ""
     page: int = 1
@@ -53,7 +53,7 @@ PANELS: Mapping[str, Callable[[Services, Asked], object]] = {
     "archive": lambda services, asked: health.read_delivery(services),
     "sessions": lambda services, asked: health.read_sessions(services),
 }
-"""What each panel shows. Its template is `panels/<name>.html` and calls it `view`."""
+"""Reads each panel's view. The template is `panels/<name>.html`, with the view as `view`."""
 
 Strategy = Annotated[str, Query(max_length=200)]
 Page = Annotated[int, Query(ge=1, le=10_000)]
@@ -63,13 +63,13 @@ Zone = Annotated[str, Query(max_length=64)]
 def router(services: Services) -> APIRouter:
     api = APIRouter(include_in_schema=False)
     templates, files = environment(), static_files()
-    # A rented pod's other ports have host names of their own.
+    # On a rented pod, each port has its own host name.
     also = () if services.settings.pod else tuple(services.settings.also_ports)
 
     @api.get("/")
     def page(request: Request, strategy: Strategy = "", page: Page = 1, zone: Zone = "UTC") -> HTMLResponse:
         """The dashboard."""
-        # A kept address may name a strategy that is gone; that is no reason to show nothing at all.
+        # A bookmarked URL may name a strategy that no longer exists; then the default is shown.
         known = strategy if strategy in services.next_case.strategies() else ""
         asked = Asked(known, page, zone)
         html = templates.get_template("page.html").render(
@@ -123,18 +123,18 @@ def environment() -> Environment:
 
 
 UNKNOWN = "\N{EN DASH}"
-"""What stands in a table where there is no number."""
+"""Shown in tables for a missing number."""
 
 
 def moment(time: datetime) -> Markup:
-    """A time in UTC; the page's script writes it the way the reader is used to."""
+    """A time in UTC; the page's script converts it to the reader's time zone and format."""
     iso = time.strftime("%Y-%m-%dT%H:%M:%SZ")
     text = time.strftime("%Y-%m-%d %H:%M UTC")
     return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(iso, text)
 
 
 def share(value: float) -> str:
-    """0..1 as a percentage, without claiming all or nothing before it is true."""
+    """0..1 as a percentage; 0 % and 100 % are used for exactly 0 and 1 only."""
     percent = round(100 * value)
     if percent == 100 and value < 1:
         percent = 99
@@ -168,7 +168,7 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-"""What is served; anything else in the folder (licences, notes) is for people who read the code."""
+"""The types that are served; other files in the folder (licences, notes) aren't."""
 
 
 @dataclass(frozen=True)
@@ -182,8 +182,8 @@ class StaticFile:
 
 
 def static_files() -> Mapping[str, StaticFile]:
-    """The page's own script, style and chart library by their names below `static/`, such as `vendor/uPlot.esm.js`.
-    Read once: no path from a request is ever opened."""
+    """The page's script, style and chart library by relative name, such as `vendor/uPlot.esm.js`. They are read once:
+    no path from a request is ever opened."""
     return _found(files("app.web.dashboard") / "static", "")
 
 
@@ -200,8 +200,8 @@ def _found(folder: Traversable, prefix: str) -> dict[str, StaticFile]:
 
 
 def place_of(request: Request, also: tuple[int, ...]) -> Place:
-    """`also` are more ports of this host that the server answers on. The token that a visitor came with is in the
-    address they see already; one in a header isn't shown."""
+    """The server's place as the visitor reached it. `also` are further ports on which it listens. A token in the URL is
+    shown, as the visitor sees it there anyway; one from a header isn't."""
     base = request.base_url
     origin = f"{base.scheme}://{base.netloc}"
     parts = base.path.split("/")

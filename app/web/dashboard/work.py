@@ -1,4 +1,4 @@
-"""The work: who labelled how much, what comes next and why, which labels came last."""
+"""Contributions per person, the queue with its reasons, and the newest labels."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from app.services.prompting.images import PREFIX
 
 @dataclass(frozen=True)
 class CaseName:
-    """What a case is called on the page: series are known by UIDs that nobody reads. `title` is short;
-    `detail` tells the images of one patient apart, and may be empty."""
+    """A readable name for a case, because UIDs aren't. `title` is short; `detail` distinguishes images of one patient
+    and may be empty."""
 
     id: str
     title: str
@@ -37,7 +37,7 @@ def name_of(case: Case) -> CaseName:
 
 
 def names_of(cases: CaseService, case_ids: Iterable[str]) -> dict[str, CaseName]:
-    """Names by id. A case that is no longer in the archive goes by its id."""
+    """Names by id. A case that no longer exists has its id as the title."""
     return {case_id: _looked_up(cases, case_id) for case_id in dict.fromkeys(case_ids)}
 
 
@@ -56,17 +56,17 @@ def _day(dicom_date: str) -> str:
 
 
 DAYS = 30
-"""Days shown, up to today."""
+"""How many days are shown, up to today."""
 
 NAMED = 5
-"""People with a colour of their own in the chart; the others share one."""
+"""How many people have their own colour in the chart; the others share one."""
 
 OTHERS = "others"
 
 
 @dataclass(frozen=True)
 class Person:
-    """`cases` someone labelled, in so many `versions`; `last` is when they last submitted one."""
+    """One author: the number of `cases` labelled and of `versions` submitted; `last` is the time of the newest."""
 
     name: str
     cases: int
@@ -76,7 +76,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Day:
-    """Labels of a day, by the people of `Progress.named` (the others last), and the cases labelled until its end."""
+    """Labels of one day per person in `Progress.named` (others last), and the total of cases labelled by its end."""
 
     day: date
     by_person: tuple[int, ...]
@@ -89,8 +89,8 @@ class Day:
 
 @dataclass(frozen=True)
 class Progress:
-    """`days` has every day of the last `DAYS` from the first label on, also those without one; `zone` is where they
-    begin and end. `people` have labelled most first."""
+    """`days` has every day since the first label, at most `DAYS`, in the time zone `zone`. `people` are sorted by
+    versions, most first."""
 
     total: int
     completed: int
@@ -105,7 +105,7 @@ class Progress:
 
     @property
     def chart(self) -> dict[str, object]:
-        """What the page draws: labels per day, one series for each person."""
+        """The chart's data: labels per day, one series per person."""
         series = [
             {"name": name, "values": [day.by_person[index] for day in self.days]}
             for index, name in enumerate(self.named)
@@ -114,8 +114,7 @@ class Progress:
 
 
 def zone_named(name: str) -> tzinfo:
-    """A time zone by its IANA name; UTC for one that isn't known here. A name never becomes a path: `zoneinfo` refuses
-    those that could."""
+    """A time zone by its IANA name; UTC for an unknown one. `zoneinfo` rejects names that would leave its folder."""
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):
@@ -123,7 +122,7 @@ def zone_named(name: str) -> tzinfo:
 
 
 def progress(submissions: Sequence[Contribution], total: int, completed: int, zone: tzinfo, now: datetime) -> Progress:
-    """From every final label that counts, oldest first. `total` and `completed` are cases."""
+    """The progress from all final labels, oldest first. `total` and `completed` are numbers of cases."""
     versions = Counter(one.author for one in submissions)
     people = tuple(_person(name, submissions) for name, _ in versions.most_common())
     ranked = tuple(person.name for person in people)
@@ -162,12 +161,12 @@ def _days(submissions: Sequence[Contribution], named: tuple[str, ...], zone: tzi
 
 
 PAGE = 8
-"""Cases on a page: each has a picture, for which the server may have to fetch the images first."""
+"""Cases on a page. Each has a thumbnail, for which the server may have to fetch the images."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a scorer said of a case: `value` is 0..1, `version` the model version that it looked with."""
+    """A score of a case: `value` is 0..1, `version` the model version that was used."""
 
     scorer: str
     value: float
@@ -176,7 +175,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Place:
-    """A case in the queue. `slice` is the one that a scorer found most uncertain, None if none did."""
+    """A case in the queue. `slice` is the most uncertain one according to the scorers, None without scores."""
 
     number: int
     case: CaseName
@@ -187,7 +186,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Held:
-    """A case that someone has in hand until `until`."""
+    """A case that is claimed until `until`."""
 
     case: CaseName
     holder: str
@@ -197,8 +196,8 @@ class Held:
 
 @dataclass(frozen=True)
 class Queue:
-    """One page of it. `ranked` cases are in order; `waiting` are all that could be offered, held or not, of
-    which a strategy may rank the best only. `strategies` have their descriptions by name."""
+    """One page of the queue. `ranked` is the number of cases that the strategy ranked, which may be only the best ones;
+    `waiting` is the number of all cases without a final label. `strategies` maps names to descriptions."""
 
     strategy: str
     strategies: Mapping[str, str]
@@ -211,23 +210,23 @@ class Queue:
 
     @property
     def random(self) -> bool:
-        """Whether chance has a part in the order: then a viewer may well be given another case."""
+        """Whether the order is partly random, so that a viewer may be given another case."""
         return any("random" in place.reason for place in self.places)
 
 
 def page_of(picks: Sequence[Pick], page: int) -> tuple[int, int, Sequence[Pick]]:
-    """`(page, pages, picks on it)`; a page that isn't there is the nearest one that is."""
+    """`(page, pages, picks on it)`; `page` is clamped to the existing pages."""
     pages = max(1, ceil(len(picks) / PAGE))
     page = min(max(1, page), pages)
     return page, pages, picks[(page - 1) * PAGE : page * PAGE]
 
 
 def place(number: int, pick: Pick, case: CaseName, details: Mapping[str, Mapping[str, Any]]) -> Place:
-    """`details` are what scorers noted about the case, by scorer."""
+    """The view of a pick. `details` are the case's score details by scorer."""
     scores = tuple(
         Scored(scorer, float(noted["value"]), str(noted["model_version"])) for scorer, noted in sorted(details.items())
     )
-    # The worst slice of the most uncertain score: that is what a person should look at first.
+    # The worst slice of the most uncertain score, because that is where a person should look first.
     looked = [(float(noted["value"]), noted["slices"][0]) for noted in details.values() if noted.get("slices")]
     return Place(number, case, pick.reason, scores, int(max(looked)[1]) if looked else None)
 
@@ -241,8 +240,8 @@ LABELS_SHOWN = 15
 
 @dataclass(frozen=True)
 class RecentLabel:
-    """`number` counts a case's versions under `tag`; `model` is the version, or the model, that it was made with.
-    `delivery` says whether the archive has it; None for one that stays here."""
+    """A label version. `number` counts a case's versions under `tag`; `model` is the model version used. `delivery` is
+    None for a label that isn't sent to the archive."""
 
     id: int
     case: CaseName
@@ -274,7 +273,7 @@ def recent_label(label: Label, case: CaseName, delivery: DeliveryState | None) -
 
 
 def _made_with(label: Label) -> str:
-    """Ids of versions begin with their model's name; other models have versions of their own, such as a digest."""
+    """The model and its version. Ids of trained versions include the model's name; other versions may be a digest."""
     if not label.model or label.model_version.startswith(f"{label.model}-"):
         return label.model_version
     return f"{label.model} {label.model_version}".strip()

@@ -1,10 +1,10 @@
-"""OHIF in the browser, at `/ohif/`: stock files of a pinned release, and this server's own extension beside them.
+"""OHIF in the browser, at `/ohif/`: the files of a pinned release, and this server's own extension.
 
 | module | holds |
 | --- | --- |
-| `install` | from npm's tarball to a folder that can be served |
-| `page` | index.html and `app-config.js` as each request needs them |
-| `routes` | the addresses, and what may be served: known names only |
+| `install` | installing the release from npm's tarball |
+| `page` | rendering index.html and `app-config.js` for a request |
+| `routes` | the routes; only listed files are served |
 
 The extension's own files are in `app/web/ohif/`; `docs/ohif.md` says how all this is used.
 """

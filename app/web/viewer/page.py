@@ -1,4 +1,4 @@
-"""index.html and `app-config.js` as one request needs them, and the page that says how to get a viewer."""
+"""Rendering index.html and `app-config.js` for a request, and the page with instructions if OHIF isn't installed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from starlette.responses import HTMLResponse
 
 from app.web.viewer.install import BASE, NONCE, PINNED
 
-# Whatever OHIF's own code might try, nothing is asked of any other server. WebAssembly decodes compressed images;
-# blob: are workers and pictures made in the page.
+# The browser must not contact any other server, whatever OHIF's code does. WebAssembly decodes compressed images;
+# blob: URLs are workers and images created in the page.
 _POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -52,7 +52,7 @@ Then load this page again.</p>
 
 
 def index(template: Path, root: str) -> HTMLResponse:
-    """`template` is index.html as it was relocated; `root` is percent-encoded."""
+    """Fill in the placeholders of index.html. `template` is the installed file; `root` is percent-encoded."""
     nonce = secrets.token_urlsafe(16)
     page = template.read_bytes().replace(BASE, f"{root}/ohif/".encode()).replace(NONCE, nonce.encode())
     headers = {
@@ -65,7 +65,7 @@ def index(template: Path, root: str) -> HTMLResponse:
 
 
 def missing(name: str, folder: Path, root: str) -> HTMLResponse:
-    """503: the address is right, and will work once someone has installed the viewer."""
+    """The page for a viewer that isn't installed. 503, because the URL will work once it is installed."""
     page = _MISSING.format(
         name=escape(name), package=PINNED.package, file=PINNED.file, folder=escape(str(folder)), root=root
     )
@@ -78,19 +78,19 @@ def missing(name: str, folder: Path, root: str) -> HTMLResponse:
 
 
 PLUGIN = "plugin"
-"""Folder below the viewer's base where the extension's modules are served."""
+"""The path below the viewer's base where the extension's modules are served."""
 
 SOURCE = "segloop"
 
 
 def app_config(root: str, name: str) -> str:
-    """The script. `root` is the path in front of every address of this server ("" or `/t/<token>`, percent-encoded);
-    `name` is the server's."""
+    """OHIF's configuration script. `root` is this server's path prefix ("" or `/t/<token>`, percent-encoded); `name` is
+    the server's name."""
     base = f"{root}/ohif/"
     config: dict[str, Any] = {
         "routerBasename": base,
         "showStudyList": True,
-        # OHIF imports whatever name it doesn't know as the address of a module.
+        # OHIF imports an unknown extension name as the URL of a module.
         "extensions": ["@ohif/extension-cornerstone-dicom-seg", f"{base}{PLUGIN}/extension.js"],
         "modes": [f"{base}{PLUGIN}/mode.js"],
         "customizationService": {},
@@ -101,9 +101,9 @@ def app_config(root: str, name: str) -> str:
         "showCPUFallbackMessage": True,
         "showLoadingIndicator": True,
         "strictZSpacingForVolumeViewport": True,
-        # A brush draws with the first press on another viewport, and doesn't only choose it.
+        # The first press on another viewport draws at once instead of only activating it.
         "activateViewportBeforeInteraction": False,
-        # OHIF's notice that it is no medical device: asked once in a while, not on every case.
+        # OHIF's notice that it is no medical device: shown every 30 days, not on every case.
         "investigationalUseDialog": {"option": "configure", "days": 30},
         "defaultDataSourceName": SOURCE,
         "dataSources": [_data_source(root, name)],

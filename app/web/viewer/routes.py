@@ -1,4 +1,4 @@
-"""The viewer's addresses, and what may be served: names that were listed beforehand, never joined to a path."""
+"""The viewer's routes. Files are looked up in a listing made in advance; request paths are never joined to a folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TYPES = {
     ".woff2": "font/woff2",
     ".xml": "text/xml; charset=utf-8",
 }
-"""Stated here: what the system's table says differs between machines, and browsers run no script of a wrong type."""
+"""Fixed here: the system's table differs between machines, and browsers don't run scripts with a wrong type."""
 
 _HASHED = re.compile(r"(?:.*\.)?[0-9a-f]{16}\.(?:js|wasm|woff2)")
 _DAY = "private, max-age=86400"
@@ -39,17 +39,18 @@ _ASK = "private, no-cache"
 
 @dataclass(frozen=True)
 class Files:
-    """The files below a folder, by their names relative to it. A compressed twin (`x.js.gz`) has no name of its own."""
+    """The files below a folder by relative name. Compressed copies (`x.js.gz`) aren't listed."""
 
     by_name: Mapping[str, Path]
 
     @classmethod
     def below(cls, folder: Path) -> Files:
+        """List the files below a folder that have a known type."""
         found = (path for path in sorted(folder.rglob("*")) if path.suffix in TYPES and path.is_file())
         return cls({path.relative_to(folder).as_posix(): path for path in found})
 
     def answer(self, name: str, request: Request) -> Response | None:
-        """The file of that name, compressed if there is such a twin and the browser takes it; None if there is none."""
+        """The file's response, compressed if there is a copy and the browser accepts gzip; None without such a file."""
         path = self.by_name.get(name)
         if path is None:
             return None
@@ -73,6 +74,7 @@ _PLUGIN = Files.below(Path(__file__).parents[1] / "ohif")
 
 
 def router(services: Services) -> APIRouter:
+    """The viewer's routes, below `/ohif`."""
     api = APIRouter(include_in_schema=False)
     settings = services.settings
     folder = home(settings.viewer_folder)
@@ -82,7 +84,7 @@ def router(services: Services) -> APIRouter:
         return Files.below(folder)
 
     def viewer() -> Files | None:
-        """Listed again when another installation is there, which may come while the server runs."""
+        """The installed files, listed again if the installation has changed while the server runs."""
         try:
             return installed((folder / STAMP).stat().st_mtime_ns)
         except OSError:
@@ -110,8 +112,8 @@ def router(services: Services) -> APIRouter:
         files = viewer()
         if files is None:
             return missing(settings.name, folder, _root(request))
-        # The viewer's own addresses (`viewer`, `segloop`) are routes inside its page. A file that isn't there must not
-        # become a page: a browser would try to run it as a script.
+        # Paths such as `viewer` and `segloop` are client-side routes of the page. A missing file must be a 404: given
+        # the page, a browser would try to run it as a script.
         if name == "index.html" or not PurePosixPath(name).suffix:
             return index(files.by_name["index.html"], _root(request))
         return _found(files.answer(name, request), name)
@@ -120,7 +122,7 @@ def router(services: Services) -> APIRouter:
 
 
 def _root(request: Request) -> str:
-    """The path in front of every address of this server, as it is written in an address."""
+    """This server's path prefix, percent-encoded."""
     return quote(request.scope.get("root_path", ""), safe="/")
 
 
