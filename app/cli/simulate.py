@@ -68,15 +68,17 @@ def clicks(
     """Simulate, show and write. Raises `BadInput` if there is nothing to simulate."""
     console = Console()
     steps: list[Step] = []
-    for step in simulate(read_cases(*places), target, robot, protocol):
-        steps.append(step)
-        if step.number == protocol.clicks:
-            console.print(f"{step.case}, structure {step.structure}: Dice {step.dice:.3f}", highlight=False)
+    try:
+        for step in simulate(read_cases(*places), target, robot, protocol):
+            steps.append(step)
+            if step.number == protocol.clicks:
+                console.print(f"{step.case}, structure {step.structure}: Dice {step.dice:.3f}", highlight=False)
+    finally:
+        if outputs.csv is not None:  # what is there when it is interrupted, too
+            write_csv(steps, outputs.csv)
     if not steps:
         raise BadInput(f"no structure has {protocol.min_voxels} voxels or more")
     summary = summarise(steps)
-    if outputs.csv is not None:
-        write_csv(steps, outputs.csv)
     if outputs.picture is not None:
         draw(steps, summary, outputs.picture)
     console.print(table_of(steps, summary))
