@@ -39,11 +39,11 @@ class ArchiveSettings(_Section):
     token_file: Path | None = Field(None, description="read the token from this file")
     ca_file: Path | None = Field(None, description="certificates to trust; the system's if empty")
     connect_timeout: float = Field(10.0, gt=0, description="seconds to wait for a connection")
-    read_timeout: float = Field(60.0, gt=0, description="seconds to wait without a byte")
+    read_timeout: float = Field(60.0, gt=0, description="seconds without a byte until a timeout")
     page_size: int = Field(200, ge=1, description="series per QIDO-RS page")
     orthanc_url: str = Field("", description="the Orthanc behind the service, if it isn't its parent address")
     labels_dir: Path | None = Field(None, description="where a folder archive writes labels; `labels/` in it if empty")
-    sync_seconds: float = Field(60.0, gt=0, description="how often the archive is asked what is new")
+    sync_seconds: float = Field(60.0, gt=0, description="how often the archive is polled")
 
 
 class CacheSettings(_Section):
@@ -90,8 +90,8 @@ class MMEngineSettings(_Section):
     config: Path = Field(description="configuration file (.py)")
     checkpoint: Path = Field(description="weights (.pth); a state dict, or a checkpoint that holds one")
     python: Path = Field(description="interpreter of an environment with mmengine and torch")
-    load_seconds: float = Field(120.0, gt=0, description="loading may take so long")
-    infer_seconds: float = Field(600.0, gt=0, description="segmenting one image may take so long")
+    load_seconds: float = Field(120.0, gt=0, description="time limit for loading")
+    infer_seconds: float = Field(600.0, gt=0, description="time limit for segmenting one image")
 
 
 def _default_models() -> dict[str, ModelSettings]:
@@ -110,25 +110,25 @@ class LearningSettings(_Section):
     epochs: int = Field(50, ge=1, description="epochs of a training run")
     train_after: int = Field(3, ge=0, description="train when this many new labels have come; 0: only by hand")
     train_fraction: float = Field(0.1, ge=0, description="... or this share of all labels, whichever is more")
-    validation_fold: int = Field(5, ge=2, description="one patient in this many is for validation, for ever")
+    validation_fold: int = Field(5, ge=2, description="one patient in this many is used for validation only")
     tolerance: float = Field(0.005, ge=0, description="a candidate may have this much less mean Dice and be published")
     class_tolerance: float = Field(0.03, ge=0, description="... and no structure may lose more than this")
     score_seconds: float = Field(600.0, gt=0, description="time budget of one scoring job")
     score_cases: int = Field(200, ge=1, description="cases scored at most by one job")
     snapshots: int = Field(3, ge=1, description="weights of earlier epochs kept for epistemic scores")
-    pause_seconds: float = Field(2.0, ge=0, description="jobs wait until nobody has clicked for so long")
+    pause_seconds: float = Field(2.0, ge=0, description="jobs pause until there were no prompts for so long")
 
 
 class SessionSettings(_Section):
     lease_seconds: float = Field(3600.0, gt=0, description="how long a case stays someone's after their last action")
-    idle_seconds: float = Field(1800.0, gt=0, description="an idle prompt session gives its memory back after this")
-    keep_seconds: float = Field(30 * 86400.0, gt=0, description="what was done in a session is forgotten after this")
-    liveness_seconds: float = Field(60.0, gt=0, description="nnInteractive clients must be heard this often")
+    idle_seconds: float = Field(1800.0, gt=0, description="an idle prompt session is parked after this")
+    keep_seconds: float = Field(30 * 86400.0, gt=0, description="logs and snapshots of sessions are deleted after this")
+    liveness_seconds: float = Field(60.0, gt=0, description="nnInteractive clients must send a request this often")
     lease_idle_seconds: float = Field(3600.0, gt=0, description="... and lose their lease after this without a prompt")
     max_leases: int = Field(64, ge=1, description="nnInteractive clients at the same time")
     match_seconds: float = Field(120.0, ge=0, description="time for finding the case of an image that a viewer sent")
     max_bytes: int = Field(8 * GIB, ge=64 * MIB, description="memory for all prompt sessions together")
-    upload_seconds: float = Field(3600.0, gt=0, description="a session upload is forgotten after this")
+    upload_seconds: float = Field(3600.0, gt=0, description="session uploads are deleted after this")
 
 
 class Settings(BaseSettings):
@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     name: str = Field("Segloop", description="name of the server, shown in viewers")
     description: str = Field("One server behind every viewer", description="one line about it, shown in viewers")
     studies: str = Field("studies", description="address of a DICOMweb service, or a folder")
-    workspace: Path = Field(Path("workspace"), description="where this server keeps what it knows")
+    workspace: Path = Field(Path("workspace"), description="folder for all data of this server")
     viewer_dir: Path | None = Field(None, description="where OHIF is installed; in the workspace if empty")
     host: str = Field("127.0.0.1", description="address to listen on; any but loopback needs a token")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any that is free")
@@ -172,11 +172,11 @@ class Settings(BaseSettings):
     def _names(self) -> Settings:
         for name in [*self.models, *self.labels.structures]:
             if not name.strip() or name != name.strip():
-                raise ValueError(f"{name!r} is no name")
+                raise ValueError(f"{name!r} is not a valid name")
         if any(" " in name or "/" in name for name in self.models):
-            raise ValueError("names of models have no spaces or slashes: viewers put them into addresses")
+            raise ValueError("names of models can't contain spaces or slashes, because viewers use them in URLs")
         if "background" in self.labels.structures:
-            raise ValueError('"background" is what is left over; it is not a structure')
+            raise ValueError('"background" is not allowed as a structure: it is everything outside of them')
         return self
 
     @property
@@ -265,7 +265,7 @@ def _environment() -> dict[str, Any]:
     known = set(Settings.model_fields)
     for name in os.environ:
         if name.upper().startswith("SEGLOOP_") and name[8:].split("__")[0].lower() not in known:
-            raise ConfigurationError(f"the environment variable {name} is none that segloop knows")
+            raise ConfigurationError(f"segloop doesn't know the environment variable {name}")
     return dict(EnvSettingsSource(Settings)())
 
 

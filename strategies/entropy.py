@@ -1,4 +1,4 @@
-"""Where the model is least sure of its answer."""
+"""Uncertainty sampling by entropy."""
 
 from __future__ import annotations
 

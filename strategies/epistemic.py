@@ -1,4 +1,4 @@
-"""Where the model would learn most: its own snapshots disagree (mutual information, arXiv 1112.5745)."""
+"""Uncertainty sampling by the disagreement of a model's snapshots (mutual information, arXiv 1112.5745)."""
 
 from __future__ import annotations
 

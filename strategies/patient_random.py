@@ -1,4 +1,4 @@
-"""Chance among new patients: the honest baseline for every cleverer strategy."""
+"""Random order, new patients first: the baseline for other strategies."""
 
 from __future__ import annotations
 

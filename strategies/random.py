@@ -1,4 +1,4 @@
-"""Chance, as MONAI Label has it: the longer a case has not been offered, the likelier it is."""
+"""Random order as in MONAI Label, weighted by the time since a case was last offered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a person would click: inside a structure, and then in the middle of what is wrong."""
+"""Simulated clicks: inside a structure, and then on the largest error."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from scipy.ndimage import distance_transform_edt
 from app.core.volume import Index
 
 
-def inside(area: NDArray[np.bool_], rng: np.random.Generator) -> Index | None:
-    """A voxel of `area` `(k, j, i)`, the likelier the deeper it lies (as MONAI's `AddInitialSeedPoint`); None if the
-    area is empty."""
+def random_inside(area: NDArray[np.bool_], rng: np.random.Generator) -> Index | None:
+    """A random voxel of `area` `(k, j, i)`, weighted by its distance from the border (as MONAI's
+    `AddInitialSeedPoint`); None if the area is empty."""
     if not area.any():
         return None
     depth = distance_transform_edt(np.pad(area, 1))[1:-1, 1:-1, 1:-1] ** 2
@@ -24,9 +24,8 @@ def inside(area: NDArray[np.bool_], rng: np.random.Generator) -> Index | None:
 def correction(
     predicted: NDArray[np.bool_], wanted: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[Index, bool] | None:
-    """A click on what is wrong, and whether it includes: on the missing part or on the excess, whichever is larger.
-    None if nothing is wrong."""
+    """A click on the missing or the excess voxels, whichever are more, and whether it includes; None without errors."""
     missing, excess = wanted & ~predicted, predicted & ~wanted
     include = bool(missing.sum() >= excess.sum())
-    at = inside(missing if include else excess, rng)
+    at = random_inside(missing if include else excess, rng)
     return (at, include) if at is not None else None

@@ -1,4 +1,4 @@
-"""The loop that the trainers here share, from top to bottom, and how it goes on after a kill."""
+"""The training loop that the trainers share, which resumes after a kill."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def epochs(
     loss_of: Callable[[np.random.Generator], torch.Tensor],
     measure: Callable[[], Mapping[str, float]],
 ) -> Iterator[Epoch]:
-    """Train for `run.epochs` epochs of `steps` steps: AdamW, a short warm-up, then down to zero along a cosine.
+    """Train for `run.epochs` epochs of `steps` steps: AdamW with a short warm-up and cosine decay to zero.
 
-    `loss_of` draws a batch and gives its loss; `measure` gives metrics of the network in evaluation mode.
+    `loss_of` draws a batch and returns its loss; `measure` returns metrics of the network in evaluation mode.
     """
     network = run.network
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=_WEIGHT_DECAY)
@@ -33,7 +33,7 @@ def epochs(
         optimizer.load_state_dict(dict(run.resume["optimizer"]))
         first = int(run.resume["epoch"]) + 1
     for number in range(first, run.epochs + 1):
-        # All chance in an epoch follows from the seed and its number, so there is no random state to keep.
+        # Randomness depends only on the seed and the epoch's number, so there is no random state to save.
         torch.manual_seed(run.seed * 1_000_003 + number)
         rng = np.random.default_rng((run.seed, number))
         network.train()
@@ -58,7 +58,7 @@ def epochs(
 
 
 def forward(network: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """The network's answer in float32, computed in bfloat16 where there are units for it."""
+    """The network's output in float32, computed in bfloat16 where the hardware supports it."""
     device = inputs.device.type
     with torch.autocast(device, dtype=torch.bfloat16, enabled=_has_bfloat16(device)):
         answer: torch.Tensor = network(inputs)
@@ -66,9 +66,9 @@ def forward(network: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 
 
 def dice(overlap: Mapping[str, int], sizes: Mapping[str, int]) -> dict[str, float]:
-    """`dice` and one `dice:<label>` each, from the voxels common to prediction and truth and the sum of both sizes.
+    """`dice` (the mean) and a `dice:<label>` each, from the overlap of prediction and truth and the sum of their sizes.
 
-    What is neither there nor predicted has no Dice; if that is everything, `dice` is 0.
+    Labels with a size of 0 are left out; if all are, `dice` is 0.
     """
     each = {name: 2 * overlap[name] / size for name, size in sizes.items() if size > 0}
     mean = sum(each.values()) / len(each) if each else 0.0
@@ -83,6 +83,6 @@ def _rate_factor(step: int, total: int) -> float:
 def _has_bfloat16(device: str) -> bool:
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Not public in torch yet; where it is gone, float32 is always right.
+    # Not public in torch yet; without it, fall back to float32.
     amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return device == "cpu" and amx is not None and bool(amx())

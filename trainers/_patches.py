@@ -1,4 +1,4 @@
-"""Cutting patches out of labelled cases, more of them where the structures are."""
+"""Random patches of labelled cases, with foreground oversampling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.core.training import Sample
 from app.core.volume import Index
 
 UNKNOWN = 255
-_MAX_VOXELS_KEPT = 5000  # voxels remembered per structure and case: enough to hit every part of it
+_MAX_VOXELS_KEPT = 5000  # per structure and case: enough to sample all parts of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +28,9 @@ class Patch:
 
 @dataclass
 class Patches:
-    """Patches of `size` from `samples`. A share `foreground` of them holds a voxel of a structure, every structure of
-    a case being equally likely; the others come from anywhere. With `centred` that voxel is the patch's middle,
-    otherwise it lies anywhere in the middle half."""
+    """Patches of `size` from `samples`. A share `foreground` of them contains a voxel of a structure, all structures of
+    a case being equally likely; the others are at random positions. With `centred` that voxel is the patch's centre,
+    otherwise it is anywhere in the middle half."""
 
     samples: Sequence[Sample]
     size: Index
@@ -54,7 +54,7 @@ class Patches:
         return _cut(sample, cast(Index, tuple(int(x) for x in middle)), self.size, structure)
 
     def _structures(self, number: int, sample: Sample) -> dict[int, NDArray[np.int32]]:
-        """Some voxels `(n, 3)` of each structure in a case, found once."""
+        """A sample of voxels `(n, 3)` of each structure in a case, cached."""
         if number not in self._voxels:
             rng = np.random.default_rng(number)
             places = {}
@@ -67,7 +67,7 @@ class Patches:
 
 
 def augmented(patch: Patch, rng: np.random.Generator, mirrored: bool) -> Patch:
-    """The patch a little brighter or darker, flatter or steeper, noisier, and with `mirrored` perhaps flipped."""
+    """The patch with random brightness, contrast and noise, and with `mirrored` random flips."""
     image = patch.image * rng.uniform(0.9, 1.1) + rng.normal(0, 0.1)
     image = image + rng.normal(0, rng.uniform(0, 0.1), image.shape)
     axes = tuple(axis for axis in range(3) if mirrored and rng.random() < 0.5)
@@ -76,7 +76,7 @@ def augmented(patch: Patch, rng: np.random.Generator, mirrored: bool) -> Patch:
 
 
 def has_left_and_right(labels: Sequence[str]) -> bool:
-    """Whether a mirrored patch would be labelled wrongly: some structure is the left or the right one of two."""
+    """Whether mirroring would make labels wrong: a structure has a side, left or right."""
     return any(side in name.lower() for name in labels for side in ("left", "right"))
 
 

@@ -1,6 +1,6 @@
-"""Dice on the same few patches after every epoch: cheap enough to pick the best epoch by.
+"""Dice on a few fixed patches after every epoch, cheap enough for choosing the best epoch.
 
-Whether a model is published is decided on whole cases, by the host.
+The host decides on publishing, on whole cases.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SEED = 1
 
 @dataclass(frozen=True, eq=False)
 class MeasuredPatches:
-    """Half of the patches lie where structures are, half anywhere, so that false alarms count too."""
+    """Half of the patches contain structures, half are at random positions, to count false positives too."""
 
     labels: tuple[str, ...]
     patches: tuple[Patch, ...]
@@ -35,7 +35,7 @@ class MeasuredPatches:
         return cls(spec.labels, tuple(source.draw(rng) for _ in range(COUNT)))
 
     def dice(self, predict: Callable[[Patch], torch.Tensor]) -> dict[str, float]:
-        """`predict` gives label numbers `(k, j, i)` for a patch."""
+        """`predict` returns label numbers `(k, j, i)` for a patch."""
         overlap, sizes = dict.fromkeys(self.labels, 0), dict.fromkeys(self.labels, 0)
         for patch in self.patches:
             known = patch.label != UNKNOWN

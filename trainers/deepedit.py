@@ -1,4 +1,4 @@
-"""DeepEdit (Diaz-Pinto et al., arXiv 2305.10655): segmentation on its own that clicks can correct."""
+"""DeepEdit (Diaz-Pinto et al., arXiv 2305.10655): automatic segmentation that clicks can correct."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from app.core.guidance import DEEPEDIT_SIGMA, point_guidance
 from app.core.training import Epoch, ModelSpec, TrainingRun
 from app.core.volume import Index
 from trainers import _losses
-from trainers._clicks import inside
+from trainers._clicks import random_inside
 from trainers._epochs import epochs, forward
-from trainers._options import three_real, three_whole, whole
+from trainers._options import ints, three_floats, three_ints
 from trainers._patches import UNKNOWN, Patch, Patches, augmented, has_left_and_right
 from trainers._scoring import MeasuredPatches
 
@@ -46,7 +46,7 @@ class DeepEdit:
     def spec(self, labels: Sequence[str], parent: ModelSpec | None) -> ModelSpec:
         if parent is not None and parent.labels == tuple(labels):
             return parent
-        features = whole(self.features)
+        features = ints(self.features)
         arguments = {
             "spatial_dims": 3,
             "in_channels": len(labels) + 2,
@@ -55,7 +55,7 @@ class DeepEdit:
             "strides": [2] * (len(features) - 1),
             "num_res_units": 1,
         }
-        spacing, patch = three_real(self.spacing), three_whole(self.patch)
+        spacing, patch = three_floats(self.spacing), three_ints(self.patch)
         return ModelSpec("deepedit", "UNet", arguments, tuple(labels), spacing, patch, self.intensity)
 
     def train(self, run: TrainingRun) -> Iterator[Epoch]:
@@ -75,7 +75,7 @@ class DeepEdit:
                     there.extend(_correction(answer, patch.label, rng))
             label = torch.from_numpy(np.stack([patch.label for patch in drawn])).long()
             logits = forward(run.network, _inputs(drawn, clicks, classes, run.device))
-            return _losses.many(logits, label.to(run.device))
+            return _losses.multiclass(logits, label.to(run.device))
 
         def measure() -> dict[str, float]:
             return measured.dice(
@@ -88,19 +88,19 @@ class DeepEdit:
 def _correction(
     predicted: NDArray[np.integer], label: NDArray[np.uint8], rng: np.random.Generator
 ) -> list[tuple[int, Index]]:
-    """A click for the label with most wrong voxels, as `(label, voxel)`; none if nothing is wrong."""
+    """A click for the label with the most wrong voxels, as `(label, voxel)`; empty without errors."""
     wrong = (predicted != label) & (label != UNKNOWN)
     if not wrong.any():
         return []
     worst = int(np.bincount(label[wrong]).argmax())
-    at = inside(wrong & (label == worst), rng)
+    at = random_inside(wrong & (label == worst), rng)
     return [(worst, at)] if at is not None else []
 
 
 def _inputs(
     drawn: Sequence[Patch], clicks: Sequence[Sequence[tuple[int, Index]]], classes: int, device: str
 ) -> torch.Tensor:
-    """The image, one signal per label in order, the background's last: `(batch, 1 + classes, k, j, i)`."""
+    """The image and one guidance signal per label, the background's last: `(batch, 1 + classes, k, j, i)`."""
     order = [*range(1, classes), 0]
     channels = [
         [patch.image]

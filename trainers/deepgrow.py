@@ -13,9 +13,9 @@ from app.core.guidance import DEEPGROW_SIGMA, point_guidance
 from app.core.training import Epoch, ModelSpec, TrainingRun
 from app.core.volume import Index
 from trainers import _losses
-from trainers._clicks import correction, inside
+from trainers._clicks import correction, random_inside
 from trainers._epochs import dice, epochs, forward
-from trainers._options import three_real, three_whole, whole
+from trainers._options import ints, three_floats, three_ints
 from trainers._patches import UNKNOWN, Patch, Patches, augmented
 from trainers._scoring import COUNT
 
@@ -50,7 +50,7 @@ class Deepgrow:
         if parent is not None and (parent.patch[0] == 1) == (self.dimension == 2):
             return replace(parent, labels=tuple(labels))
         flat = self.dimension == 2
-        features = whole(self.features)
+        features = ints(self.features)
         arguments = {
             "spatial_dims": self.dimension,
             "in_channels": 3,
@@ -59,8 +59,8 @@ class Deepgrow:
             "strides": [2] * (len(features) - 1),
             "num_res_units": 1,
         }
-        patch = three_whole(self.patch or ("1,128,128" if flat else "32,64,64"))
-        spacing = three_real(self.spacing or ("0,1.5,1.5" if flat else "2,2,2"))
+        patch = three_ints(self.patch or ("1,128,128" if flat else "32,64,64"))
+        spacing = three_floats(self.spacing or ("0,1.5,1.5" if flat else "2,2,2"))
         return ModelSpec(
             f"deepgrow_{self.dimension}d", "UNet", arguments, tuple(labels), spacing, patch, self.intensity
         )
@@ -77,7 +77,7 @@ class Deepgrow:
                     _click_on_errors(tasks, _answer(run, tasks), rng)
             target = torch.from_numpy(np.stack([task.target for task in tasks]))
             known = torch.from_numpy(np.stack([task.patch.label != UNKNOWN for task in tasks]))
-            return _losses.one(_answer(run, tasks), target.to(run.device)[:, None], known.to(run.device)[:, None])
+            return _losses.binary(_answer(run, tasks), target.to(run.device)[:, None], known.to(run.device)[:, None])
 
         return epochs(run, self.learning_rate, self.steps_per_epoch, loss_of, lambda: _measure(run, measured))
 
@@ -93,7 +93,7 @@ class _Task:
     @classmethod
     def begin(cls, patch: Patch, rng: np.random.Generator) -> _Task:
         task = cls(patch)
-        at = inside(task.target, rng)
+        at = random_inside(task.target, rng)
         task.included += [at] if at is not None else []
         return task
 
@@ -108,7 +108,7 @@ class _Task:
 
 
 def _answer(run: TrainingRun, tasks: Sequence[_Task]) -> torch.Tensor:
-    """Logits `(batch, 1, k, j, i)`; a network of slices gets its patches without their first axis."""
+    """Logits `(batch, 1, k, j, i)`; a 2D network gets its patches without their first axis."""
     inputs = torch.from_numpy(np.array([task.channels() for task in tasks])).to(run.device)
     if run.spec.patch[0] == 1:
         return forward(run.network, inputs[:, :, 0])[:, :, None]

@@ -12,7 +12,7 @@ import torch
 from app.core.training import Epoch, ModelSpec, TrainingRun
 from trainers import _losses
 from trainers._epochs import epochs, forward
-from trainers._options import three_real, three_whole, whole
+from trainers._options import ints, three_floats, three_ints
 from trainers._patches import Patch, Patches, augmented, has_left_and_right
 from trainers._scoring import MeasuredPatches
 
@@ -41,7 +41,7 @@ class Segmentation:
     def spec(self, labels: Sequence[str], parent: ModelSpec | None) -> ModelSpec:
         if parent is not None and parent.labels == tuple(labels):
             return parent
-        features = whole(self.features)
+        features = ints(self.features)
         arguments = {
             "spatial_dims": 3,
             "in_channels": 1,
@@ -51,7 +51,7 @@ class Segmentation:
             "num_res_units": 1,
             "dropout": self.dropout,
         }
-        spacing, patch = three_real(self.spacing), three_whole(self.patch)
+        spacing, patch = three_floats(self.spacing), three_ints(self.patch)
         return ModelSpec("segmentation", "UNet", arguments, tuple(labels), spacing, patch, self.intensity)
 
     def train(self, run: TrainingRun) -> Iterator[Epoch]:
@@ -62,7 +62,7 @@ class Segmentation:
         def loss_of(rng: np.random.Generator) -> torch.Tensor:
             drawn = [augmented(patches.draw(rng), rng, mirrored) for _ in range(self.batch)]
             label = torch.from_numpy(np.stack([patch.label for patch in drawn])).long()
-            return _losses.many(forward(run.network, _images(drawn, run.device)), label.to(run.device))
+            return _losses.multiclass(forward(run.network, _images(drawn, run.device)), label.to(run.device))
 
         def measure() -> dict[str, float]:
             return measured.dice(lambda patch: forward(run.network, _images([patch], run.device))[0].argmax(0))

@@ -87,6 +87,6 @@ class OutboxWorker:
         wait = min(MAX_BACKOFF, 2.0 ** min(attempts, 10)) * random.uniform(0.8, 1.2)
         if isinstance(error, Unavailable):
             wait = max(wait, min(MAX_BACKOFF, error.retry_after))
-        told = str(error) if isinstance(error, (SegloopError, OSError)) else f"{type(error).__name__}: {error}"
-        self.catalog.outbox.failed(label_id, told, time.time() + wait)
+        message = str(error) if isinstance(error, (SegloopError, OSError)) else f"{type(error).__name__}: {error}"
+        self.catalog.outbox.failed(label_id, message, time.time() + wait)
         logger.warning("label %d wasn't delivered, next attempt in %.0f s: %s", label_id, wait, error)

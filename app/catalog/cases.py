@@ -31,7 +31,9 @@ class Cases:
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
-            raise UnknownCase(f"no image {case_id!r} here; the archive may not have been read again since it came")
+            raise UnknownCase(
+                f"no image {case_id!r} here; if it is new in the archive, wait for the next synchronization"
+            )
         return _row(row)
 
     def origin(self, case_id: str) -> Origin | None:

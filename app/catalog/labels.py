@@ -50,10 +50,10 @@ class Labels:
         self._database = database
         self._audit = audit
 
-    def retried(self, new: NewLabel) -> Label | None:
+    def find_retry(self, new: NewLabel) -> Label | None:
         """The existing version if this submission is a retry; None if it is new."""
         with self._database.read() as connection:
-            return _retried(connection, new)
+            return _find_retry(connection, new)
 
     def next_number(self, case_id: str, tag: str) -> int:
         """The number for the next version, unless a concurrent writer takes it first."""
@@ -68,11 +68,11 @@ class Labels:
         one.
         """
         with self._database.write() as connection:
-            known = _retried(connection, new)
+            known = _find_retry(connection, new)
             if known is not None:
                 return known
             if _next_number(connection, new.case_id, new.tag) != number:
-                raise Conflict(f"version {number} of this label was just taken by someone else")
+                raise Conflict(f"version {number} of this label was just created by another submission")
             created = time.time()
             values: dict[str, Any] = {**vars(new.submission), **vars(stored), "number": number, "created": created}
             values |= {"case_id": new.case_id, "submitted_sha256": new.submitted_sha256}
@@ -112,7 +112,7 @@ class Labels:
         with self._database.read() as connection:
             return [_label(row) for row in connection.execute(query)]
 
-    def everything(self) -> list[Label]:
+    def all_versions(self) -> list[Label]:
         """All versions of all cases, deleted ones too, oldest first."""
         with self._database.read() as connection:
             return [_label(row) for row in connection.execute(sa.select(label).order_by(label.c.id))]
@@ -193,7 +193,7 @@ class Labels:
         return int(count)
 
 
-def _retried(connection: sa.Connection, new: NewLabel) -> Label | None:
+def _find_retry(connection: sa.Connection, new: NewLabel) -> Label | None:
     query = (
         sa.select(label)
         .where(

@@ -58,7 +58,7 @@ class Outbox:
         attempts, error = outbox.c.attempts + 1, _one_line(reason)[:1000]
         self._set(label_id, state="refused", attempts=attempts, error=error, advice=_one_line(advice))
 
-    def try_again(self, label_id: int) -> Waiting:
+    def retry(self, label_id: int) -> Waiting:
         """Make a label due now. Raises `UnknownLabel`, also for labels that aren't delivered at all, and `Conflict` if
         the archive already has it."""
         with self._database.write() as connection:
@@ -72,7 +72,7 @@ class Outbox:
             row = connection.execute(_LISTED.where(outbox.c.label_id == label_id)).one()
         return _waiting(row)
 
-    def try_all_again(self) -> int:
+    def retry_all(self) -> int:
         """Make all refused labels due now; returns how many."""
         with self._database.write() as connection:
             refused = sa.update(outbox).where(outbox.c.state == "refused")

@@ -1,6 +1,6 @@
-"""`segloop` on the command line. Exit codes: 0 fine, 1 failed, 2 bad usage or configuration.
+"""The command line `segloop`. Exit codes: 0 success, 1 failure, 2 invalid usage or configuration.
 
-What a verb needs is imported when it is called, so that `segloop --help` is quick.
+Commands import what they need when they are called, so that `segloop --help` is fast.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LOCAL = "http://127.0.0.1:8000"
 
 
 def _options(**values: Any) -> dict[str, Any]:
-    """What was really said on the command line."""
+    """The options that were given on the command line."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in values.items() if value is not None}
 
 

@@ -17,8 +17,8 @@ FOLDERS = ("labels", "models", "uploads")
 
 
 def create_backup(into: Path, workspace: Path) -> None:
-    """Copy what can't be fetched or made again. The server may run meanwhile: the catalog is copied first, and files
-    it names are never changed afterwards, so that the copy is whole as of that moment.
+    """Copy everything that can't be recreated. The server may be running: the catalog is copied first, and the files
+    that it refers to are immutable, so the copy is consistent as of that moment.
 
     Raises `ConfigurationError` if `into` exists.
     """
@@ -26,17 +26,17 @@ def create_backup(into: Path, workspace: Path) -> None:
         raise ConfigurationError(f"{into} exists; a backup goes into a new folder")
     paths = Workspace(workspace.absolute())
     if not paths.catalog.exists():
-        raise ConfigurationError(f"{paths.root} is no workspace")
+        raise ConfigurationError(f"{paths.root} is not a workspace")
     into.mkdir(parents=True)
     backups.copy(paths.catalog, into / paths.catalog.name)
     for name in FOLDERS:
         shutil.copytree(paths.root / name, into / name)
-    typer.echo(f"backed up to {into}; {verify(into)} label versions are whole")
+    typer.echo(f"backed up to {into}; {verify(into)} label versions are intact")
 
 
 def restore_workspace(source: Path, workspace: Path) -> None:
-    """Make a workspace of a backup. Raises `ConfigurationError` if there is a workspace, `IntegrityError` if the
-    backup is damaged; then nothing is written."""
+    """Create a workspace from a backup. Raises `ConfigurationError` if the workspace exists, `IntegrityError` if the
+    backup is damaged; nothing is written then."""
     count = verify(source)
     paths = Workspace(workspace.absolute())
     if paths.catalog.exists():
@@ -44,7 +44,7 @@ def restore_workspace(source: Path, workspace: Path) -> None:
     for name in FOLDERS:
         shutil.copytree(source / name, paths.root / name, dirs_exist_ok=True)
     shutil.copy2(source / paths.catalog.name, paths.catalog)
-    typer.echo(f"restored {paths.root}; {count} label versions are whole")
+    typer.echo(f"restored {paths.root}; {count} label versions are intact")
 
 
 def restore_catalog(backup: Path | None, workspace: Path) -> None:
@@ -68,7 +68,7 @@ def verify(folder: Path) -> int:
     `ConfigurationError` if the folder is not a backup, or was made by a newer segloop."""
     file = folder / "catalog.sqlite"
     if not file.exists():
-        raise ConfigurationError(f"{folder} is no backup: there is no {file.name} in it")
+        raise ConfigurationError(f"{folder} is not a backup: it has no {file.name}")
     backups.label_paths(file)  # raises if this segloop can't open it
     # Opening a catalog may upgrade it, so a copy is opened: a backup stays as it was made.
     with tempfile.TemporaryDirectory() as scratch:
@@ -83,7 +83,7 @@ def _verify_labels(file: Path, folder: Path) -> int:
         broken = catalog.audit.first_broken_row()
         if broken is not None:
             raise IntegrityError(f"the audit trail was changed at row {broken}")
-        labels = catalog.labels.everything()
+        labels = catalog.labels.all_versions()
         for label in labels:
             stored = folder / label.path
             if not stored.is_file() or file_sha256(stored) != label.sha256:

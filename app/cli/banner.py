@@ -1,4 +1,4 @@
-"""What `segloop serve` prints when it starts: where it is, and what to type into each viewer."""
+"""What `segloop serve` prints at start: its addresses, and what to enter in each viewer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.web.gate import LOOPBACK
 
 
 def banner(settings: Settings, token: str, ports: Sequence[int]) -> str:
-    """The whole message. `ports` are those that are listened on, the main one first."""
+    """The message. `ports` are those that the server listens on, the main one first."""
     places = places_of(settings, token, ports)
     lines = [f"{settings.name}: studies from {settings.studies}, kept in {settings.workspace.absolute()}"]
     if len(ports) > 1:
@@ -27,20 +27,20 @@ def banner(settings: Settings, token: str, ports: Sequence[int]) -> str:
                 lines.append(f"  {'':<36}({connection.note})")
     if token:
         lines.append(
-            "  The token in these addresses lets anyone in who has it; clients may send it as Bearer or Basic too."
+            "  Anyone who has the token in these addresses has access; clients may also send it as Bearer or Basic."
         )
         if any(place.origin.startswith("http://") for place in places) and settings.host not in LOOPBACK:
-            lines.append("  Plain http carries it readably: use it inside a tunnel, a private network, or behind TLS.")
+            lines.append("  Plain HTTP sends it unencrypted: use it in a tunnel, in a private network, or behind TLS.")
     return "\n".join(lines)
 
 
 def places_of(settings: Settings, token: str, ports: Sequence[int]) -> list[Place]:
-    """The addresses under which others reach this machine; on a rented pod, those of its proxy and of its public IP."""
+    """The addresses of this server; on a rented pod, those of its proxy and of its public IP."""
     port, *others = ports
     pod = os.environ.get("RUNPOD_POD_ID", "") if settings.pod else ""
     if not pod:
         return [Place(f"http://{_shown(settings.host)}:{port}", token, tuple(others))]
-    # Each port of a pod has a host name, or a public port, of its own: there are no other ports of the same host.
+    # Each port of a pod has its own host name or public port, so no other ports belong to an address.
     places = [Place(f"https://{pod}-{port}.proxy.runpod.net", token)]
     public = os.environ.get("RUNPOD_PUBLIC_IP")
     mapped = os.environ.get(f"RUNPOD_TCP_PORT_{port}")

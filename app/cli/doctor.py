@@ -22,7 +22,7 @@ from app.settings import Settings, load
 
 
 def run(config: Path | None, given: Mapping[str, Any]) -> None:
-    """Print what is in force and what works. Exits with 1 if something doesn't."""
+    """Print the effective settings and the result of each check. Exits with 1 if a check fails."""
     settings, sources = load(config, given)
     _show(settings, sources)
     project = Project.open(settings)

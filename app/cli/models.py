@@ -16,7 +16,7 @@ from app.services.models import ModelService
 from app.settings import Settings
 
 OPERATOR = "operator"
-"""Who did it, for what the command line does."""
+"""The user in the audit trail for changes by the command line."""
 
 
 def show(settings: Settings) -> None:

@@ -40,13 +40,13 @@ def run(config: Path | None, given: Mapping[str, Any]) -> None:
         uvicorn.Config(
             app,
             http=protocol(settings.zero_copy),
-            access_log=False,  # it would show tokens that travel in paths
+            access_log=False,  # it would show tokens in paths
             log_config=None,
             timeout_graceful_shutdown=20,
             server_header=False,
         )
     )
-    # Connections that would stay open for ever ask this (progress events).
+    # Long-lived connections (progress events) check this.
     app.state.leaving = lambda: server.should_exit
     typer.echo(banner(settings, token, [int(listener.getsockname()[1]) for listener in listeners]))
     # One application and one lifespan behind all ports.
@@ -54,10 +54,10 @@ def run(config: Path | None, given: Mapping[str, Any]) -> None:
 
 
 def resolve_token(settings: Settings, paths: Workspace) -> str:
-    """What clients have to show; "" for a server on loopback that nobody gave a token.
+    """The token that clients must send; "" for a server on loopback without one.
 
-    A pod without one gets one, made once and kept on its volume. Raises `ConfigurationError` for any other address
-    without a token: whoever can reach it could read every image.
+    A pod without one generates it once and stores it on its volume. Raises `ConfigurationError` for any other address
+    without a token, where everybody who can connect could read all images.
     """
     token = settings.secret_token
     if token or (settings.host in LOOPBACK and not settings.pod):
@@ -75,10 +75,10 @@ def resolve_token(settings: Settings, paths: Workspace) -> str:
 
 
 def _listen(settings: Settings) -> list[socket.socket]:
-    """Sockets that listen on the main port and on the others, all or none.
+    """Listening sockets for the main port and the others, all or none.
 
-    They listen before anything else starts, so that a port in use is told at once, and by this process rather than in
-    the middle of its start. Raises `Conflict`, or `ConfigurationError` for an address this machine doesn't have.
+    Opened before anything else starts, so that a port in use is reported at once. Raises `Conflict`, or
+    `ConfigurationError` for an address that this machine doesn't have.
     """
     listeners: list[socket.socket] = []
     try:
@@ -113,7 +113,7 @@ def _log_to(file: Path) -> None:
     )
     for noisy in ("apscheduler", "httpx", "urllib3", "dicomweb_client"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    # These quote values of DICOM headers, which are patients' data.
+    # These libraries quote DICOM header values, which are patient data.
     for library in ("pydicom", "highdicom"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", module=rf"{library}(\..*)?")

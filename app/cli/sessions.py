@@ -1,4 +1,4 @@
-"""`segloop sessions ...`: asks the server that runs, over HTTP."""
+"""`segloop sessions ...`, an HTTP client of the running server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.text import Text
 from app.errors import BadInput, SegloopError, Unavailable, UnknownSession
 
 WIDTH = 100
-"""Columns of a table; a terminal that has fewer gets as many as it has."""
+"""The width of a table in columns, if the terminal isn't narrower."""
 
 _SECONDS = httpx.Timeout(10.0, read=600.0)  # looking for a sent image in the archive may take minutes
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -25,17 +25,17 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True)
 class Server:
-    """Where the server is, and what it asks for; "" for nothing."""
+    """The server's address and token ("": none)."""
 
     address: str
     token: str
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """What the server answers. Raises `Unavailable` if it doesn't, and what it says for everything it refuses."""
+        """The JSON of the response. Raises `Unavailable` without one, and the server's error for a refused request."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         try:
             local = urlsplit(self.address).hostname in _LOOPBACK
-            # Nothing on this machine is reached through a proxy.
+            # Never use a proxy for loopback.
             with httpx.Client(timeout=_SECONDS, trust_env=not local, headers=headers) as client:
                 answer = client.request(method, f"{self.address.rstrip('/')}/api/v1{path}", json=body)
         except (httpx.InvalidURL, ValueError) as error:
@@ -60,7 +60,7 @@ def show_all(server: Server) -> None:
         table.add_column(heading, overflow="fold", no_wrap=heading in ("session", "used"))
     for row in rows:
         cells = (row["name"], row["who"], row["client"], _image(row), _time(row["used"]), row["steps"], _label(row))
-        # As text: what people call themselves is no markup.
+        # As text, so that user names aren't parsed as markup.
         table.add_row(*(Text(str(cell)) for cell in cells))
     _console().print(table)
 
@@ -100,7 +100,7 @@ def submit(server: Server, name: str, structure: str, comment: str) -> None:
 
 
 def _named(name: str) -> str:
-    """Names have letters, digits, `-` and `_` only; anything else would be another address."""
+    """Check that a name has only letters, digits, `-` and `_`; anything else would change the path."""
     if not name or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
         raise UnknownSession(f"there is no session {name!r}; `segloop sessions list` shows those there are")
     return name
@@ -110,17 +110,17 @@ def _json(answer: httpx.Response, address: str) -> Any:
     try:
         return answer.json()
     except ValueError as error:
-        raise Unavailable(f"what answers at {address} is no segloop server") from error
+        raise Unavailable(f"the server at {address} is not segloop") from error
 
 
 def _refusal(answer: httpx.Response, address: str) -> SegloopError:
     if answer.status_code == 401:
         return BadInput(f"{address} asks for a token: give it with --token, or set SEGLOOP_TOKEN")
     try:
-        told = answer.json()["detail"]
+        detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):
-        return Unavailable(f"what answers at {address} is no segloop server ({answer.status_code})")
-    return SegloopError(str(told))
+        return Unavailable(f"the server at {address} is not segloop (status {answer.status_code})")
+    return SegloopError(str(detail))
 
 
 def _image(row: Mapping[str, Any]) -> str:
@@ -132,7 +132,7 @@ def _label(row: Mapping[str, Any]) -> str:
 
 
 def _time(text: str) -> str:
-    """In this machine's own time."""
+    """In local time."""
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
 
 

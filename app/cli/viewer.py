@@ -12,7 +12,7 @@ from app.web.viewer.install import PINNED, fetch, home, install, installed
 
 
 def bring(settings: Settings, tarball: Path | None) -> None:
-    """Install the pinned OHIF from npm, unless it is there, or from a tarball that someone brought.
+    """Install the pinned OHIF from npm, unless it is installed, or from a local tarball.
 
     Raises `SegloopError`.
     """

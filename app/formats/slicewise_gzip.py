@@ -31,7 +31,7 @@ _ShiftTables = tuple[tuple[int, ...], ...]
 class SlicewiseGzip:
     """The gzip stream of a uint8 mask `(k, j, i)` that its owner changes in place.
 
-    Not thread-safe: whoever holds the lock of the mask holds this too.
+    Not thread-safe: guarded by the lock of the mask.
     """
 
     def __init__(self, mask: NDArray[np.uint8]) -> None:

@@ -1,4 +1,4 @@
-"""The batch job: an automatic model over many cases, its answers kept as labels that a person may start from."""
+"""The batch job: runs an automatic model over many cases and stores its masks as pre-annotations."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ logger = logging.getLogger(__name__)
 def segment_cases(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
     """Segment cases with the model `job.name`. Cases that its version has segmented before are skipped.
 
-    The request's `images` says which cases: `all`, `labeled` or `unlabeled`; `label_tag` under which tag the answers
-    are kept (not as final: that takes a person); `max_batch_size` how many at most, 0 for no limit.
+    Options of the request: `images` selects cases: `all`, `labeled` or `unlabeled`; `label_tag` is the tag of the
+    labels, but not `final`, which is for labels by people; `max_batch_size` limits the number of cases, 0: no limit.
     Raises `BadOption`, `UnknownModel`, `NotSupported`, `ModelNotTrained`.
     """
     tag = str(job.request.get("label_tag") or ORIGINAL)
     if tag == FINAL:
-        raise BadOption(f"a model's answers aren't kept as {FINAL}: that a label is final, a person says")
+        raise BadOption(f"a model's labels can't have the tag {FINAL}, which is for labels by people")
     device = Device(project.settings.device, threads=project.settings.threads or None)
     opened = open_model(project, job.name, device)
     if opened.card.takes_prompts:
-        raise NotSupported(f"{job.name} doesn't segment on its own")
+        raise NotSupported(f"{job.name} is not an automatic model")
     model = cast(AutomaticModel, opened)
     if not model.card.ready:
         raise ModelNotTrained(f"{job.name} has no weights yet", retry_after=60)

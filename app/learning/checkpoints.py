@@ -1,10 +1,10 @@
-"""How far a training run has come, on disk: what a killed run goes on from, and what it ends in.
+"""Checkpoints of a training run, from which a killed run resumes, and its candidate.
 
     checkpoint.pt              the network, the trainer's state, and the best epoch so far
     best.pt                    the network after that epoch
-    candidate/                 a version folder in the making: the spec, snapshots, in the end the weights
+    candidate/                 an incomplete version folder: the spec, snapshots, and at the end the weights
 
-Every file appears whole or not at all. A run killed between two of them repeats an epoch, with the same result.
+Files are written atomically. A run that is killed between two of them repeats an epoch, with the same result.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunState:
-    """Where a run stands after an epoch. `best` is the Dice of the best epoch, 0 without validation cases."""
+    """The state of a run after an epoch. `best` is the Dice of the best epoch, 0 without validation cases."""
 
     epoch: int = 0
     best_epoch: int = 0
@@ -34,8 +34,8 @@ class RunState:
 
 
 class Checkpoints:
-    """The files of one run, in `folder`. Of a run of `total` epochs, `snapshots` epochs spread over the second half are
-    kept beside the weights: neighbouring epochs at the end of a run hardly differ, and could not disagree."""
+    """The files of a run of `total` epochs, in `folder`. Weights of `snapshots` epochs, spread over its second half,
+    are kept for epistemic scores: consecutive epochs at the end of a run hardly differ."""
 
     def __init__(self, folder: Path, total: int, snapshots: int) -> None:
         self._folder = folder
@@ -47,13 +47,13 @@ class Checkpoints:
         return self._folder / "candidate"
 
     def spec(self, proposed: ModelSpec) -> ModelSpec:
-        """What this run trains: decided by its first attempt."""
+        """The spec of this run: `proposed` at the first attempt, which later attempts keep."""
         if (self.candidate / "model.json").exists():
             return read_version(self.candidate).spec
         return write_version(self.candidate, proposed).spec
 
     def network(self, spec: ModelSpec, parent: Version | None, seed: int) -> torch.nn.Module:
-        """The network as the last attempt left it; else with the parent's weights wherever they fit; else fresh."""
+        """The network of the last checkpoint; else with the parent's weights where they fit; else newly initialized."""
         import torch
 
         torch.manual_seed(seed)
@@ -67,13 +67,13 @@ class Checkpoints:
         return network
 
     def keep(self, epoch: Epoch, network: torch.nn.Module) -> RunState:
-        """Take note of an epoch. Durable when this returns."""
+        """Write the checkpoint of an epoch. Durable when this returns."""
         import torch
 
         weights = network.state_dict()
         best_epoch, best = self.done.best_epoch, self.done.best
         dice = float(epoch.metrics.get("dice", 0.0))
-        # Without validation cases every Dice is 0, and the last epoch counts.
+        # Without validation cases every Dice is 0, and the last epoch is the best.
         if dice >= best:
             best_epoch, best = epoch.number, dice
             write_durably(self._folder / "best.pt", lambda file: torch.save(weights, file))
@@ -86,17 +86,17 @@ class Checkpoints:
         return self.done
 
     def finish(self, spec: ModelSpec) -> Version:
-        """The candidate, whole, with the best epoch's weights."""
+        """Complete the candidate with the best epoch's weights."""
         return write_version(self.candidate, spec, read_weights(self._folder / "best.pt"))
 
     def clear(self) -> None:
-        """Remove what only an unfinished run needs."""
+        """Remove the files that only an unfinished run needs."""
         for name in ("checkpoint.pt", "best.pt"):
             (self._folder / name).unlink(missing_ok=True)
 
 
 def _warm_start(network: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Take over every tensor of the same name and shape: with a new structure only the last layer starts afresh."""
+    """Copy every tensor of the same name and shape: with a new structure only the last layer is newly initialized."""
     own = network.state_dict()
     network.load_state_dict({name: weights[name] for name in own if _fits(weights.get(name), own[name])}, strict=False)
 

@@ -1,4 +1,4 @@
-"""What happens every so often: a clock that only ever starts small work in the server process."""
+"""Periodic tasks in the server process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recurring:
-    """Something short to do every so many seconds: asking an archive, queueing a job that is due."""
+    """A short task to run every `seconds`, such as polling the archive or queueing a job that is due."""
 
     name: str
     seconds: float
@@ -22,11 +22,11 @@ class Recurring:
 
 
 class Clock:
-    """Runs recurring work on threads of its own. A tick never overlaps itself, missed ticks are made up for by one,
-    and a tick that raises is logged and comes again."""
+    """Runs periodic tasks in threads of its own. Runs of a task never overlap, several missed runs are replaced by one,
+    and errors are logged."""
 
     def __init__(self, work: Sequence[Recurring]) -> None:
-        # In memory on purpose: what must survive a restart is in the catalog's job table.
+        # In memory: work that must survive a restart is in the catalog's job table.
         self._scheduler = BackgroundScheduler(executors={"default": ThreadPoolExecutor(max(1, len(work)))})
         for one in work:
             self._scheduler.add_job(
@@ -44,7 +44,7 @@ class Clock:
         self._scheduler.start()
 
     def shutdown(self) -> None:
-        """Wait for ticks that run, and start none any more."""
+        """Stop, and wait for running tasks."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
 

@@ -1,4 +1,4 @@
-"""How a job reports, is stopped, and gives way to people."""
+"""How a job reports progress, is stopped, and yields to interactive prompts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from app.errors import Cancelled
 from app.models.device import interacting
 
 _WRITE_EVERY = 0.5
-"""Seconds between two writes of progress; the wish to stop is read with the same write."""
+"""Seconds between progress updates, which also read the stop flag."""
 
 
 class Control:
-    """Lives in a job's own process. `touched` is the file that the server's device touches at every prompt; a job
-    waits until nobody has prompted for `pause_seconds`."""
+    """Used in a job's process. `touched` is the file that the server touches at every prompt; a job pauses until there
+    were no prompts for `pause_seconds`."""
 
     def __init__(
         self,
@@ -34,10 +34,10 @@ class Control:
         self._done = 0.0
         self._next_write = 0.0
         self.waited = 0.0
-        """Seconds that this job has spent waiting for people."""
+        """Seconds for which this job has paused for prompts."""
 
     def pause(self) -> None:
-        """Call before each step. Waits while someone interacts. Raises `Cancelled` if the job should stop."""
+        """Call before each step. Waits while there are prompts. Raises `Cancelled` if the job should stop."""
         self._report()
         while interacting(self._touched, self._pause_seconds):
             self._sleep(0.05)
@@ -45,7 +45,7 @@ class Control:
             self._report()
 
     def progress(self, done: float, text: str = "") -> None:
-        """How far the job is, 0..1. Raises `Cancelled` if it should stop. `text` is for logs only."""
+        """Report progress, 0..1; `text` is ignored. Raises `Cancelled` if the job should stop."""
         self._done = min(1.0, max(0.0, done))
         self._report()
 

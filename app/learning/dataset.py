@@ -1,4 +1,4 @@
-"""Labelled cases as what trainers learn from: on the model's grid, prepared once, mapped from disk."""
+"""Labelled cases as training samples: resampled to the model's grid once, then memory-mapped."""
 
 from __future__ import annotations
 
@@ -30,20 +30,19 @@ UNKNOWN = 255
 
 @dataclass(frozen=True)
 class Labelled:
-    """A case and the final label that counts: the newest."""
+    """A case and its newest final label."""
 
     row: CaseRow
     label: Label
 
     def open(self, project: Project) -> tuple[Volume, Mask]:
-        """The voxels and the label on their grid. Raises what reading a case raises, and `IntegrityError`."""
+        """The volume, and the label on its grid. Raises what `VolumeCache.volume` raises, and `IntegrityError`."""
         volume = project.volumes(self.row.origin).volume(self.row.case)
         return volume, project.labels.read(self.label, volume.geometry)
 
 
 def labelled_cases(project: Project, label_ids: Sequence[int] | None = None) -> list[Labelled]:
-    """Every case with a final label that is there and can be opened, oldest label first; with `label_ids`, those
-    labels instead of the newest."""
+    """Usable cases with a final label, oldest label first; with `label_ids`, those labels instead of the newest."""
     rows = {row.case.id: row for row in project.catalog.cases.all() if not row.problem}
     catalog = project.catalog.labels
     labels = (
@@ -55,8 +54,8 @@ def labelled_cases(project: Project, label_ids: Sequence[int] | None = None) -> 
 
 
 def learnable(structures: Sequence[str], cases: Sequence[Labelled]) -> tuple[str, ...]:
-    """Those of the project's structures that some label speaks of, in the project's order. A structure that nobody was
-    ever asked for can't be learnt, and would make every background voxel uncertain."""
+    """The project's structures that at least one label lists, in the project's order. Others can't be learnt, and would
+    make the label of every background voxel unknown."""
     spoken_of = {segment.name for one in cases for segment in one.label.segments}
     return tuple(name for name in structures if name in spoken_of)
 
@@ -64,9 +63,9 @@ def learnable(structures: Sequence[str], cases: Sequence[Labelled]) -> tuple[str
 def training_label(mask: Mask, labels: Sequence[str]) -> NDArray[np.uint8]:
     """A mask as uint8 `(k, j, i)`: 1-based positions in `labels`, 0 for background, 255 for unknown.
 
-    Structures are matched by name. A segment that is listed and empty says that the structure isn't there. If one of
-    `labels` isn't listed at all, the annotator wasn't asked for it, and what is outside the listed structures may be
-    it: unknown. Segments that `labels` doesn't have are background; where segments overlap, the later label wins.
+    Structures are matched by name. An empty segment means that the structure is absent. If one of `labels` isn't a
+    segment, the annotator wasn't asked for it, so voxels outside of the segments are unknown. Segments that aren't in
+    `labels` are background; where segments overlap, the later one of `labels` wins.
     """
     listed = {segment.name: segment.number for segment in mask.segments}
     partial = any(name not in listed for name in labels)
@@ -83,7 +82,7 @@ def training_label(mask: Mask, labels: Sequence[str]) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, eq=False)
 class Samples(Sequence[Sample]):
-    """Prepared cases, opened one at a time: voxels are mapped from disk, so that hundreds of cases take no memory."""
+    """Prepared cases, opened on access and memory-mapped, so that hundreds of cases need little memory."""
 
     folder: Path
     entries: Sequence[tuple[Labelled, str]]
@@ -101,10 +100,10 @@ class Samples(Sequence[Sample]):
 def prepare(
     project: Project, folder: Path, cases: Sequence[Labelled], spec: ModelSpec, step: Callable[[], None]
 ) -> tuple[Samples, Mapping[str, str]]:
-    """Bring cases onto the model's grid, those that aren't in `folder` from an earlier run.
+    """Resample cases to the model's grid, except those that `folder` has from an earlier run.
 
-    Files in `folder` that none of these cases needs are removed. `step` is called before each case; what it raises
-    goes through. Also returns, by case id, why cases were left out: one that can't be read doesn't stop the others.
+    Removes files of other cases from `folder`. Calls `step` before each case, which may raise to cancel. Also returns,
+    by case id, why unreadable cases were left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     entries: list[tuple[Labelled, str]] = []
@@ -132,13 +131,13 @@ def _write(project: Project, folder: Path, one: Labelled, spec: ModelSpec, key: 
     volume, mask = one.open(project)
     image = prepare_image(volume, spec)
     label = prepare_label(training_label(mask, spec.labels), volume.geometry, spec)
-    # The label comes last: a case that has one is whole.
+    # The label is written last: a case with a label file is complete.
     write_durably(folder / f"{key}.image.npy", lambda file: np.save(file, image))
     write_durably(folder / f"{key}.label.npy", lambda file: np.save(file, label))
 
 
 def _key(one: Labelled, spec: ModelSpec) -> str:
-    """Changes with whatever the prepared arrays depend on."""
+    """A cache key of everything that the prepared arrays depend on."""
     names = [segment.name for segment in one.label.segments]
     parts = (one.row.case.id, one.row.case.stamp, one.label.sha256, names, spec.labels, spec.spacing, spec.intensity)
     return hashlib.sha256(repr((*parts, spec.patch[0] == 1)).encode()).hexdigest()[:32]
@@ -148,10 +147,9 @@ T = TypeVar("T")
 
 
 def is_validation(patient_key: str, fold: int) -> bool:
-    """Whether a patient is for validation: one in `fold`, by the SHA-256 of `patient_key` alone.
+    """Whether a patient is for validation: one in `fold`, by the SHA-256 of `patient_key`.
 
-    A patient never changes sides, however many labels come and in whatever order, so no version is ever measured on
-    what an earlier one was trained on.
+    Independent of the labels, so no version is measured on patients that an earlier one was trained on.
     """
     return int(sha256(patient_key.encode()).hexdigest(), 16) % fold == 0
 

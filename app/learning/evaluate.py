@@ -1,4 +1,4 @@
-"""How good a model version is: Dice on whole validation cases, through the same path that serves people."""
+"""Evaluation of a model version: Dice on whole validation cases, through the same code that serves clients."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def evaluate(
 ) -> Measured:
     """Mean Dice by structure. An interactive model gets one click, in the middle of each structure.
 
-    `step` is called before each case and each window of one. Cases that can't be read are left out.
+    Calls `step` before each case and each window, which may raise to cancel. Unreadable cases are left out.
     """
     found: dict[str, list[float]] = defaultdict(list)
     count = 0
@@ -46,7 +46,7 @@ def evaluate(
 
 
 def middle(area: NDArray[np.bool_]) -> Index:
-    """The voxel of a non-empty area `(k, j, i)` that lies deepest inside."""
+    """The voxel of a non-empty area `(k, j, i)` that is farthest from its border."""
     from scipy.ndimage import distance_transform_edt
 
     depth = distance_transform_edt(np.pad(area, 1))[1:-1, 1:-1, 1:-1]
@@ -63,7 +63,7 @@ def _dice_of_case(
     else:
         predicted = cast(AutomaticModel, model).segment(volume, lambda done, text="": step(), {})
         numbers = {segment.name: segment.number for segment in predicted.segments}
-        # A structure the model has never heard of is one it finds nowhere.
+        # A structure that the model doesn't know counts as not found.
         nowhere = np.zeros(volume.geometry.shape, bool)
         pairs = (
             (name, dice(predicted.voxels_of(numbers[name]) if name in numbers else nowhere, truth.voxels_of(number)))

@@ -1,4 +1,4 @@
-"""Whether a new model version may replace the served one. Pure; both are measured on the same cases."""
+"""The gate: whether a candidate may replace the served version. Pure; both are measured on the same cases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Measured:
-    """Mean Dice by structure over `cases` validation cases, 0..1. Structures that nobody labelled there are absent."""
+    """Mean Dice, 0..1, by structure that is labelled in any of the `cases` validation cases."""
 
     dice: Mapping[str, float]
     cases: int
@@ -27,8 +27,8 @@ class Verdict:
 def judge(candidate: Measured, served: Measured | None, tolerance: float, class_tolerance: float) -> Verdict:
     """Publish unless the candidate is worse.
 
-    Worse means: its mean Dice is more than `tolerance` below that of `served`, over the structures both know, or one
-    structure lost more than `class_tolerance`. `served` is None while nothing is served: then any success will do.
+    Worse means: its mean Dice over the common structures is more than `tolerance` below that of `served`, or that of
+    one structure more than `class_tolerance`. Without a `served` version any Dice above 0 is enough.
     """
     if candidate.cases == 0:
         return Verdict(True, "no validation patients yet, so nothing to compare on")
@@ -42,7 +42,7 @@ def judge(candidate: Measured, served: Measured | None, tolerance: float, class_
     new = sum(candidate.dice[name] for name in both) / len(both)
     old = sum(served.dice[name] for name in both) / len(both)
     said = f"mean Dice {new:.3f}, served version {old:.3f}, on {candidate.cases} cases"
-    # Scores that differ by rounding only must not decide.
+    # Differences by rounding must not decide.
     if new < old - tolerance - 1e-9:
         return Verdict(False, f"worse: {said}")
     lost = {name: served.dice[name] - candidate.dice[name] for name in both}

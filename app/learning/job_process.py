@@ -1,4 +1,4 @@
-"""What a job's own process does: wait until the job table names it, do the work, write down how it ended."""
+"""A job's process: waits until the job table has its PID, does the work, and records the result."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from app.settings import Settings
 logger = logging.getLogger(__name__)
 
 Work = Callable[[Project, Job, Control], Mapping[str, Any]]
-"""Does a job and returns its result, as JSON. Raises `Cancelled` if someone asked for it to stop."""
+"""Does a job and returns its result as JSON. Raises `Cancelled` if a stop was requested."""
 
 NICENESS = 10
 _NAMED_WITHIN = 30.0
 
 
 def run_job(job_id: str, settings: Settings, archive: Archive | None = None) -> int:
-    """Run a job that the server's dispatcher started this process for; returns the exit code.
+    """Run the job for which the server started this process. Returns the exit code.
 
-    Does nothing if the table doesn't name this process: then the server that started it is gone, and the next one
-    starts the job again. `archive` replaces the one the settings name.
+    Does nothing if the table doesn't have this PID: then the server was stopped, and the next one starts the job again.
+    `archive` replaces that of the settings.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.nice(NICENESS)
@@ -61,7 +61,7 @@ def _finish(project: Project, job: Job, work: Work) -> int:
     control = Control(jobs, job.id, project.paths.interaction, project.settings.learning.pause_seconds)
     logger.info("job %s: %s %s, attempt %d", job.id, job.kind, job.name, job.attempt)
     try:
-        control.progress(job.progress)  # where an earlier attempt left it
+        control.progress(job.progress)  # that of the previous attempt
         result = work(project, job, control)
     except Cancelled as error:
         logger.info("stopped: %s", error)
@@ -81,7 +81,7 @@ def _finish(project: Project, job: Job, work: Work) -> int:
 
 
 def _work(kind: JobKind) -> Work:
-    # Imported here, so that a job brings in only what it needs.
+    # Imported here, so that a job loads only the modules that it needs.
     if kind == "train":
         from app.learning.training import train
 

@@ -1,4 +1,4 @@
-"""Telling whether a process still lives, even one that an earlier server started."""
+"""Whether a process is still running, even one that an earlier server started."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import os
 import signal
 from contextlib import suppress
 
-_SAME_START = 2.0  # seconds; the time of boot that the kernel tells moves a little with the clock
+_SAME_START = 2.0  # seconds; the kernel's boot time shifts slightly when the clock is adjusted
 
 
 def started(pid: int) -> float | None:
-    """When a process started, in seconds since the epoch; None if there is none or if it is only waiting to be
-    reaped."""
+    """The start time of a process in seconds since the epoch; None if there is none, or only a zombie."""
     import psutil
 
     try:
@@ -23,12 +22,12 @@ def started(pid: int) -> float | None:
 
 
 def alive(pid: int, since: float) -> bool:
-    """Is the process that started at `since` still there, and not a later one with the same number?"""
+    """Whether the process that started at `since` is running, as opposed to a later one with the same PID."""
     now = started(pid)
     return now is not None and abs(now - since) < _SAME_START
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:
-    """Send a signal to the process group that `pid` leads; nothing happens if it is gone."""
+    """Send a signal to the process group of `pid`; a no-op if it is gone."""
     with suppress(ProcessLookupError):
         os.killpg(pid, number)

@@ -1,4 +1,4 @@
-"""From a finished run to a model version: a folder that never changes, and a row that points to it."""
+"""Publishing a finished run as a model version: an immutable folder, and a row that refers to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.project.project import Project
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to, besides its weights."""
+    """The result of a run besides its weights."""
 
     metrics: Mapping[str, Any]
     label_ids: Sequence[int]
@@ -28,8 +28,8 @@ class Outcome:
 
 
 def publish(project: Project, job: Job, candidate: Version, outcome: Outcome) -> ModelVersion:
-    """Move a candidate's folder into the model store and register it: served if the gate said so, else kept as
-    rejected. One job makes one version, however often it is run."""
+    """Move a candidate's folder into the model store and register it: as served if the gate accepted it, else as
+    rejected. Idempotent per job."""
     versions = project.catalog.versions
     made = versions.by_job(job.id)
     if made is not None:
@@ -39,9 +39,9 @@ def publish(project: Project, job: Job, candidate: Version, outcome: Outcome) ->
     metrics = json.dumps(outcome.metrics, indent=1).encode()
     write_durably(candidate.folder / "metrics.json", lambda file: file.write(metrics))
     if folder.exists():
-        shutil.rmtree(folder)  # of a run that was killed before it registered its version: nothing points to it
+        shutil.rmtree(folder)  # an orphan of a run that was killed before it registered its version
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Copied, so that a run killed between here and the next line still has its candidate.
+    # Copied, so that a run that is killed before the next line still has its candidate.
     partial = folder.with_name(f".{number}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(candidate.folder, partial)

@@ -1,11 +1,11 @@
 """Runs queued jobs, one at a time, each in a process of its own.
 
-The catalog's job table is the truth. This dispatcher starts processes and looks after them; the process itself writes
-progress, result and end into the table. So a server that is killed loses nothing: the process goes on, and the next
-server adopts it by its number and start time. A process that dies without an end is queued again and goes on from its
-last checkpoint; one that says that it can't work as it is configured is not, and its job fails with what it said.
+The catalog's job table is authoritative. The runner starts and supervises processes; a process writes its own progress
+and result into the table. So nothing is lost when the server is killed: the process continues, and the next server
+adopts it by PID and start time. When a process dies, its job is queued again and resumes from its last checkpoint;
+when it exits with `CONFIGURATION_EXIT_CODE`, the job fails.
 
-One thread does everything; `wake` and `shutdown` may be called from any other.
+One thread does all the work; `wake` and `shutdown` may be called from other threads.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ class _Running:
 
     @property
     def misconfigured(self) -> bool:
-        """Whether it said that it can't work as it is configured. Of a child of an earlier server nobody knows."""
+        """Whether its exit code reports an invalid configuration; unknown for a child of an earlier server."""
         return self.child is not None and self.child.returncode == CONFIGURATION_EXIT_CODE
 
     def describe_end(self) -> str:
         if self.child is None:
-            return "its process was gone"
+            return "its process no longer exists"
         code = self.child.returncode
         return f"its process was ended by signal {-code}" if code < 0 else f"its process ended with exit code {code}"
 
 
 class JobRunner:
-    """`command` makes the command line for a job's id; `folder` gets one folder per job, with its log."""
+    """`command` returns the command line for a job's id; `folder` gets one folder per job, with its log."""
 
     def __init__(
         self,
@@ -88,18 +88,18 @@ class JobRunner:
         self._thread.start()
 
     def wake(self) -> None:
-        """Look at the table now: a job was queued, or someone asked for one to stop."""
+        """Poll the table now: a job was queued, or a stop requested."""
         self._woken.set()
 
     def shutdown(self) -> None:
-        """Stop starting jobs; end the one that runs. It is queued again, and goes on when a server is back."""
+        """Stop starting jobs, and end the running one: it is queued again, and resumes when a server starts."""
         self._ending.set()
         self._woken.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def log_tail(self, job_id: str, lines: int = 20) -> list[str]:
-        """The last lines a job wrote; none if it never ran."""
+        """The last lines of a job's log; none if it never ran."""
         return log_tail(self._folder / job_id / LOG_NAME, lines)
 
     def _serve(self) -> None:
@@ -111,14 +111,14 @@ class JobRunner:
         self._guarded(self._interrupt)
 
     def _guarded(self, step: Callable[[], None]) -> None:
-        """The dispatcher outlives whatever goes wrong in one turn (a full disk, a locked table)."""
+        """Keep the thread alive after an error in one step (a full disk, a locked table)."""
         try:
             step()
         except Exception:
-            logger.exception("the job dispatcher had a problem and goes on")
+            logger.exception("an error in the job runner, which continues")
 
     def _adopt(self) -> None:
-        """Take over what an earlier server left running."""
+        """Adopt jobs that an earlier server left running."""
         for job in self._jobs.listed(open_only=True, limit=1_000_000):
             if job.state != "running":
                 continue
@@ -126,7 +126,7 @@ class JobRunner:
                 logger.info("job %s still runs as process %d", job.id, job.pid)
                 self._running = _Running(job.id, job.pid, job.pid_started, child=None)
             else:
-                self._died(job.id, "its process was gone when the server came back")
+                self._died(job.id, "its process no longer existed when the server started")
 
     def _poll(self) -> None:
         if self._running is not None:
@@ -148,7 +148,7 @@ class JobRunner:
         now = time.monotonic()
         running.stopping_since = running.stopping_since or now
         waited = now - running.stopping_since
-        # The process looks at the same flag between its steps; signals are for one that hangs in a step.
+        # The process reads the same flag between its steps; signals are for a step that hangs.
         if waited >= self._timing.kill:
             signal_group(running.pid, SIGKILL)
         elif waited >= self._timing.terminate:
@@ -159,7 +159,7 @@ class JobRunner:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with (folder / LOG_NAME).open("ab") as log:
-                # A session of its own: a Ctrl-C at the server's terminal must not reach it.
+                # A session of its own, so that Ctrl-C at the server's terminal doesn't reach it.
                 child = subprocess.Popen(  # noqa: S603 - the command line is the server's own
                     list(self._command(job.id)),
                     stdin=subprocess.DEVNULL,
@@ -170,7 +170,7 @@ class JobRunner:
         except OSError as error:
             self._jobs.finish(job.id, "failed", {}, f"its process can't be started: {error}")
             return
-        # The process waits until the table names it, so that this can't overwrite the end of a very quick job.
+        # The process waits until the table has its PID, so this can't overwrite the result of a very short job.
         since = started(child.pid) or time.time()
         self._jobs.started(job.id, child.pid, since)
         self._running = _Running(job.id, child.pid, since, child)
@@ -197,7 +197,7 @@ class JobRunner:
 
 
 def log_tail(file: Path, lines: int) -> list[str]:
-    """The last lines of a text file, as they are; none if there is no such file."""
+    """The last lines of a text file; none if it doesn't exist."""
     try:
         with file.open("rb") as stream:
             stream.seek(max(0, stream.seek(0, 2) - 64 * 1024))

@@ -1,7 +1,7 @@
-"""The scoring job: how unsure a model is about each unlabelled case, within a budget of time.
+"""The scoring job: a model's uncertainty about unlabelled cases, within a time budget.
 
 One pass over a case writes `entropy:<model>`, and `epistemic:<model>` too if snapshots of the training run were kept.
-Scores that an earlier version made are nearly as good as fresh ones, so what they call hard is looked at again first.
+Stale scores, of earlier versions, are nearly as good as fresh ones, so the highest of them are updated first.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ logger = logging.getLogger(__name__)
 
 ENTROPY, EPISTEMIC = "entropy", "epistemic"
 _HARD = 0.3
-"""The share of stale scores, the highest, that is made again before the others."""
+"""The share of stale scores, the highest ones, that is updated before the others."""
 
 
 def score(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
-    """Score unlabelled cases with the model `job.name`; cases that its version has scored are skipped.
+    """Score unlabelled cases with the model `job.name`; cases that its served version has scored are skipped.
 
     Raises `UnknownModel`, `NotSupported`, `ModelNotTrained`.
     """
     device = Device(project.settings.device, threads=project.settings.threads or None)
     if not model_type(project, job.name).scored:
-        raise NotSupported(f"{job.name} doesn't tell how sure it is; it can't score cases")
+        raise NotSupported(f"{job.name} gives no probabilities, so it can't score cases")
     model = cast(ProbabilisticModel, open_model(project, job.name, device))
     if not model.card.ready:
         raise ModelNotTrained(f"{job.name} has no weights yet", retry_after=60)
@@ -68,8 +68,8 @@ def score(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
 def in_order(
     candidates: Sequence[Candidate], known: Mapping[str, tuple[Score, float]], version: str
 ) -> list[Candidate]:
-    """What should be scored, the most useful first: what never was, then the highest scores of earlier versions, then
-    the oldest ones. `known` has the newest score and its time by case id; those of `version` are fresh."""
+    """The cases to score, the most useful first: unscored ones, then the highest stale scores, then the oldest stale
+    ones. `known` has the newest score and its time by case id; those of `version` are fresh."""
     never = [one for one in candidates if one.case_id not in known]
     stale = [one for one in candidates if one.case_id in known and known[one.case_id][0].model_version != version]
     stale.sort(key=lambda one: -known[one.case_id][0].value)
@@ -84,7 +84,7 @@ def _score_case(
     volume = project.volumes(row.origin).volume(row.case)
     summaries = look(volume, members, control)
     seconds = time.monotonic() - start
-    # Entropy comes last: a case that has it is done.
+    # Entropy is written last: a case that has it is done.
     for scorer in (EPISTEMIC, ENTROPY):
         if scorer in summaries:
             summary = summaries[scorer]
@@ -93,7 +93,7 @@ def _score_case(
 
 
 def look(volume: Volume, members: Sequence[ProbabilisticModel], control: Control) -> dict[str, Summary]:
-    """The entropy of the first member's answer; with more members, what they disagree about, too."""
+    """The entropy of the first member, and with several members also their disagreement."""
 
     def step(done: float, text: str = "") -> None:
         control.pause()

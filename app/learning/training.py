@@ -1,7 +1,7 @@
-"""The host of a trainer, in a job's process: labels in, a gated model version out.
+"""The training job: runs a trainer on labels, and publishes the candidate if the gate accepts it.
 
-Everything that a second attempt needs to come to the same end is fixed by the first: the labels, the parent, the spec
-and the number of epochs. So a run that was killed goes on as if nothing had happened.
+The first attempt fixes everything that the result depends on: the labels, the parent, the spec and the number of
+epochs. So a killed run resumes with the same result as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from app.project.trainers import check_spec, trainer_of
 from app.workspace import safe_name
 
 TRAINED = 0.9
-"""How far a job is when its last epoch is over; measuring and publishing are the rest."""
+"""The progress of a job after its last epoch; measuring and publishing are the rest."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a job's first attempt fixed. `started` is in seconds since the epoch."""
+    """The inputs of a run, fixed by the job's first attempt. `started` is in seconds since the epoch."""
 
     label_ids: tuple[int, ...]
     parent: str
@@ -65,9 +65,9 @@ class Plan:
 
 
 def train(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
-    """Train, measure, publish. The result holds the version's metrics, its id, and what the gate said.
+    """Train, measure, publish. The result has the version's metrics and id, and the gate's verdict.
 
-    Raises `BadInput` if there is nothing to learn from, `ConfigurationError` for a model without a trainer.
+    Raises `BadInput` without usable labels, `ConfigurationError` for a model without a trainer.
     """
     made = project.catalog.versions.by_job(job.id)
     if made is not None:
@@ -93,7 +93,7 @@ def train(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
 def _begin(
     project: Project, job: Job, control: Control, plan: Plan, parent: ModelVersion | None, folder: Path
 ) -> tuple[Checkpoints, TrainingRun, Sequence[Labelled]]:
-    """Everything a trainer needs, as the last attempt left it."""
+    """Everything that a trainer needs, resumed from the last attempt."""
     cases = labelled_cases(project, plan.label_ids)
     labels = learnable(project.settings.labels.structures, cases)
     if not labels:
@@ -104,7 +104,7 @@ def _begin(
     proposed = trainer_of(project, job.name, job.request).spec(labels, parent_version.spec if parent_version else None)
     check_spec(project, job.name, proposed)
     spec = checkpoints.spec(proposed)
-    # The same labels and the same parent make the same model.
+    # Equal labels and parent give an equal model.
     seed = int(hashlib.sha256(f"{job.name} {plan.parent} {plan.label_ids}".encode()).hexdigest()[:8], 16)
     device = Device(project.settings.device, threads=project.settings.threads or None).torch_name
     network = checkpoints.network(spec, parent_version, seed).to(device)
@@ -154,9 +154,9 @@ def _measure(project: Project, job: Job, version: Version, cases: Sequence[Label
 
 
 def _metrics(plan: Plan, checkpoints: Checkpoints, run: TrainingRun, measured: Measured) -> dict[str, Any]:
-    """What is kept of a run, as JSON: the `metrics` of its model version (docs/api.md)."""
+    """The `metrics` of the model version, as JSON (docs/api.md)."""
     seconds = int(time.time() - plan.started)
-    # Left out where nothing could be measured: viewers draw 0 as an accuracy of nothing.
+    # Left out if nothing could be measured: viewers would show 0 as the accuracy.
     best = {"best_metric": measured.mean, "best_metric_epoch": checkpoints.done.best_epoch} if measured.cases else {}
     return {
         "epoch": checkpoints.done.epoch,

@@ -1,8 +1,8 @@
-"""How unsure a model is about a case, as numbers. Pure.
+"""A model's uncertainty about a case, as numbers. Pure.
 
-Never a mean over all voxels: that falls with the amount of air around the patient. What counts is the most uncertain
-part of what the model found, and of what it nearly found (aggregation matters more than the measure: Kahl et al.,
-ICLR 2024, arXiv 2401.08501).
+Not a mean over all voxels, which decreases with the amount of air around the patient, but over the most uncertain
+voxels in and around predicted structures (aggregation matters more than the measure: Kahl et al., ICLR 2024, arXiv
+2401.08501).
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 TOP_SHARE = 0.05
-"""Of the voxels in and around what was found, the share that counts: the most uncertain ones."""
+"""The share of voxels in and around predicted structures, the most uncertain ones, that is averaged."""
 NEARLY_FOUND = 0.1
-"""A structure's probability from which a voxel belongs to what was nearly found."""
+"""The probability of a structure from which a voxel is included although another class was predicted."""
 MARGIN = 2
-"""Voxels around what was found that belong to it."""
+"""The margin around predicted structures, in voxels."""
 SLICES = 5
 
 
 @dataclass(frozen=True)
 class Summary:
-    """`value` is 0..1 (1: every class equally likely). `slices` are the most uncertain slices of the case, the worst
-    first."""
+    """`value` is 0..1 (1: all classes equally likely). `slices` are the most uncertain slices of the case, in
+    descending order."""
 
     value: float
     per_class: Mapping[str, float]
@@ -33,7 +33,8 @@ class Summary:
 
 
 def entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of probabilities `(class, k, j, i)` in each voxel, divided by the logarithm of the number of classes: 0..1."""
+    """The entropy of probabilities `(class, k, j, i)`, divided by the logarithm of the number of classes: 0..1,
+    `(k, j, i)`."""
     total = np.zeros(probabilities.shape[1:], np.float32)
     for chance in probabilities:
         total -= chance * np.log(np.maximum(chance, 1e-12))
@@ -44,10 +45,10 @@ def entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
 def mutual_information(
     members: Iterable[NDArray[np.float32]],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """`(information, mean)`: what the members, probabilities `(class, k, j, i)` each, disagree about, and their mean.
+    """`(information, mean)`: the disagreement of the members, probabilities `(class, k, j, i)` each, and their mean.
 
-    The entropy of the mean less the mean of the entropies (Houlsby et al., arXiv 1112.5745), 0..1 as `entropy`: 0 where
-    all say the same, however unsure each of them is. There is at least one member.
+    The entropy of the mean minus the mean of the entropies (Houlsby et al., arXiv 1112.5745), 0..1 as `entropy`: 0
+    where all members agree, however uncertain each of them is. Raises `ValueError` without members.
     """
     count, mean, unsure = 0, None, None
     for probabilities in members:
@@ -64,10 +65,10 @@ def mutual_information(
 def summarise(
     uncertainty: NDArray[np.float32], probabilities: NDArray[np.float32], labels: Sequence[str], depth: int
 ) -> Summary:
-    """One number for a case, one per structure, and where to look first.
+    """One value for a case, one per structure, and the most uncertain slices.
 
     `uncertainty` `(k, j, i)` and `probabilities` `(class, k, j, i)` lie on the model's grid; the case has `depth`
-    slices. If nothing was found, nor nearly, the whole case counts.
+    slices. If no structure has a probability above `NEARLY_FOUND` anywhere, the whole case is used.
     """
     from scipy.ndimage import binary_dilation
 
@@ -87,7 +88,7 @@ def summarise(
 
 
 def _top_mean(values: NDArray[np.float32]) -> float:
-    """The mean of the highest `TOP_SHARE` of some values (of one at least); 0 for none."""
+    """The mean of the highest `TOP_SHARE` of the values, of at least one; 0 without values."""
     if values.size == 0:
         return 0.0
     count = max(1, round(TOP_SHARE * values.size))

@@ -18,7 +18,7 @@ def commit_label(project: Project, row: CaseRow, mask: Mask, new: NewLabel) -> L
     same author return the existing version. Raises what `VolumeCache.headers` and `LabelStore.write` raise.
     """
     labels = project.catalog.labels
-    known = labels.retried(new)
+    known = labels.find_retry(new)
     if known is not None:
         return known
     headers = project.volumes(row.origin).headers(row.case, ignore_progress) if row.case.kind == "series" else ()

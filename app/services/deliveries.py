@@ -41,8 +41,8 @@ class DeliveryService:
     def retry(self, label_id: int) -> Waiting:
         """Retry a delivery at once, also a refused one. Raises `UnknownLabel` for a label that isn't sent to the
         archive, and `Conflict` for one that has arrived there."""
-        return self.project.catalog.outbox.try_again(label_id)
+        return self.project.catalog.outbox.retry(label_id)
 
     def retry_refused(self) -> int:
         """Retry every refused delivery; returns their number."""
-        return self.project.catalog.outbox.try_all_again()
+        return self.project.catalog.outbox.retry_all()

@@ -103,7 +103,7 @@ class ModelService:
         """A model that takes no prompts. Raises as `interactive`."""
         model = self._get(name)
         if model.card.takes_prompts:
-            raise NotSupported(f"{name} doesn't segment on its own")
+            raise NotSupported(f"{name} is not an automatic model")
         return cast(AutomaticModel, _ready(model))
 
     def correctable(self, name: str) -> CorrectableModel:

@@ -107,7 +107,7 @@ def test_what_waiting_does_not_mend_is_tried_once_and_kept(post: Post, error: Ex
     assert post.catalog.labels.by_id(label_id).number == 1
     post.archive.errors.clear()
     assert post.again() == 0  # not by itself
-    post.catalog.outbox.try_again(label_id)
+    post.catalog.outbox.retry(label_id)
     assert post.outbox_worker.deliver_due() == 1
     assert post.archive.stored == [1]
     assert post.catalog.outbox.state().delivered == 1

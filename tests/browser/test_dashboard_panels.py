@@ -112,7 +112,7 @@ def test_recent_labels_name_author_version_and_comment(dashboard: Watched, dashb
     expect(row.locator("time")).to_have_attribute("title", row.locator("time").get_attribute("datetime") or "")
     with dashboard.page.expect_download() as download:
         row.get_by_role("link", name="File").click()
-    label = next(one for one in dashboard_site.services.project.catalog.labels.everything() if one.comment)
+    label = next(one for one in dashboard_site.services.project.catalog.labels.all_versions() if one.comment)
     stored = dashboard_site.services.project.labels.path(label).read_bytes()
     assert download.value.path().read_bytes() == stored
 

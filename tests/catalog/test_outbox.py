@@ -54,7 +54,7 @@ def test_what_was_refused_waits_for_a_person_and_not_for_the_clock(catalog: Cata
     assert [row.label_id for row in catalog.outbox.undelivered(10)] == [first, second]
     state = catalog.outbox.state()
     assert (state.waiting, state.refused, state.delivered) == (1, 1, 0)
-    again = catalog.outbox.try_again(second)
+    again = catalog.outbox.retry(second)
     assert (again.state, again.error, again.advice) == ("waiting", "it is too large", "")
     assert catalog.outbox.due(time.time() + 1) == [(first, 0), (second, 1)]
 
@@ -64,19 +64,19 @@ def test_everything_that_was_refused_is_tried_again_at_once(catalog: Catalog) ->
     for label_id in labels[:2]:
         catalog.outbox.refused(label_id, "no", "")
     catalog.outbox.failed(labels[2], "away", next_try=5e9)
-    assert catalog.outbox.try_all_again() == 2
+    assert catalog.outbox.retry_all() == 2
     assert [label_id for label_id, _ in catalog.outbox.due(time.time() + 1)] == labels[:2]
-    assert catalog.outbox.try_all_again() == 0
+    assert catalog.outbox.retry_all() == 0
 
 
 def test_only_what_is_on_its_way_is_tried_again(catalog: Catalog) -> None:
     there, stays = append(catalog, 1), append(catalog, 2, deliver=False)
     catalog.outbox.delivered(there, "there")
     with pytest.raises(Conflict):
-        catalog.outbox.try_again(there)
+        catalog.outbox.retry(there)
     for label_id in (stays, 99):
         with pytest.raises(UnknownLabel):
-            catalog.outbox.try_again(label_id)
+            catalog.outbox.retry(label_id)
     assert catalog.outbox.states([there]) == {there: "delivered"}
 
 

@@ -50,7 +50,7 @@ def test_a_token_comes_in_the_form_that_each_viewer_can_carry() -> None:
     assert line(text, "ITK-SNAP").endswith("host: user:s3cret@10.0.0.7   port: 8000")
     assert "untested" in text.splitlines()[text.splitlines().index(line(text, "ITK-SNAP")) + 1]
     assert line(text, "Python, nninteractive").endswith('("http://10.0.0.7:8000", api_key="s3cret")')
-    assert "Plain http" in text
+    assert "Plain HTTP" in text
 
 
 def test_other_ports_are_told_to_those_who_have_them_as_default() -> None:

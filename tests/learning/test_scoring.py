@@ -102,7 +102,7 @@ def test_a_batch_keeps_labels_that_are_not_final_once(project: Project) -> None:
 
 
 def test_what_a_batch_refuses(project: Project) -> None:
-    with pytest.raises(BadOption, match="a person"):
+    with pytest.raises(BadOption, match="by people"):
         segment_cases(project, *begin(project, "segment", label_tag=FINAL))
     with pytest.raises(BadOption, match="labeled"):
         segment_cases(project, *begin(project, "segment", images="some"))
