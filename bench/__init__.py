@@ -1,1 +1,1 @@
-"""Developer tools that are not part of the installed server: measurements and the making of the demo model."""
+"""Developer tools that are not part of the installed server: measurements and the making of the starter model."""

@@ -9,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("nnInteractive")
 
-from bench.demo_model import evaluate  # noqa: E402
-from bench.demo_model.phantoms import plain_phantom  # noqa: E402
+from bench.starter_model import evaluate  # noqa: E402
+from bench.starter_model.phantoms import plain_phantom  # noqa: E402
 
 FOLDER = Path(__file__).parents[2] / "app" / "models" / "demo"
 LICENSE_LINE = "Apache-2.0 (demo model, trained on synthetic phantoms only; not for patients)"

@@ -34,11 +34,16 @@ _INTERACTIONS: dict[str, type[Prompt]] = {
 _DEFAULTS = {"points": True, "bbox2d": True, "bbox3d": False, "scribble": True, "lasso": True}  # as the library has it
 _OFFICIAL_DATASET = "Dataset225_nnInteractiveV2"
 _DEMO = Path(__file__).parents[1] / "demo"
-_DEMO_NETWORK = "app.models.demo_network.ClickUNet"
 
 
-DEMO_NETWORK = "app.models.demo_network.ClickUNet"
-"""The one network of our own that a plans file may name."""
+OWN_NETWORKS = frozenset(
+    {
+        "app.models.demo_network.ClickUNet",
+        "app.models.starter_network.PulledUNet",
+        "app.models.starter_network.StarterUNet",
+    }
+)
+"""The networks of our own that a plans file may name."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +191,7 @@ def _check_architecture(plans: dict[str, Any]) -> None:
         if architecture is None:
             continue
         network = str(architecture.get("network_class_name"))
-        if not network.startswith("dynamic_network_architectures.architectures.") and network != DEMO_NETWORK:
+        if not network.startswith("dynamic_network_architectures.architectures.") and network not in OWN_NETWORKS:
             raise BadFile(f"the configuration {name} in plans.json names {network}, which is no nnU-Net architecture")
         arguments = architecture.get("arch_kwargs", {})
         for key in architecture.get("_kw_requires_import", ()):

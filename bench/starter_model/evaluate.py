@@ -1,4 +1,4 @@
-"""Click through the held-out phantoms with the real nnInteractive session: ``python -m bench.demo_model.evaluate``.
+"""Click through the held-out phantoms with the real nnInteractive session: ``python -m bench.starter_model.evaluate``.
 
 Every click goes to the centre of the largest error component. The network runs under bf16 autocast and each click is
 followed by the guard, both as the server does it.
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from app.models.nninteractive.guard import Click, Verdict, apply_guard
-from bench.demo_model.phantoms import BoolArray, Phantom, Rng, held_out_kinds
-from bench.demo_model.prompts import bounding_window, draw_on_slice, inner_point, largest_component, largest_error
+from bench.starter_model.phantoms import BoolArray, Phantom, Rng, held_out_kinds
+from bench.starter_model.prompts import bounding_window, draw_on_slice, inner_point, largest_component, largest_error
 
 CLICKS = 5
 CT = "ct"

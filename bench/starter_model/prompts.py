@@ -5,6 +5,7 @@ by a strength that grows with every prompt, which is how the session fades older
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -14,7 +15,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch.nn.functional import interpolate
 
-from bench.demo_model.architecture import DECAY, INTERACTION_CHANNELS, POINT, POINT_RADIUS, PREVIOUS, REGION, SCRIBBLE
+from bench.starter_model.architecture import (
+    DECAY,
+    INTERACTION_CHANNELS,
+    POINT,
+    POINT_RADIUS,
+    PREVIOUS,
+    REGION,
+    SCRIBBLE,
+)
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -76,7 +85,7 @@ def inner_point(region: Region, rng: Rng | None = None) -> Index:
     return region.to_volume(deep[rng.integers(len(deep))])
 
 
-def _point_profile() -> FloatArray:
+def _ball() -> FloatArray:
     """A ball, 1 at its centre and falling towards the rim like the session's own point."""
     axis = np.arange(-POINT_RADIUS, POINT_RADIUS + 1)
     squared = (np.stack(np.meshgrid(axis, axis, axis, indexing="ij")) ** 2).sum(0)
@@ -84,30 +93,32 @@ def _point_profile() -> FloatArray:
     return np.asarray(depth / depth.max(), np.float32)
 
 
-_PROFILE = _point_profile()
-
-
-@dataclass(frozen=True)
-class View:
-    """Where the network looks: a patch around ``centre``, ``zoom`` times as wide as the network's own."""
-
-    centre: Index
-    zoom: float = 1.0
-
-
-def view_of_box(low: Index, high: Index, patch: int) -> View:
-    """The first view of a drawn prompt: its box with a third of a patch around it, as the session has it."""
-    centre = tuple(round((a + b) / 2) for a, b in zip(low, high, strict=True))
-    zoom = max(1.0, *((b - a + patch // 3) / patch for a, b in zip(low, high, strict=True)))
-    return View((centre[0], centre[1], centre[2]), zoom)
+@cache
+def point_profile(zoom: float) -> FloatArray:
+    """What a point looks like in a view that is ``zoom`` times as wide: widened, then shrunk by area; odd sides."""
+    if zoom == 1:
+        return _ball()
+    half = POINT_RADIUS + round(zoom) + 1
+    side = 2 * round(half / zoom) + 1
+    large = torch.zeros(1, 1, *[round(side * zoom)] * 3)
+    start = (large.shape[2] - 2 * POINT_RADIUS - 1) // 2
+    window = slice(start, start + 2 * POINT_RADIUS + 1)
+    large[0, 0, window, window, window] = torch.from_numpy(_ball())
+    kernel = round_to_nearest_odd(zoom * 2 - 1)
+    wide = iterative_3x3_same_padding_pool3d(large, kernel) if kernel > 1 else large
+    return np.asarray(interpolate(wide, [side] * 3, mode="area")[0, 0].numpy(), np.float32)
 
 
 class Canvas:
-    """The interaction channels of one volume, (7, k, j, i), with the previous mask in channel 0."""
+    """The interaction channels of one volume, (7, k, j, i), with the previous mask in channel 0.
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    The volume is what a view of ``zoom`` sees, already shrunk; prompts look on it as the session shrinks them.
+    """
+
+    def __init__(self, shape: tuple[int, ...], zoom: float = 1.0) -> None:
         self.channels = np.zeros((INTERACTION_CHANNELS, *shape), np.float32)
         self.strength = 1.0
+        self.zoom = zoom
 
     def _fade_older(self) -> None:
         self.strength /= DECAY
@@ -115,21 +126,21 @@ class Canvas:
     def add_point(self, index: Index, positive: bool) -> None:
         """Draw a click."""
         self._fade_older()
+        profile = point_profile(self.zoom)
+        radius = profile.shape[0] // 2
         channel = self.channels[POINT if positive else POINT + 1]
-        low = [max(0, a - POINT_RADIUS) for a in index]
-        high = [min(n, a + POINT_RADIUS + 1) for a, n in zip(index, channel.shape, strict=True)]
+        low = [max(0, a - radius) for a in index]
+        high = [min(n, a + radius + 1) for a, n in zip(index, channel.shape, strict=True)]
         there = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        here = tuple(
-            slice(a - c + POINT_RADIUS, b - c + POINT_RADIUS) for a, b, c in zip(low, high, index, strict=True)
-        )
-        channel[there] = np.maximum(channel[there], _PROFILE[here] * self.strength)
+        here = tuple(slice(a - c + radius, b - c + radius) for a, b, c in zip(low, high, index, strict=True))
+        channel[there] = np.maximum(channel[there], profile[here] * self.strength)
 
     def add_drawing(self, kind: str, region: Region, positive: bool) -> None:
         """Draw a filled box or lasso (one channel pair) or a scribble."""
         self._fade_older()
         first = SCRIBBLE if kind == "scribble" else REGION
         view = self.channels[first if positive else first + 1][region.window]
-        view[region.mask] = self.strength
+        view[region.mask] = self.strength if kind == "scribble" else self.strength / self.zoom
 
     @property
     def previous(self) -> FloatArray:
@@ -158,58 +169,36 @@ def draw_on_slice(kind: str, region: Region, rng: Rng) -> Region:
     return Region((window[0], window[1], window[2]), np.expand_dims(drawn, axis))
 
 
-def _box_of(view: View, patch: int) -> list[tuple[int, int]]:
-    size = round(patch * view.zoom)
-    return [(c - size // 2, c + size // 2 + size % 2) for c in view.centre]
-
-
-def _padded_crop(volume: NDArray[np.generic], box: list[tuple[int, int]]) -> torch.Tensor:
-    """A box of a (k, j, i) volume as float32, zero where it reaches outside."""
-    out = torch.zeros([b - a for a, b in box])
-    there = tuple(slice(max(0, a), min(n, b)) for (a, b), n in zip(box, volume.shape, strict=True))
-    here = tuple(slice(w.start - a, w.stop - a) for w, (a, _) in zip(there, box, strict=True))
-    out[here] = torch.from_numpy(np.ascontiguousarray(volume[there])).float()
+def _padded_crop(volume: NDArray[np.generic], centre: Index, patch: int) -> NDArray[np.float32]:
+    """The patch around a voxel of a (k, j, i) volume as float32, zero where it reaches outside."""
+    low = [c - patch // 2 for c in centre]
+    out = np.zeros([patch] * 3, np.float32)
+    there = tuple(slice(max(0, a), min(n, a + patch)) for a, n in zip(low, volume.shape, strict=True))
+    here = tuple(slice(w.start - a, w.stop - a) for w, a in zip(there, low, strict=True))
+    out[here] = volume[there]
     return out
 
 
-def network_input(image: FloatArray, canvas: Canvas, view: View, patch: int) -> torch.Tensor:
-    """What the session feeds the network for a view: float32 (8, patch, patch, patch).
-
-    ``image`` is the normalised volume (k, j, i). Zoomed views shrink the image trilinearly and the prompts by area
-    after widening points and scribbles.
-    """
-    box = _box_of(view, patch)
-    size = box[0][1] - box[0][0]
-    out = torch.zeros(1 + INTERACTION_CHANNELS, patch, patch, patch)
-    crop = _padded_crop(image, box)[None, None]
-    out[0] = crop[0, 0] if size == patch else interpolate(crop, [patch] * 3, mode="trilinear")[0, 0]
-    kernel = round_to_nearest_odd(view.zoom * 2 - 1)
+def network_input(image: FloatArray, canvas: Canvas, centre: Index, patch: int) -> torch.Tensor:
+    """What the session feeds the network for the patch around a voxel: float32 (8, patch, patch, patch)."""
+    out = np.zeros((1 + INTERACTION_CHANNELS, patch, patch, patch), np.float32)
+    out[0] = _padded_crop(image, centre, patch)
     for channel in range(INTERACTION_CHANNELS):
-        crop = _padded_crop(canvas.channels[channel], box)[None, None]
-        if not crop.any():
-            continue
-        if size != patch:
-            if channel >= POINT and kernel > 1:
-                crop = iterative_3x3_same_padding_pool3d(crop, kernel)
-            crop = interpolate(crop, [patch] * 3, mode="area")
-        out[1 + channel] = crop[0, 0] if channel == PREVIOUS else crop[0, 0] / canvas.strength
-    return out
+        crop = _padded_crop(canvas.channels[channel], centre, patch)
+        out[1 + channel] = crop if channel == PREVIOUS else crop / canvas.strength
+    return torch.from_numpy(out)
 
 
-def network_target(truth: BoolArray, view: View, patch: int) -> torch.Tensor:
-    """The right answer for a view: int64 (patch, patch, patch)."""
-    crop = _padded_crop(truth, _box_of(view, patch))[None, None]
-    return (interpolate(crop, [patch] * 3, mode="area")[0, 0] >= 0.5).long()
+def network_target(truth: BoolArray, centre: Index, patch: int) -> torch.Tensor:
+    """The right answer for the patch around a voxel: int64 (patch, patch, patch)."""
+    return torch.from_numpy(_padded_crop(truth, centre, patch) > 0.5).long()
 
 
-def paste_prediction(canvas: Canvas, prediction: torch.Tensor, view: View, patch: int) -> None:
+def paste_prediction(canvas: Canvas, prediction: NDArray[np.float32], centre: Index) -> None:
     """Write a (patch, patch, patch) prediction back as the previous mask of the volume."""
-    box = _box_of(view, patch)
-    size = box[0][1] - box[0][0]
-    mask = prediction.float()
-    if size != patch:
-        mask = (interpolate(mask[None, None], [size] * 3, mode="trilinear")[0, 0] >= 0.5).float()
+    patch = prediction.shape[0]
+    low = [c - patch // 2 for c in centre]
     volume = canvas.previous
-    there = tuple(slice(max(0, a), min(n, b)) for (a, b), n in zip(box, volume.shape, strict=True))
-    here = tuple(slice(w.start - a, w.stop - a) for w, (a, _) in zip(there, box, strict=True))
-    volume[there] = mask[here].numpy()
+    there = tuple(slice(max(0, a), min(n, a + patch)) for a, n in zip(low, volume.shape, strict=True))
+    here = tuple(slice(w.start - a, w.stop - a) for w, a in zip(there, low, strict=True))
+    volume[there] = prediction[here]

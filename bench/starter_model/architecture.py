@@ -1,4 +1,4 @@
-"""The demo model's folder in nnInteractive's own format: plans, capability file, network, checkpoint."""
+"""The starter model's folder in nnInteractive's own format: plans, capability file, network, checkpoint."""
 
 import json
 import os
@@ -9,6 +9,8 @@ import torch
 from nnInteractive.trainer.nnInteractiveTrainer import nnInteractiveTrainer_stub
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
+
+from app.models.starter_network import StarterUNet
 
 PATCH = 80
 CONFIGURATION = "3d_fullres"
@@ -22,15 +24,15 @@ INTERACTION_CHANNELS = 7
 DECAY = 0.98
 POINT_RADIUS = 4
 
-LICENSE_LINE = "Apache-2.0 (demo model, trained on synthetic phantoms only; not for patients)"
+LICENSE_LINE = "Apache-2.0 (starter model, trained on synthetic images only; not for patients)"
 
 
 def plans() -> dict[str, Any]:
     """nnU-Net plans with the one configuration; at inference only patch size and architecture are read."""
     stages = len(FEATURES)
     return {
-        "dataset_name": "Dataset901_DemoPhantoms",
-        "plans_name": "demoPlans",
+        "dataset_name": "Dataset902_MadeUpScenes",
+        "plans_name": "starterPlans",
         "original_median_spacing_after_transp": [1.0, 1.0, 1.0],
         "original_median_shape_after_transp": [128, 128, 128],
         "image_reader_writer": "SimpleITKIO",
@@ -41,7 +43,7 @@ def plans() -> dict[str, Any]:
         "foreground_intensity_properties_per_channel": {},
         "configurations": {
             CONFIGURATION: {
-                "data_identifier": "demo_3d_fullres",
+                "data_identifier": "starter_3d_fullres",
                 "preprocessor_name": "DefaultPreprocessor",
                 "batch_size": 2,
                 "patch_size": [PATCH] * 3,
@@ -51,7 +53,7 @@ def plans() -> dict[str, Any]:
                 "use_mask_for_norm": [False],
                 "batch_dice": False,
                 "architecture": {
-                    "network_class_name": "app.models.demo_network.ClickUNet",
+                    "network_class_name": "app.models.starter_network.StarterUNet",
                     "arch_kwargs": {
                         "n_stages": stages,
                         "features_per_stage": list(FEATURES),
@@ -124,7 +126,9 @@ def write_folder(folder: Path) -> None:
         "numTraining": 0,
         "file_ending": ".nii.gz",
     }
-    for name, content in (("plans", plans()), ("dataset", dataset), ("inference_info", capabilities())):
+    wishes = {"guard": True, "patches": 2}
+    files = {"plans": plans(), "dataset": dataset, "inference_info": capabilities(), "segloop": wishes}
+    for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
     (folder / "LICENSE").write_text(LICENSE_LINE + "\nhttps://www.apache.org/licenses/LICENSE-2.0\n")
 
@@ -154,3 +158,20 @@ def load_weights(folder: Path, network: nn.Module) -> None:
     """Load the weights of a model folder into ``network``."""
     checkpoint = torch.load(checkpoint_path(folder), weights_only=True)
     network.load_state_dict(checkpoint["network_weights"])
+
+
+def widen_weights(folder: Path, network: nn.Module) -> None:
+    """Load the weights of a folder whose network knew fewer input channels: the new ones weigh nothing at first."""
+    stored = torch.load(checkpoint_path(folder), weights_only=True)["network_weights"]
+    weights = network.state_dict()
+    for name, value in weights.items():
+        if name not in stored:
+            continue
+        old = stored[name].float()
+        if old.shape != value.shape:
+            wide = torch.zeros_like(value)
+            wide[:, : old.shape[1]] = old
+            old = wide
+        value.copy_(old)
+    if isinstance(network, StarterUNet):
+        network.start_head()
