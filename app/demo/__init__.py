@@ -1,9 +1,9 @@
-"""`segloop demo`: phantom CT studies, a server, and an annotator who clicks through the whole loop.
+"""`segloop demo`: phantom CT studies, a server, and a simulated annotator who labels in it.
 
 | module | holds |
 | --- | --- |
-| `anatomy` | one made-up patient: organs as formulas in millimetres |
-| `plan` | which patients and series there are |
+| `anatomy` | one synthetic patient: organs as formulas in millimetres |
+| `plan` | the patients and series |
 | `phantoms` | the series as DICOM files, the truth beside them |
 | `stow` | putting those files into a DICOMweb archive |
 | `clicks` | where an annotator clicks |
@@ -12,10 +12,10 @@
 | `annotator` | plays one case through that API |
 | `held_out` | patients the server never sees, to measure with |
 | `server` | the server as a child process |
-| `narrator` | what is shown while it runs |
+| `narrator` | console output while it runs |
 | `rounds` | labelling, training and scoring in turns |
 | `report`, `picture` | the table and the picture at the end |
 | `play` | all of it in order |
 
-The annotator knows nothing of the server but its address: everything goes over HTTP, as it does for a viewer.
+The annotator knows only the server's address: everything goes over HTTP, as for a viewer.
 """

@@ -1,8 +1,8 @@
-"""One made-up patient: a body with organs, as formulas over millimetres.
+"""One synthetic patient: a body with organs, as formulas over millimetres.
 
-Formulas, not voxels, so that the same patient can be scanned on any grid (oblique, reversed, thicker slices) and the
-truth is exact on each. Coordinates are LPS: x to the patient's left, y to the back, z to the head, 0 in the middle.
-Nothing here is anatomy anyone should learn from; organs lie roughly where they do and never touch each other.
+Formulas, not voxels, so that the same patient can be scanned on any grid (oblique, reversed, thicker slices) with an
+exact ground truth. Coordinates are LPS: x to the patient's left, y to the back, z to the head, 0 in the centre. The
+anatomy is not realistic: organs are roughly at their place and never touch each other.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from app.core.volume import Geometry
 from app.demo.clicks import largest_piece
 
 STRUCTURES = ("liver", "spleen", "left kidney", "right kidney")
-"""What the truth knows; a labelmap's values are 1-based positions here."""
+"""The labelled structures; a labelmap's values are 1-based positions here."""
 
 Points = NDArray[np.float32]
 """Positions `(3, k, j, i)`: x, y, z in mm."""
 
 Distance = NDArray[np.float32]
-"""About how far outside (positive) or inside (negative) a shape each voxel lies, in mm."""
+"""The approximate signed distance of each voxel to a shape in mm, negative inside."""
 
 AIR = -1000.0
 GAP = 9.0
-"""Millimetres of soft tissue between organs: more than two voxels, so that a click can't mean both."""
+"""Millimetres of soft tissue between organs: more than two voxels, so that clicks are unambiguous."""
 
 PHASES: Mapping[str, Mapping[str, float]] = {
     "non-contrast": {"liver": 75, "spleen": 135, "left kidney": 200, "right kidney": 200, "aorta": 50},
     "arterial": {"liver": 85, "spleen": 155, "left kidney": 225, "right kidney": 225, "aorta": 330},
     "portal venous": {"liver": 105, "spleen": 170, "left kidney": 240, "right kidney": 240, "aorta": 290},
 }
-"""HU by contrast phase. Farther apart than in life, so that a click on one organ can't be taken for its neighbour."""
+"""HU by contrast phase. The differences are larger than in reality, so that organs are easy to separate."""
 
 SOFT_TISSUE = 25.0
 BONE = 450.0
@@ -44,7 +44,7 @@ FAT = -95.0
 
 @dataclass(frozen=True)
 class Ellipsoid:
-    """Turned about z by `turn` and then about x by `tilt` (radians)."""
+    """Rotated about z by `turn` and then about x by `tilt` (radians)."""
 
     centre: tuple[float, float, float]
     radii: tuple[float, float, float]
@@ -64,7 +64,7 @@ class Ellipsoid:
 
 @dataclass(frozen=True)
 class Tube:
-    """Endless along z."""
+    """A cylinder along z, without ends."""
 
     centre: tuple[float, float]
     radius: float
@@ -75,7 +75,7 @@ class Tube:
 
 @dataclass(frozen=True)
 class Wave:
-    """A gentle bend of space, so that no two patients have the same outlines."""
+    """A smooth deformation, so that patients have different outlines."""
 
     along: NDArray[np.float32]
     shift: NDArray[np.float32]
@@ -88,7 +88,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """`organs` are unions of ellipsoids by name, in the order in which they claim space."""
+    """`organs` are unions of ellipsoids by name; where they overlap, the first one wins."""
 
     body: Ellipsoid
     fat: float
@@ -132,7 +132,7 @@ class Anatomy:
     def scan(
         self, geometry: Geometry, phase: str, noise: float, rng: np.random.Generator
     ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-        """A CT of this patient on a grid, and what is what in it.
+        """A CT of this patient on a grid, and its ground truth.
 
         Returns HU `(k, j, i)` within -1024..3071 and a labelmap `(k, j, i)` of `STRUCTURES`. Each structure is one
         connected piece. `noise` is the standard deviation in HU.

@@ -1,4 +1,4 @@
-"""An annotator who knows the truth and tells it one click at a time, through the MONAI Label API and nothing else."""
+"""A simulated annotator who knows the ground truth, and labels by clicks through the MONAI Label API."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_CLICKS = 6
 
 @dataclass(frozen=True)
 class Structure:
-    """How one structure went."""
+    """The result for one structure."""
 
     name: str
     clicks: int
@@ -32,7 +32,7 @@ class Structure:
 
 @dataclass(frozen=True, eq=False)
 class Played:
-    """How one case went. `before` is the automatic model's mean Dice; None while that wasn't trained."""
+    """The result for one case. `before` is the automatic model's mean Dice; None before its first training."""
 
     sample: Sample
     volume: Volume
@@ -52,8 +52,8 @@ class Played:
 
 @dataclass(frozen=True)
 class Annotator:
-    """`truth_of` knows what is what in a case, by its id; `names` are the structures to label. `click_model` is
-    prompted, `auto_model` only asked."""
+    """`truth_of` returns the ground truth of a case by its id; `names` are the structures to label with `click_model`.
+    `auto_model` is only compared."""
 
     client: Client
     truth_of: Callable[[str], Truth | None]
@@ -63,7 +63,7 @@ class Annotator:
     strategy: str
 
     def play(self, report: Callable[[str], None]) -> Played | None:
-        """Take the next case, label it and submit it; None when nothing is left. Raises `Refused`."""
+        """Label the next case and submit it; None when no case is left. Raises `Refused`."""
         sample = self.client.next_sample(self.strategy)
         if sample is None:
             return None
@@ -91,7 +91,7 @@ class Annotator:
     def _structure(
         self, sample: Sample, name: str, truth: NDArray[np.bool_], volume: Volume
     ) -> tuple[Structure, NDArray[np.bool_]]:
-        """Click until it is good, no click helps any more, or patience ends; the best mask counts."""
+        """Click until the mask is good, a click doesn't improve it, or `MAX_CLICKS`. Returns the best mask."""
         i, j, k = volume.geometry.spacing
         best = np.zeros(truth.shape, bool)
         best_dice, clicks = 0.0, list[Click]()
@@ -103,16 +103,16 @@ class Annotator:
             mask = self.client.click(self.click_model, sample, name, clicks)
             reached = _dice(truth, mask)
             if reached < best_dice:
-                break  # a person would press undo here, and go on by hand
+                break  # a person would press undo here, and continue by hand
             best, best_dice = mask, reached
         return Structure(name, len(clicks), best_dice), best
 
 
 def mean_dice(segmented: Segmented, truth: Truth, names: tuple[str, ...]) -> float:
-    """Over structures."""
+    """The mean Dice over structures."""
     return mean(_dice(segmented.voxels_of(name), truth.voxels_of(name)) for name in names)
 
 
 def _dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     value = dice(one, other)
-    return 1.0 if value is None else value  # what isn't there and isn't found is right
+    return 1.0 if value is None else value  # absent and not predicted: correct

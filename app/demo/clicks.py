@@ -1,6 +1,6 @@
-"""Where an annotator clicks, knowing the truth: into the middle of a structure, then into the worst error.
+"""Simulated clicks from the ground truth: in the middle of a structure, then of the largest error.
 
-Sakinis et al., arXiv 1903.08205: the usual robot user of interactive segmentation.
+The usual simulated user of interactive segmentation (Sakinis et al., arXiv 1903.08205).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Spacing = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Click:
-    """A voxel `(k, j, i)` that belongs to the structure, or doesn't."""
+    """A clicked voxel `(k, j, i)`, and whether it belongs to the structure."""
 
     at: Index
     include: bool
 
 
 def next_click(truth: Bools, mask: Bools, spacing: Spacing) -> Click | None:
-    """A click into the largest connected error, `spacing` in mm along `(k, j, i)`; None if there is no error."""
+    """A click in the largest connected error, `spacing` in mm along `(k, j, i)`; None without errors."""
     missed, wrong = largest_piece(truth & ~mask), largest_piece(mask & ~truth)
     include = missed.sum() >= wrong.sum()
     worst = missed if include else wrong
@@ -35,7 +35,10 @@ def next_click(truth: Bools, mask: Bools, spacing: Spacing) -> Click | None:
 
 
 def middle(mask: Bools, spacing: Spacing) -> Index:
-    """The voxel of a mask that is farthest from its border, in mm; of several, the one amid them."""
+    """The voxel of a mask that is farthest from its border, in mm; of several, the one closest to their centre.
+
+    Raises `ValueError` for an empty mask.
+    """
     region = Region.around(mask)
     if region is None:
         raise ValueError("an empty mask has no middle")
@@ -48,6 +51,6 @@ def middle(mask: Bools, spacing: Spacing) -> Index:
 
 
 def largest_piece(mask: Bools) -> Bools:
-    """The largest connected piece; an empty mask as it is."""
+    """The largest connected component; an empty mask is returned unchanged."""
     pieces, count = ndimage.label(mask)
     return mask if count < 2 else np.asarray(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1)

@@ -1,7 +1,6 @@
-"""The MONAI Label API as a client sees it: plain HTTP against an address, nothing of the server's code.
+"""A client of the MONAI Label API over HTTP, without code of the server.
 
-What is asked of the answers is what 3D Slicer's client asks: status 200, the two parts of an inference answer, a
-checksum that fits the image.
+It checks responses like 3D Slicer's client: status 200, the two parts of an inference response, the image's checksum.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from app.demo.clicks import Click
 
 POLL_SECONDS = 0.5
 SERVED_SECONDS = 6.0
-"""How long a published version may take until the server uses it; a rejected candidate never is used."""
+"""Seconds to wait until the server uses a published version; it never uses a rejected candidate."""
 
 ProgressCallback = Callable[[float, str], None]
 
 
 class Refused(Exception):
-    """The server answered with something else than 200, or with something that no client understands."""
+    """The server responded with a status other than 200, or with an invalid body."""
 
     def __init__(self, message: str, status: int = 200) -> None:
         super().__init__(message)
@@ -59,7 +58,7 @@ class Segmented:
     names: tuple[str, ...]
 
     def voxels_of(self, name: str) -> NDArray[np.bool_]:
-        """Empty for a structure that the model doesn't know."""
+        """The voxels of a structure, bool `(k, j, i)`; empty for one that the model doesn't know."""
         if name not in self.names:
             return np.zeros(self.labelmap.shape, bool)
         return np.asarray(self.labelmap == self.names.index(name) + 1)
@@ -67,15 +66,15 @@ class Segmented:
 
 @dataclass(frozen=True)
 class Trained:
-    """`version` is what the server uses after a training run, which needs not be what that run made; `validation` is
-    the best Dice on the server's validation cases, None without any."""
+    """`version` is the served version after a training run, not necessarily that of the run; `validation` is the best
+    Dice on the server's validation cases, None without any."""
 
     version: str
     validation: float | None
 
 
 class Client:
-    """One annotator's connection. `name` is who the server says the labels are by."""
+    """One annotator's connection. `name` is the author of the labels."""
 
     def __init__(self, address: str, name: str) -> None:
         self.address = address.rstrip("/")
@@ -87,7 +86,7 @@ class Client:
         return dict(self._json("GET", "/info/"))
 
     def next_sample(self, strategy: str) -> Sample | None:
-        """The case to label next; None when nothing is left."""
+        """The next case to label; None when no case is left."""
         offered = self._json("POST", f"/activelearning/{quote_plus(strategy)}", json={"client_id": self.name})
         if not offered:
             return None
@@ -119,11 +118,11 @@ class Client:
         return np.asarray(self._infer(model, params, {"image": sample.id}).labelmap > 0)
 
     def segment(self, model: str, sample: Sample) -> Segmented | None:
-        """What an automatic model makes of a case; None while it isn't trained."""
+        """An automatic model's segmentation of a case; None while the model isn't trained."""
         return _unless_untrained(lambda: self._infer(model, {}, {"image": sample.id}))
 
     def segment_volume(self, model: str, volume: Volume) -> Segmented | None:
-        """The same for an image of our own, sent along; the server doesn't offer it to anyone."""
+        """The same for an image that is sent with the request, and doesn't become a case."""
         file = ("held-out.nii.gz", to_nifti(volume.voxels, volume.geometry))
         return _unless_untrained(lambda: self._infer(model, {}, {}, file))
 
@@ -141,9 +140,9 @@ class Client:
         )
 
     def train(self, model: str, report: ProgressCallback) -> Trained:
-        """Train a model, for as many epochs as the server is set to, and wait until the server uses the result.
+        """Train a model, with the number of epochs in the server's settings, and wait until the result is served.
 
-        If training runs already (the server starts it on its own when enough labels have come), waits for that.
+        If a training run is active (the server starts one after a number of new labels), waits for that.
         """
         before = self._version(model)
         job = self._start(f"/train/{quote_plus(model)}", {"client_id": self.name})
@@ -162,12 +161,12 @@ class Client:
         return Trained(self._version(model), float(stats["best_metric"]) if measured else None)
 
     def score(self, method: str, report: ProgressCallback) -> None:
-        """Score the unlabelled cases and wait for it."""
+        """Score the unlabelled cases, and wait for the result."""
         job = self._start(f"/scoring/{quote_plus(method)}", {"client_id": self.name})
         self._wait("/scoring/", job, lambda: report(0.5, "scoring"))
 
     def wait_for_cases(self, count: int, seconds: float) -> None:
-        """Until the server knows so many cases. Raises `Refused`."""
+        """Wait until the server has `count` cases. Raises `Refused` after `seconds`."""
         until = time.monotonic() + seconds
         while (known := int(self.info()["datastore"]["total"])) < count:
             if time.monotonic() > until:

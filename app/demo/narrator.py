@@ -1,4 +1,4 @@
-"""What is shown while the demo runs: bars on a terminal, plain lines everywhere else."""
+"""Console output while the demo runs: progress bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Narrator:
 
     @contextmanager
     def step(self, title: str) -> Iterator[ProgressCallback]:
-        """Something that takes a while; call what this yields as `(share done, text)`."""
+        """Show the progress of a step. Yields a callback that takes `(fraction done, text)`."""
         if not self.console.is_terminal:
             yield from self._plainly(title)
             return
@@ -40,7 +40,7 @@ class Narrator:
         started = time.monotonic()
 
         def tell(done: float, text: str = "") -> None:
-            """A log of every percent helps nobody."""
+            """Plain output shows no intermediate progress."""
 
         yield tell
         self.say(f"{title}: done after {time.monotonic() - started:.1f} s")

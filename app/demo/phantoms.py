@@ -1,4 +1,4 @@
-"""Phantom studies on disk: one DICOM file per slice, and beside them, never among them, what is what in each.
+"""Phantom studies on disk: one DICOM file per slice, and the ground truth in a separate folder.
 
 The files are CT Image Storage to the standard (DICOM PS3.3 A.3; `dciodvfy` has nothing against them), marked as
 phantoms in PatientID and Quality Control Image. The same patients and seed give the same bytes.
@@ -27,23 +27,23 @@ STORED_ZERO = 1024
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What is what in one series: a labelmap `(k, j, i)` whose values are 1-based positions in `names`."""
+    """The ground truth of a series: a labelmap `(k, j, i)` whose values are 1-based positions in `names`."""
 
     labelmap: NDArray[np.uint8]
     names: tuple[str, ...]
     geometry: Geometry
 
     def voxels_of(self, name: str) -> NDArray[np.bool_]:
-        """Raises `ValueError` for a structure that the truth doesn't know."""
+        """The voxels of a structure, bool `(k, j, i)`. Raises `ValueError` for one that isn't in `names`."""
         return np.asarray(self.labelmap == self.names.index(name) + 1)
 
 
 def write_studies(
     folder: Path, truth_folder: Path, patients: int = 8, seed: int = 1, progress: Progress = ignore_progress
 ) -> list[Study]:
-    """Write so many patients' studies below `folder` and one `<SeriesInstanceUID>.npz` each into `truth_folder`.
+    """Write the studies of `patients` patients below `folder`, and a `<SeriesInstanceUID>.npz` each to `truth_folder`.
 
-    Studies that are there already are left alone, so that an interrupted call can be repeated.
+    Complete studies are skipped, so that an interrupted call can be repeated.
     """
     studies = planned(patients, seed)
     truth_folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def scanned(study: Study) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
 
 
 def read_truth(truth_folder: Path, series_uid: str) -> Truth | None:
-    """What is what in a series; None for a series that is no phantom of this folder."""
+    """The ground truth of a series; None for a series that is not a phantom of this folder."""
     file = next((one for one in truth_folder.glob("*.npz") if one.stem == series_uid), None)
     if file is None:
         return None
@@ -73,7 +73,7 @@ def read_truth(truth_folder: Path, series_uid: str) -> Truth | None:
 
 
 def instances(study: Study, hu: NDArray[np.int16]) -> Iterator[Dataset]:
-    """The study's instances, ready to be written, in the order of their instance numbers."""
+    """The study's instances in the order of their instance numbers."""
     count = study.geometry.shape[0]
     for number in range(1, count + 1):
         k = count - number if study.reversed else number - 1
@@ -115,7 +115,7 @@ def _instance(study: Study, hu: NDArray[np.int16], k: int, number: int) -> Datas
 
 
 def _describe(dataset: Dataset, study: Study) -> None:
-    """Patient, study, series, equipment: the modules that all slices share."""
+    """Set the patient, study, series and equipment modules, which all slices share."""
     date, time = ("20240715" if study.visit else "20240115"), f"{8 + study.number % 10:02d}3000"
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
@@ -154,7 +154,7 @@ def _describe(dataset: Dataset, study: Study) -> None:
 
 
 def _place(dataset: Dataset, geometry: Geometry, k: int) -> None:
-    """Where the slice lies (PS3.3 C.7.6.2)."""
+    """Set the position of slice k (PS3.3 C.7.6.2)."""
     row, column = geometry.direction[:, 0], geometry.direction[:, 1]
     across, down, thickness = geometry.spacing
     dataset.ImagePositionPatient = [_number(v) for v in geometry.to_patient((k, 0, 0))]

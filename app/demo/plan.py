@@ -1,4 +1,4 @@
-"""Which phantom patients and series there are: everything but the voxels, so that it costs nothing to ask."""
+"""The phantom patients and series, without voxels."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from app.core.volume import Geometry
 from app.demo.anatomy import PHASES
 
 PATIENT_PREFIX = "SEGLOOP-PHANTOM-"
-"""What every phantom's PatientID begins with: nobody takes one for a person, and an archive can be filtered by it."""
+"""The prefix of every phantom's PatientID, which marks it as synthetic and can be used as an archive filter."""
 
 FOLLOW_UP_EVERY = 3
-"""One patient in so many comes back half a year later."""
+"""One patient in this many has a second visit half a year later."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class Study:
         return f"patient-{self.number:03d}/visit-{self.visit + 1}"
 
     def uid(self, what: str) -> str:
-        """A UID that depends on nothing but this study and `what` (PS3.5 B.2: 2.25 and a 128 bit number)."""
+        """A UID derived from this study and `what` (PS3.5 B.2: 2.25 and a 128-bit number)."""
         text = f"segloop phantom/{self.seed}/{self.number}/{self.visit}/{self.geometry.shape}/{what}"
         return f"2.25.{int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], 'big')}"
 
 
 def planned(patients: int, seed: int) -> list[Study]:
-    """The studies of so many patients. The second patient's series is reversed, the third's oblique."""
+    """The studies of `patients` patients. The second patient's series is reversed, the third's oblique."""
     studies = []
     for number in range(1, patients + 1):
         rng = np.random.default_rng([seed, number])
@@ -83,7 +83,7 @@ def planned(patients: int, seed: int) -> list[Study]:
 
 
 def _grid(rng: np.random.Generator, oblique: bool) -> Geometry:
-    """A grid over the upper abdomen: small, so that the whole demo is quick on two cores."""
+    """A grid over the upper abdomen, small enough for a fast demo on two cores."""
     columns = int(rng.choice([104, 112, 120]))
     width = round(340.0 / columns, 3)
     thickness = float(rng.choice([4.5, 5.0]))

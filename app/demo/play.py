@@ -26,27 +26,27 @@ from app.errors import ConfigurationError, SegloopError
 from app.settings import load
 
 SYNC_SECONDS = 120.0
-"""How long the server may take to learn of all phantoms."""
+"""Seconds to wait until the server has listed all phantoms."""
 
 DELIVERY_SECONDS = 30.0
 LOG_COLUMNS = 150
 
 NAME = "Annotator^Robot"
-"""As DICOM writes names: it ends up in the labels."""
+"""A DICOM person name: it is stored in the labels."""
 
 
 def _console() -> Console:
-    """A log has no width of its own; the table at the end needs some."""
+    """A console, with a fixed width if the output isn't a terminal."""
     console = Console()
     return console if console.is_terminal else Console(width=LOG_COLUMNS)
 
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """`folder` is where everything is kept: `studies` and `truth` (used again by the next demo) and one folder per
-    demo. `archive` is the address of a DICOMweb service to play against; the phantoms are stored there, in one that
-    isn't on this machine only with `store_anywhere`. `config` is the server's; the shipped one for demos if None.
-    With the default `seed` the server keeps two of the eight patients for validation.
+    """`folder` holds `studies` and `truth` (shared by all runs) and one folder per run. `archive` is the address of a
+    DICOMweb service to use; the phantoms are stored there, on another machine only with `store_anywhere`. `config` is
+    the server's configuration file, by default the shipped one for demos. With the default `seed`, two of the eight
+    patients are for validation.
     """
 
     folder: Path = Path("demo")
@@ -63,7 +63,7 @@ class DemoOptions:
 
 
 def play(options: DemoOptions) -> int:
-    """Returns the exit code: 0 fine, 1 failed, 2 bad usage or configuration."""
+    """Run the demo. Returns the exit code: 0 success, 1 failure, 2 invalid usage or configuration."""
     narrator = Narrator(options.console)
     with terminable():
         try:
@@ -129,16 +129,16 @@ def shipped_config() -> Path:
 
 
 def _settings(options: DemoOptions, run: Path) -> Mapping[str, str]:
-    # One viewer for all runs; `make demo` installs it there.
+    # All runs share one viewer, which `make demo` installs.
     viewer = {"SEGLOOP_VIEWER_DIR": str((options.folder / "viewer").absolute())}
     if options.archive:
-        # Whatever else is in that archive, nobody is offered it here.
+        # Only phantoms become cases, whatever else is in the archive.
         return {"SEGLOOP_ARCHIVE__FILTER": json.dumps({"PatientID": f"{PATIENT_PREFIX}{options.seed}-*"}), **viewer}
     return {"SEGLOOP_ARCHIVE__LABELS_DIR": str((run / "labels").absolute()), **viewer}
 
 
 def _new_folder(folder: Path) -> Path:
-    """A new one for each run: what someone labelled in an earlier demo stays."""
+    """A new folder for each run, so that labels of earlier runs stay."""
     number = 1
     while (folder / f"run-{number}").exists():
         number += 1
@@ -148,7 +148,7 @@ def _new_folder(folder: Path) -> Path:
 
 
 def _game(client: Client, truth_of: Callable[[str], Truth | None], options: DemoOptions) -> Game:
-    """What to play with what this server offers. Raises `Refused`."""
+    """Choose models and a strategy from what the server offers. Raises `Refused`."""
     info = client.info()
     names = tuple(name for name in map(str, info["labels"]) if name in STRUCTURES)
     if not names:
@@ -168,7 +168,7 @@ def _game(client: Client, truth_of: Callable[[str], Truth | None], options: Demo
 
 
 def _model(info: Mapping[str, Any], kind: str) -> str:
-    """The first 3D model of a kind, one that is trained here if there is one."""
+    """The first 3D model of a kind, preferably one with a trainer."""
     models: dict[str, dict[str, Any]] = info["models"]
     fit = [name for name, model in models.items() if model["type"] == kind and model["dimension"] == 3]
     if not fit:

@@ -18,7 +18,7 @@ UNTRAINED = "untrained"
 
 
 def table(rounds: Sequence[Round]) -> Table:
-    """One line per case, and after each round what the model had learned by then."""
+    """One row per case, and one after each round with the model's Dice."""
     shown = Table(title="What the annotator did", caption="Dice is against the phantoms' truth", title_justify="left")
     for header, right in (("round", True), ("case", False), ("structures", False), ("clicks", True)):
         shown.add_column(header, justify="right" if right else "left", no_wrap=True)
@@ -33,7 +33,7 @@ def table(rounds: Sequence[Round]) -> Table:
 
 
 def case_name(played: Played) -> str:
-    """Short enough for a table: the patient's number, and when."""
+    """A short name: the patient's number, and the date."""
     patient = played.sample.patient.removeprefix(PATIENT_PREFIX) or played.sample.id
     date = played.sample.date
     return f"{patient}, {date[:4]}-{date[4:6]}" if len(date) == 8 else patient
@@ -61,7 +61,7 @@ def _learned(one: Round) -> tuple[str, ...]:
 
 
 COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#D55E00")
-"""Okabe and Ito's, which people with any colour vision can tell apart."""
+"""The palette of Okabe and Ito, which is safe for colour blindness."""
 
 PER_ROW = 5
 _WINDOW = (-140.0, 260.0)  # HU, the usual one for the abdomen
@@ -90,7 +90,7 @@ def draw(rounds: Sequence[Round], names: Sequence[str], file: Path) -> None:
 
 
 def _case(axes: Any, number: int, played: Played, names: Sequence[str]) -> None:
-    """The slice that shows most of everything; filled is what was submitted, the line is the truth."""
+    """The slice with the most of all structures: the submitted label filled, the ground truth as a line."""
     shown = [played.truth.voxels_of(name) for name in names]
     areas = np.prod([truth.sum(axis=(1, 2)) + 1.0 for truth in shown], axis=0)
     k = int(areas.argmax())

@@ -1,4 +1,4 @@
-"""Labelling, training and scoring in turns: the loop that the server is for."""
+"""The active learning loop: labelling, training and scoring in turns."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from app.demo.plan import planned
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """Some labelled cases, and what the server learned from all labels up to here.
+    """The cases labelled in a round, and the training after it.
 
-    `labels` counts those. `trained` is None where nothing is trained; `held_out` is the mean Dice on patients the
-    server never sees, None without a trained model.
+    `labels` counts all labels so far. `trained` is None without a trainer; `held_out` is the mean Dice on patients
+    that the server never sees, None without a trained model.
     """
 
     number: int
@@ -32,7 +32,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Game:
-    """What is played: so many rounds of so many cases each."""
+    """The loop: `rounds` rounds of `cases` cases each."""
 
     annotator: Annotator
     held_out: Sequence[HeldOut]
@@ -40,7 +40,7 @@ class Game:
     cases: int
 
     def play(self, narrator: Narrator) -> list[Round]:
-        """All rounds, fewer if the cases run out. Raises `Refused`."""
+        """Run all rounds, fewer if no cases are left. Raises `Refused`."""
         finished: list[Round] = []
         labels = 0
         for number in range(1, self.rounds + 1):

@@ -1,4 +1,4 @@
-"""The server as a child process, as anyone would start it."""
+"""The server as a child process, started by its command line."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ class ServerFailed(Exception):
 
 @dataclass(frozen=True)
 class Launch:
-    """What to start. `settings` go into the environment, by their names there (`SEGLOOP_...`). `log` gets what the
-    server prints."""
+    """How to start the server. `settings` are environment variables (`SEGLOOP_...`). `log` receives its output."""
 
     config: Path
     studies: str
@@ -43,11 +42,11 @@ class Server:
     process: subprocess.Popen[bytes]
 
     def wait(self) -> None:
-        """Until it ends."""
+        """Wait until it exits."""
         self.process.wait()
 
     def delivers(self, seconds: float) -> bool:
-        """Wait until every label has arrived in the archive; False if some haven't by then."""
+        """Wait until every label is delivered to the archive; False after `seconds`."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             with suppress(requests.RequestException, ValueError):
@@ -66,7 +65,7 @@ def running(launch: Launch) -> Iterator[Server]:
     command += ["--workspace", str(launch.workspace), "--host", _HOST, "--port", str(port)]
     launch.log.parent.mkdir(parents=True, exist_ok=True)
     with launch.log.open("wb") as log:
-        # A session of its own: Ctrl-C is for us, and we tell the server.
+        # A session of its own: Ctrl-C is handled here, which then stops the server.
         process = subprocess.Popen(  # noqa: S603 - our own interpreter
             command,
             env=_environment(launch.settings),
@@ -85,7 +84,7 @@ def running(launch: Launch) -> Iterator[Server]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Within this block SIGTERM ends the program as Ctrl-C does, so that the server is stopped and not left behind."""
+    """Within this block SIGTERM acts like Ctrl-C, so that the server is stopped too."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -98,14 +97,14 @@ def terminable() -> Iterator[None]:
 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Ours, without the settings of another server, but with how to log in to an archive."""
+    """Our environment without settings of another server, except those of the archive."""
     ours = {key: value for key, value in os.environ.items() if not key.upper().startswith("SEGLOOP_")}
     archive = {key: value for key, value in os.environ.items() if key.upper().startswith("SEGLOOP_ARCHIVE__")}
     return {**ours, **archive, **settings}
 
 
 def _free_port() -> int:
-    """The port that viewers propose, if it is free, else any that is."""
+    """The default port of viewers if it is free, else any free port."""
     for port in (USUAL_PORT, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Putting the phantom studies into a DICOMweb archive that someone named (STOW-RS, DICOM PS3.18 10.5)."""
+"""Storing the phantom studies in a DICOMweb archive (STOW-RS, DICOM PS3.18 10.5)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def is_local(url: str) -> bool:
 
 
 def store(settings: Settings, folder: Path, studies: Sequence[Study], progress: Progress) -> None:
-    """Store each study's files below `folder`, one request a study. Storing again is harmless: UIDs and bytes are the
-    same. Raises `ArchiveUnavailable`, `ConfigurationError`."""
+    """Store each study's files below `folder`, one request per study. Idempotent, because UIDs and bytes don't change.
+    Raises `ArchiveUnavailable`, `ConfigurationError`."""
     session = _session(settings)
     url = f"{(settings.studies_url or '').rstrip('/')}/studies"
     timeouts = (settings.archive.connect_timeout, settings.archive.read_timeout)
@@ -69,7 +69,7 @@ def _body(files: Sequence[bytes], boundary: str) -> bytes:
 
 
 def _stored(outcome: object) -> int:
-    """How many instances the answer lists in ReferencedSOPSequence (PS3.18 I.2)."""
+    """The number of instances in the response's ReferencedSOPSequence (PS3.18 I.2)."""
     if isinstance(outcome, list):
         outcome = outcome[0] if outcome else {}
     listed = outcome.get("00081199", {}).get("Value", []) if isinstance(outcome, dict) else []
