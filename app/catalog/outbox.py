@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from app.catalog.database import Database
 from app.catalog.schema import label, outbox
-from app.core.label import DeliveryState, OutboxState, Waiting
+from app.core.label import DeliveryState, OutboxState, PendingDelivery
 from app.errors import Conflict, UnknownLabel
 
 
@@ -34,15 +34,15 @@ class Outbox:
         with self._database.read() as connection:
             return [(row.label_id, row.attempts) for row in connection.execute(query)]
 
-    def waiting(self, limit: int = 50) -> list[Waiting]:
+    def waiting(self, limit: int = 50) -> list[PendingDelivery]:
         """Labels waiting for delivery, oldest first."""
         return self._listed(outbox.c.state == "waiting", limit)
 
-    def refusals(self, limit: int = 50) -> list[Waiting]:
+    def refusals(self, limit: int = 50) -> list[PendingDelivery]:
         """Labels that the archive refused, oldest first."""
         return self._listed(outbox.c.state == "refused", limit)
 
-    def undelivered(self, limit: int) -> list[Waiting]:
+    def undelivered(self, limit: int) -> list[PendingDelivery]:
         """Waiting and refused labels, oldest first."""
         return self._listed(outbox.c.state != "delivered", limit)
 
@@ -58,7 +58,7 @@ class Outbox:
         attempts, error = outbox.c.attempts + 1, _one_line(reason)[:1000]
         self._set(label_id, state="refused", attempts=attempts, error=error, advice=_one_line(advice))
 
-    def retry(self, label_id: int) -> Waiting:
+    def retry(self, label_id: int) -> PendingDelivery:
         """Make a label due now. Raises `UnknownLabel`, also for labels that aren't delivered at all, and `Conflict` if
         the archive already has it."""
         with self._database.write() as connection:
@@ -113,7 +113,7 @@ class Outbox:
             rows = connection.execute(query).all()
         return {row.label_id: row.state for row in rows if row.label_id in wanted}
 
-    def _listed(self, which: sa.ColumnElement[bool], limit: int) -> list[Waiting]:
+    def _listed(self, which: sa.ColumnElement[bool], limit: int) -> list[PendingDelivery]:
         query = _LISTED.where(which).order_by(outbox.c.label_id).limit(limit)
         with self._database.read() as connection:
             return [_waiting(row) for row in connection.execute(query)]
@@ -134,8 +134,8 @@ _LISTED = sa.select(
 ).join(label, label.c.id == outbox.c.label_id)
 
 
-def _waiting(row: sa.Row[*tuple[Any, ...]]) -> Waiting:
-    return Waiting(**row._mapping)
+def _waiting(row: sa.Row[*tuple[Any, ...]]) -> PendingDelivery:
+    return PendingDelivery(**row._mapping)
 
 
 def _one_line(text: str) -> str:

@@ -84,10 +84,10 @@ class OutboxState:
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A label that the archive doesn't have yet. `error` is why the last of `attempts` tries failed, "" before the
-    first; `advice` is what a person can do, "" while waiting may help. `next_try`, and `created`, when it was made, are
-    in seconds since the epoch; one that is refused has no next try."""
+class PendingDelivery:
+    """A label that the archive hasn't confirmed. `error` is that of the last of `attempts` attempts, "" before the
+    first; `advice` is what a user can do, "" while it is retried automatically. `next_try` (meaningless once refused)
+    and `created` are in seconds since the epoch."""
 
     label_id: int
     state: DeliveryState

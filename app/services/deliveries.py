@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from app.core.label import DeliveryState, OutboxState, Waiting
+from app.core.label import DeliveryState, OutboxState, PendingDelivery
 from app.project.project import Project
 
 
@@ -15,8 +15,8 @@ class Undelivered:
     oldest that it rejected: these are sent again only on request."""
 
     state: OutboxState
-    waiting: list[Waiting]
-    refused: list[Waiting]
+    waiting: list[PendingDelivery]
+    refused: list[PendingDelivery]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class DeliveryService:
         outbox = self.project.catalog.outbox
         return Undelivered(outbox.state(), outbox.waiting(limit), outbox.refusals(limit))
 
-    def oldest(self, limit: int) -> list[Waiting]:
+    def oldest(self, limit: int) -> list[PendingDelivery]:
         """Labels that wait or were refused, oldest first, at most `limit`."""
         return self.project.catalog.outbox.undelivered(limit)
 
@@ -38,7 +38,7 @@ class DeliveryService:
         """Delivery states by label id; labels that aren't sent to the archive are left out."""
         return self.project.catalog.outbox.states(label_ids)
 
-    def retry(self, label_id: int) -> Waiting:
+    def retry(self, label_id: int) -> PendingDelivery:
         """Retry a delivery at once, also a refused one. Raises `UnknownLabel` for a label that isn't sent to the
         archive, and `Conflict` for one that has arrived there."""
         return self.project.catalog.outbox.retry(label_id)

@@ -21,7 +21,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from app.core.job import Job
-from app.core.label import DeliveryState, Waiting
+from app.core.label import DeliveryState, PendingDelivery
 from app.dialects.api.common import EventStream, text
 from app.dialects.api.jobs import shape_of
 from app.dialects.api.labels import shapes_of
@@ -72,7 +72,7 @@ class Reading:
     jobs: tuple[Job, ...]
     label_id: int
     progress: tuple[int, int]
-    undelivered: Mapping[int, Waiting]
+    undelivered: Mapping[int, PendingDelivery]
 
 
 class Pulse:
@@ -132,7 +132,7 @@ class Told:
         events += [_event("delivery", shape, self._label_id) for shape in self._deliveries(reading.undelivered)]
         return events
 
-    def _deliveries(self, now: Mapping[int, Waiting]) -> Iterator[DeliveryShape]:
+    def _deliveries(self, now: Mapping[int, PendingDelivery]) -> Iterator[DeliveryShape]:
         """What has changed with labels on their way. That a new one waits is part of its own event."""
         # What is watched are the oldest, so that a label leaves it in one way only: by being delivered.
         for label_id in self._undelivered.keys() - now.keys():

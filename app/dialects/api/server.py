@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app.core.label import DeliveryState, Waiting
+from app.core.label import DeliveryState, PendingDelivery
 from app.dialects.api.common import moment
 from app.dialects.api.models import ModelShape
 from app.dialects.api.prompts import KINDS
@@ -76,7 +76,7 @@ class ProblemShape(BaseModel):
     next: datetime | None
 
     @classmethod
-    def of(cls, waiting: Waiting) -> ProblemShape:
+    def of(cls, waiting: PendingDelivery) -> ProblemShape:
         return cls(
             label_id=waiting.label_id,
             state=waiting.state,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 
 from app.core.case import CaseRow
-from app.core.label import Label, Waiting
+from app.core.label import Label, PendingDelivery
 from app.services import Services
 from app.services.prompting.log import SessionRecord
 from app.services.prompting.submission import SessionInfo
@@ -69,7 +69,7 @@ def shown_address(studies: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
 
 
-def stuck(waiting: Waiting, label: Label, case: CaseName) -> Stuck:
+def stuck(waiting: PendingDelivery, label: Label, case: CaseName) -> Stuck:
     return Stuck(
         label_id=waiting.label_id,
         case=case,
@@ -182,7 +182,7 @@ def read_delivery(services: Services) -> Delivery:
     labels = services.labels.by_ids(one.label_id for one in [*outbox.waiting, *outbox.refused])
     names = names_of(services.cases, [label.case_id for label in labels.values()])
 
-    def shown(one: Waiting) -> Stuck:
+    def shown(one: PendingDelivery) -> Stuck:
         label = labels[one.label_id]
         return stuck(one, label, names[label.case_id])
 
