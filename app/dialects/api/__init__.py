@@ -22,7 +22,7 @@ from app.services import Services
 
 
 def router(services: Services) -> APIRouter:
-    """All routes of the dialect. What has to be remembered between calls is made here, once per application."""
+    """All routes of the dialect. State shared between requests is created here, once per application."""
     api = APIRouter(prefix="/api/v1", tags=["segloop"], route_class=Route)
     for part in (server, cases, thumbnails, sessions, labels, jobs, models, events):
         part.add(api, services)

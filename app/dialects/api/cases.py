@@ -1,4 +1,4 @@
-"""What there is to label, whose turn it is, and what automatic models find."""
+"""Cases, claiming the next one, and automatic segmentation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.services import Services
 
 
 class Served(BaseModel):
-    """To whom a case was offered last."""
+    """Who was offered a case last, and when."""
 
     by: str
     at: datetime
@@ -64,15 +64,15 @@ class CaseShape(BaseModel):
 
 
 class CasePage(BaseModel):
-    """Some of the cases that match; `total` is how many do."""
+    """One page of the matching cases; `total` is the number of all matches."""
 
     total: int
     cases: list[CaseShape]
 
 
 class SliceShape(BaseModel):
-    """What is behind a slice; `sop_instance_uid` is "" for one that was interpolated. With `frames` the instance is a
-    multi-frame one and holds several slices."""
+    """The DICOM instance of a slice; `sop_instance_uid` is "" for an interpolated slice. With `frames` it is a
+    multi-frame instance with several slices."""
 
     sop_instance_uid: str
     position: tuple[float, float, float]
@@ -80,7 +80,7 @@ class SliceShape(BaseModel):
 
 
 class GeometryShape(BaseModel):
-    """Where a case's voxels lie. `shape` is [k, j, i]; `spacing` [i, j, k] in mm; `origin`, `direction` (rows of a 3x3
+    """The voxel grid of a case. `shape` is [k, j, i]; `spacing` [i, j, k] in mm; `origin`, `direction` (rows of a 3x3
     matrix whose columns are the steps along i, j, k) and `affine` ([i, j, k, 1] to mm) are in LPS."""
 
     shape: tuple[int, int, int]
@@ -103,8 +103,8 @@ class GeometryShape(BaseModel):
 
 
 class ScoreShape(BaseModel):
-    """A number that a scorer gave a case. `scorer` is e.g. `entropy:segmentation`, `metric` its first part; `slice` is
-    the one to look at first."""
+    """A score of a case. `scorer` is e.g. `entropy:segmentation`, `metric` its first part; `slice` is the slice to look
+    at first."""
 
     scorer: str
     metric: str
@@ -127,14 +127,14 @@ class ScoreShape(BaseModel):
 
 
 class NextRequest(BaseModel):
-    """How to pick; without a strategy the server's default."""
+    """The strategy to use; the server's default without one."""
 
     strategy: str = ""
     options: dict[str, Any] = {}
 
 
 class NextShape(BaseModel):
-    """A case that is the caller's until `expires`, and why it was picked."""
+    """A case claimed for the caller until `expires`, and why it was picked."""
 
     case: CaseShape
     reason: str
@@ -147,14 +147,14 @@ def _served(row: CaseRow) -> Served | None:
 
 
 class SegmentRequest(BaseModel):
-    """Which automatic model to run."""
+    """The automatic model to run."""
 
     model: str
     options: dict[str, Option] = {}
 
 
 class SegmentShape(BaseModel):
-    """What a model found: base64 of gzip of one byte a voxel, C order [k, j, i]; `labels` says which value is what."""
+    """A model's result: base64 of gzip of one byte per voxel, C order [k, j, i]; `labels` maps names to values."""
 
     shape: tuple[int, int, int]
     labels: dict[str, int]
@@ -174,7 +174,7 @@ def add(api: APIRouter, services: Services) -> None:
         completed: bool | None = None,
         q: Annotated[str, Query(max_length=200)] = "",
     ) -> CasePage:
-        """In the archive's order. `q` is looked for in ids, patients, descriptions, modalities and dates."""
+        """In the archive's order. `q` is searched for in ids, patients, descriptions, modalities and dates."""
         total, rows = cases.page(limit, offset, completed, q.strip())
         return CasePage(total=total, cases=[CaseShape.of(row) for row in rows])
 
@@ -184,7 +184,7 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.get("/cases/{case_id}/geometry", summary="Where a case's voxels lie")
     def geometry(case_id: str) -> GeometryShape:
-        """Reads the images if they are not here yet."""
+        """Fetches the images from the archive if they aren't cached."""
         return GeometryShape.of(cases.volume(case_id).geometry, cases.slices(case_id))
 
     @api.get("/cases/{case_id}/scores", summary="What scorers said about a case")
@@ -194,8 +194,8 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.post("/next", summary="The next case to label", responses={204: {"description": "nothing is left"}})
     def next_case(asked: NextRequest, asking: Asking) -> NextShape:
-        """The case is the caller's until it is labelled, released, or the lease is over; asking again gives the same
-        one."""
+        """Claims a case for the caller until it is labelled or released, or the claim expires. Until then, further
+        calls return the same case."""
         offer = services.next_case.next(asked.strategy or default_strategy(services), asking.who, asked.options)
         if offer is None:
             return Response(status_code=204)  # type: ignore[return-value] # no body to have a shape
@@ -203,12 +203,12 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.post("/cases/{case_id}/release", summary="Give a case back without a label", status_code=204)
     def release(case_id: str, asking: Asking) -> None:
-        """Only the caller's own lease ends. The caller is offered other cases first from now on."""
+        """Releases the caller's own claim only. From now on the caller is offered other cases first."""
         services.next_case.skip(case_id, asking.who)
 
 
 def default_strategy(services: Services) -> str:
-    """The strategy of somebody who names none. Raises `UnknownStrategy` if there is none at all."""
+    """The default strategy. Raises `UnknownStrategy` if the server has none."""
     name = next(iter(services.next_case.strategies()), None)
     if name is None:
         raise UnknownStrategy("this server has no strategy")
@@ -218,7 +218,7 @@ def default_strategy(services: Services) -> str:
 def add_segmentation(api: APIRouter, services: Services) -> None:
     @api.post("/cases/{case_id}/segment", summary="Segment a case without prompts")
     def segmented(case_id: str, asked: SegmentRequest, asking: Asking) -> SegmentShape:
-        """Answers when the model is done; clicks of anybody go first. Nothing is kept."""
+        """Responds when the model has finished; clicks have priority. The result isn't stored."""
         mask = services.automatic.segment(asked.model, case_id, asked.options, asking.who)
         if len(mask.segments) > 255:
             raise NotSupported("answers have one byte a voxel, so at most 255 structures")

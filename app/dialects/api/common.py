@@ -1,5 +1,5 @@
-"""What every route uses: who asks and through what, errors whose `detail` is always text, bodies within a limit, times,
-how answers that are no JSON are described, and arrays in JSON."""
+"""Common parts of all routes: the caller's user and client, errors with a text as `detail`, size-limited bodies, times,
+OpenAPI descriptions of other media types, and arrays in JSON."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def viewer(
     user: Annotated[str, Header(alias="X-Segloop-User", description="who is asking: percent-encoded UTF-8")] = "",
     client: Annotated[str, Header(alias="X-Segloop-Client", description="which program is asking")] = "browser",
 ) -> Viewer:
-    """The person that the header names, else the one of the gate or the path, else whoever sits at that machine."""
+    """The caller: the user from the header, else from the gate or the path, else the program and its host."""
     name = _on_one_line(unquote(user)) or _on_one_line(user_of(request))
     return Viewer(_on_one_line(client) or "browser", identity(request, name, "browser"))
 
@@ -42,10 +42,10 @@ Asking = Annotated[Viewer, Depends(viewer)]
 
 
 class Route(GuardedRoute):
-    """Everything but what FastAPI refuses goes to the application's own error table."""
+    """Handles FastAPI's own errors; all others go to the application's handlers."""
 
     def received(self, request: Request) -> Request:
-        # What comes as a file has its own limit, and is not read into memory here.
+        # File uploads have their own limit and aren't read into memory.
         return _Limited(request.scope, request.receive) if self.body_field is not None else request
 
     def refusal(self, request: Request, error: Exception) -> Response | None:
@@ -57,7 +57,7 @@ class Route(GuardedRoute):
 
 
 class _Limited(Request):
-    """A request whose body ends with an error once it is too long."""
+    """A request whose body raises an error when it exceeds the limit."""
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         async for chunk in limited(self, super().stream(), MOST_BYTES, _too_large):
@@ -82,16 +82,16 @@ class EventStream(Response):
 
 
 MOST_BYTES = 256 * 2**20
-"""Of a JSON body. The mask of the largest volume that fits in memory takes about as much as base64 of bits."""
+"""The limit of a JSON body: about the size of a mask, as base64 of bits, of the largest volume that fits in memory."""
 
 
 def _too_large() -> HTTPException:
-    # The one kind of error that FastAPI passes on from where it reads a body.
+    # FastAPI passes on only this type of error from where it reads a body.
     return HTTPException(413, detail=f"more than {MOST_BYTES >> 20} MiB of JSON")
 
 
 def moment(seconds: float) -> datetime:
-    """A time from the catalog, in seconds since the epoch."""
+    """A datetime in UTC from seconds since the epoch."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
@@ -100,8 +100,8 @@ def moment_or_none(seconds: float | None) -> datetime | None:
 
 
 def unpack_bits(text: str, shape: Index) -> NDArray[np.bool_]:
-    """Base64 of `np.packbits` of a bool array `shape`, C order. Raises `BadPrompt`, before anything is decoded if the
-    text is not as long as it has to be."""
+    """Decode base64 of `np.packbits` of a bool array of `shape`, C order. Raises `BadPrompt`; a wrong length is
+    rejected before decoding."""
     count = prod(shape)
     size = -(-count // 8)
     if len(text) != 4 * -(-size // 3):
@@ -116,12 +116,12 @@ def unpack_bits(text: str, shape: Index) -> NDArray[np.bool_]:
 
 
 def gzipped(voxels: NDArray[np.uint8]) -> str:
-    """Base64 of gzip of an array's bytes, C order."""
+    """Encode an array's bytes, C order, as base64 of gzip."""
     return base64.b64encode(gzip.compress(np.ascontiguousarray(voxels).data, 1, mtime=0)).decode()
 
 
 def inflate(packed: bytes | bytearray, shape: Index) -> NDArray[np.uint8]:
-    """A gzip stream of exactly one byte a voxel of `shape`. Never makes more bytes than that. Raises `BadFile`."""
+    """Decompress a gzip stream of exactly one byte per voxel of `shape`, and never more. Raises `BadFile`."""
     count = prod(shape)
     reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:

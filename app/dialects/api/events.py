@@ -1,9 +1,9 @@
-"""What happens, as it happens (server-sent events, HTML standard section 9.2).
+"""Live updates (server-sent events, HTML standard section 9.2).
 
-Every client's stream looks once a second at one shared reading of the catalog, so ten open dashboards ask it no more
-than one does. Jobs and progress are told as they are now, so a client that was away misses nothing by getting the
-newest state; labels are told one by one, and those made while it was away come first, by the id it saw last. That the
-archive took a label, or refused it, is told as it comes to be known; at first, what is refused now.
+All streams share one poll of the catalog per second, so ten open dashboards cause no more queries than one. Jobs and
+progress are sent as their current state, so a client that reconnects misses nothing. Labels are sent one by one;
+those made while a client was disconnected come first, from its `Last-Event-ID` on. Deliveries are sent when their state
+changes; a new stream starts with the labels that are refused now.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from app.dialects.api.server import DeliveryShape, ProgressShape
 from app.services import Services
 
 JOBS = 20
-"""How many jobs are watched: open ones are among the newest, one of a kind and model at a time."""
-MOST_LABELS = 500
-"""Labels told at once; a client that was away for longer gets the next ones a second later."""
+"""How many jobs are polled. Open jobs are among the newest: there is at most one per kind and model."""
+MAX_LABELS = 500
+"""Labels sent per poll; the rest follows with the next ones."""
 WATCHED = 2000
-"""Labels that the archive doesn't have which are watched: the oldest. With more than that, nobody waits for each."""
+"""How many undelivered labels are watched, the oldest ones. With more than that, single deliveries don't matter."""
 
 _HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds between two looks, and between two comments that keep proxies from closing a quiet connection."""
+    """Seconds between two polls, and between two comments that keep proxies from closing an idle connection."""
 
     look: float = 1.0
     heartbeat: float = 15.0
@@ -57,8 +57,8 @@ def add(api: APIRouter, services: Services, pace: Pace | None = None) -> None:
         responses=text("text/event-stream"),
     )
     async def events(request: Request, last: Annotated[str, Header(alias="Last-Event-ID")] = "") -> StreamingResponse:
-        """`job` with a job, `label` with a label, `delivery` with what became of a label on its way to the archive,
-        `progress` with `total` and `completed`. Ends with the connection."""
+        """Events: `job` with a job, `label` with a label, `delivery` with the state of a label's delivery to the
+        archive, `progress` with `total` and `completed`. The stream lasts as long as the connection."""
         told = Told(services, pulse, int(last) if last.isascii() and last.isdigit() and len(last) < 19 else None)
         sent = stream(request, told.news, chosen, getattr(request.app.state, "leaving", None))
         return StreamingResponse(sent, media_type="text/event-stream", headers=_HEADERS)
@@ -66,8 +66,8 @@ def add(api: APIRouter, services: Services, pace: Pace | None = None) -> None:
 
 @dataclass(frozen=True)
 class Reading:
-    """The state of things. `progress` is `(total, completed)`. `undelivered` are labels by their ids, read after
-    `label_id`: of the labels up to that one, those that aren't among them have arrived, or don't go to the archive."""
+    """One poll's result. `progress` is `(total, completed)`. `undelivered` are labels by id, read after `label_id`:
+    labels up to that id that aren't among them were delivered, or aren't sent to the archive."""
 
     jobs: tuple[Job, ...]
     label_id: int
@@ -76,7 +76,7 @@ class Reading:
 
 
 class Pulse:
-    """Reads the state at most once every `seconds`, for all clients. Thread-safe."""
+    """Polls the state at most once every `seconds`, for all clients. Thread-safe."""
 
     def __init__(self, services: Services, seconds: float) -> None:
         self._services = services
@@ -88,7 +88,7 @@ class Pulse:
     def read(self) -> Reading:
         with self._lock:
             now = time.monotonic()
-            # A little less than a client's own pause, so that nobody sees the same reading twice by a hair.
+            # Slightly less than a client's own interval, so that each of its polls gets a new state.
             if self._reading is None or now - self._at >= 0.9 * self._seconds:
                 jobs = tuple(reversed(self._services.jobs.newest(limit=JOBS)))
                 newest = self._services.labels.newest_id()
@@ -99,7 +99,7 @@ class Pulse:
 
 
 class Told:
-    """What one client was told. Used by one thread at a time."""
+    """What was sent to one client. Used by one thread at a time."""
 
     def __init__(self, services: Services, pulse: Pulse, last: int | None) -> None:
         self._services = services
@@ -110,17 +110,17 @@ class Told:
         self._undelivered: dict[int, DeliveryState] = {}
 
     def news(self) -> list[bytes]:
-        """Events for what has changed since the last call; the first tells everything once. Reads the catalog."""
+        """The events since the last call; the first call sends the whole state. Reads the catalog."""
         reading = self._pulse.read()
         if self._label_id is None:
             self._label_id = reading.label_id
         events = []
         if reading.label_id > self._label_id:
-            for label in shapes_of(self._services, self._services.labels.after(self._label_id, MOST_LABELS)):
+            for label in shapes_of(self._services, self._services.labels.after(self._label_id, MAX_LABELS)):
                 self._label_id = label.id
                 events.append(_event("label", label, label.id))
-            # What is left is hidden labels, unless there were more than one call gives.
-            if len(events) < MOST_LABELS:
+            # Unless the limit was reached, the remaining ids are those of deleted labels.
+            if len(events) < MAX_LABELS:
                 self._label_id = max(self._label_id, reading.label_id)
         if reading.progress != self._progress:
             total, completed = self._progress = reading.progress
@@ -133,8 +133,8 @@ class Told:
         return events
 
     def _deliveries(self, now: Mapping[int, PendingDelivery]) -> Iterator[DeliveryShape]:
-        """What has changed with labels on their way. That a new one waits is part of its own event."""
-        # What is watched are the oldest, so that a label leaves it in one way only: by being delivered.
+        """Changed delivery states. That a new label waits is part of its own event."""
+        # The oldest labels are watched, so a label leaves this set only by being delivered.
         for label_id in self._undelivered.keys() - now.keys():
             yield DeliveryShape(label_id=label_id, state="delivered")
         for label_id, one in now.items():
@@ -151,10 +151,10 @@ class Told:
 async def stream(
     request: Request, news: Callable[[], list[bytes]], pace: Pace, leaving: Callable[[], bool] | None
 ) -> AsyncIterator[bytes]:
-    """The events of `news`, comments while there are none, until the client has gone or the server is `leaving`."""
+    """The events of `news`, and comments while there are none, until the client disconnects or the server stops."""
     quiet_since = time.monotonic()
     yield b"retry: 3000\n\n"
-    # A server that wants to stop waits for its connections; this one would never end by itself.
+    # A stopping server waits for its connections; this one would never end by itself.
     while not (leaving is not None and leaving()):
         if await request.is_disconnected():
             return

@@ -1,4 +1,4 @@
-"""Training and scoring: starting, watching, stopping."""
+"""Training and scoring jobs: starting, observing, stopping."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.services import Services
 
 
 class EpochShape(BaseModel):
-    """One pass over the training data. `dice` is of the validation cases; null if there are none."""
+    """One epoch of a training run. `dice` is that of the validation cases; null if there are none."""
 
     epoch: int
     total: int
@@ -37,7 +37,7 @@ class EpochShape(BaseModel):
 
 
 class JobShape(BaseModel):
-    """A job. `message` says how it ended, "" before that."""
+    """A job. `message` is its result; "" before it has ended."""
 
     id: str
     kind: JobKind
@@ -67,7 +67,7 @@ class JobShape(BaseModel):
 
 
 class JobRequest(BaseModel):
-    """What to do, and with which model. `options` are those of the trainer or scorer."""
+    """The kind of job and its model. `options` are those of the trainer or scorer."""
 
     kind: Literal["train", "score"]
     model: str
@@ -93,7 +93,7 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.post("/jobs", summary="Train a model, or score cases with it", status_code=201)
     def started(asked: JobRequest, asking: Asking) -> JobShape:
-        """429 if one of that kind runs already."""
+        """429 if a job of that kind is already running."""
         start = jobs.train if asked.kind == "train" else jobs.score
         return shape_of(services, start(asked.model, asked.options, asking.who))
 
@@ -103,14 +103,14 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.delete("/jobs/{job_id}", summary="Stop a job", status_code=202)
     def stopped(job_id: str) -> JobShape:
-        """One that waits stops at once, one that runs at its next step; one that is over stays as it is."""
+        """A waiting job stops at once, a running one at its next step. A finished job doesn't change."""
         return shape_of(services, jobs.stop_one(job_id))
 
     @api.get(
         "/jobs/{job_id}/log", summary="A job's log", response_class=PlainTextResponse, responses=text("text/plain")
     )
     def log(job_id: str, lines: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> PlainTextResponse:
-        """The last lines that it wrote."""
+        """The last lines of the job's log."""
         return PlainTextResponse("".join(f"{line}\n" for line in jobs.log(jobs.get(job_id), lines)))
 
 

@@ -1,4 +1,4 @@
-"""Labels: what was submitted, by whom, and submitting voxels."""
+"""Labels: submitting voxels, history, and downloads."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from app.services import Services
 from app.services.prompting.log import Viewer
 
 Tag = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
-"""What kind of label it is: `final` counts as completed and is trained on."""
+"""The label's tag: a case with a `final` label is completed, and is trained on."""
 
 
 class LabelShape(BaseModel):
-    """One version of a case's label. `delivered` is whether the archive confirmed it; null if it doesn't go there."""
+    """One version of a case's label. `delivered`: whether the archive confirmed it; null if it isn't sent there."""
 
     id: int
     case_id: str
@@ -66,8 +66,8 @@ class LabelShape(BaseModel):
 
 
 class LabelMeta(BaseModel):
-    """What is said along with voxels. `structures` are in the order of their numbers, as a list or with commas between
-    them; without any, the project's own."""
+    """The metadata of submitted voxels. `structures` are in the order of their numbers, as a list or separated by
+    commas; the project's own if there are none."""
 
     structures: list[str] | str = ""
     comment: str = ""
@@ -80,8 +80,8 @@ class LabelMeta(BaseModel):
 
 
 class VoxelsShape(BaseModel):
-    """A label map: base64 of gzip of one byte a voxel, C order [k, j, i]; the value is the position in `structures`,
-    from 1. Where structures overlap, the later one is seen."""
+    """A label map: base64 of gzip of one byte per voxel, C order [k, j, i]; the value is the position in `structures`,
+    from 1. Where structures overlap, the later one wins."""
 
     shape: tuple[int, int, int]
     structures: list[str]
@@ -112,10 +112,10 @@ def add(api: APIRouter, services: Services) -> None:
         tag: str = FINAL,
         model: str = "",
     ) -> LabelShape:
-        """The body is gzip of one byte a voxel of the whole case, C order [k, j, i]: 0, or the position of a structure
-        in `structures`, from 1. As a form it is the file `voxels`, and the rest may be JSON in the field `meta`. When
-        this answers, the label is safe."""
-        await run_in_threadpool(services.cases.get, case_id)  # before a large body is taken in for nothing
+        """The body is gzip of one byte per voxel of the whole case, C order [k, j, i]: 0, or the position in
+        `structures`, from 1. In a form it is the file `voxels`, and the metadata may be JSON in the field `meta`. The
+        label is durable when this responds."""
+        await run_in_threadpool(services.cases.get, case_id)  # fail before receiving a large body
         given = {"structures": structures, "comment": comment, "tag": tag, "model": model}
         limit = services.settings.labels.max_upload_bytes
         if request.headers.get("content-type", "").lower().startswith("multipart/"):
@@ -148,7 +148,7 @@ def add(api: APIRouter, services: Services) -> None:
         responses=binary("application/dicom", "application/gzip"),
     )
     def file(label_id: int) -> FileResponse:
-        """As it is kept: a DICOM SEG for a series, a NIfTI label map for a volume file."""
+        """The stored file: a DICOM SEG for a series, a NIfTI label map for a volume file."""
         stored = labels.stored_file(labels.get(label_id))
         kind = "application/dicom" if stored.path.suffix == ".dcm" else "application/gzip"
         return FileResponse(stored.path, media_type=kind, filename=stored.name)
@@ -195,7 +195,8 @@ def _names(services: Services, meta: LabelMeta, highest: int) -> list[str]:
 
 
 def _seconds(since: datetime | None) -> float:
-    """Times that are told are rounded to microseconds; one that comes back must not leave out what it was of."""
+    """The start time in seconds since the epoch, slightly earlier: times in responses are rounded to microseconds, and
+    such a time used as `since` must include its own label."""
     if since is None:
         return 0.0
     return (since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp() - 1e-6

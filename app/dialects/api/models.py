@@ -1,4 +1,4 @@
-"""Versions of models, and which of them is used."""
+"""Versions of models, and which one is served."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from app.services import Services
 
 
 class ModelShape(BaseModel):
-    """What segments. `accepts` are kinds of prompts; `options` have their default, or the choices with the default
-    first."""
+    """A model. `accepts` are types of prompts; the value of an option is its default, or a list of choices with the
+    default first."""
 
     name: str
     kind: ModelKind
@@ -47,7 +47,7 @@ class ModelShape(BaseModel):
 
 
 class VersionShape(BaseModel):
-    """Weights of a model. `served` marks those in use; `reason` is what the gate said about them."""
+    """A version of a model. `served` marks the one in use; `reason` is the gate's."""
 
     id: str
     number: int
@@ -75,7 +75,7 @@ class VersionShape(BaseModel):
 
 
 class ServeRequest(BaseModel):
-    """The id of the version to use."""
+    """The id of the version to serve."""
 
     version: str
 

@@ -1,4 +1,4 @@
-"""What an annotator did, as browsers and programs send it, and as prompts. Indices are [k, j, i], boxes half-open."""
+"""Prompts in JSON, and decoding them. Indices are [k, j, i], boxes half-open."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_POINTS = 20_000
 
 
 class _Part(BaseModel):
-    # A misspelt key would silently mean the opposite of what was drawn.
+    # An ignored misspelt key, such as "includ", could mean the opposite of what was drawn.
     model_config = ConfigDict(extra="forbid")
 
 
@@ -33,7 +33,7 @@ class PointPrompt(_Part):
 
 
 class BoxPrompt(_Part):
-    """A box around the structure, or around what isn't part of it."""
+    """A box around the structure, or, excluding, around something else."""
 
     type: Literal["box"]
     low: Triple
@@ -42,8 +42,8 @@ class BoxPrompt(_Part):
 
 
 class DrawnPrompt(_Part):
-    """Voxels painted over (`scribble`), or a filled outline (`lasso`): base64 of the bits of the box, C
-    order, the highest bit first (numpy.packbits)."""
+    """Painted voxels (`scribble`) or a filled outline (`lasso`): base64 of the bits of the box, C order, the highest
+    bit first (numpy.packbits)."""
 
     type: Literal["scribble", "lasso"]
     low: Triple
@@ -71,7 +71,7 @@ class PolygonPrompt(_Part):
 
 
 class MaskPrompt(_Part):
-    """A mask to start from: base64 of the bits of the whole volume. Forgets every earlier prompt."""
+    """An initial mask: base64 of the bits of the whole volume. Removes every earlier prompt."""
 
     type: Literal["mask"]
     voxels: str
@@ -84,7 +84,7 @@ PromptShape = Annotated[
 
 
 class PromptsRequest(_Part):
-    """Prompts in the order in which they were given. Without `predict` they are only noted, and take part in the next
+    """Prompts in the order in which they were made. Without `predict` they are only recorded, for the next
     prediction."""
 
     prompts: list[PromptShape] = Field(min_length=1, max_length=1000)
@@ -92,11 +92,11 @@ class PromptsRequest(_Part):
 
 
 KINDS: dict[type[Prompt], str] = {Point: "point", Box: "box", Scribble: "scribble", Lasso: "lasso", InitialMask: "mask"}
-"""What each kind is called, in the order in which kinds are listed."""
+"""The name of each type of prompt, in the order in which they are listed."""
 
 
 def decoded(sent: PromptShape, shape: Index) -> Prompt:
-    """A prompt on a volume of `shape` `(k, j, i)`. Raises `BadPrompt`."""
+    """Decode a prompt on a volume of `shape` `(k, j, i)`. Raises `BadPrompt`."""
     match sent:
         case PointPrompt():
             return Point(sent.at, sent.include)
@@ -117,7 +117,7 @@ def decoded(sent: PromptShape, shape: Index) -> Prompt:
 
 
 def _region(low: Index, high: Index, shape: Index) -> Region:
-    """Checked against the volume before anything of its size is made."""
+    """The box as a region, checked against the volume before anything of its size is allocated."""
     try:
         region = Region(low, high)
     except ValueError as error:

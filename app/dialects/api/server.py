@@ -1,4 +1,4 @@
-"""What this server offers, and how it is doing."""
+"""What this server offers, and its state."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from app.services import Services
 
 
 class StrategyShape(BaseModel):
-    """A way to pick the next case."""
+    """A strategy for picking the next case."""
 
     name: str
     description: str
 
 
 class ArchiveShape(BaseModel):
-    """Where studies come from; `problem` says why it can't be read now, "" if it can."""
+    """The archive; `problem` says why it can't be read now, "" if it can."""
 
     address: str
     problem: str
 
 
 class ProgressShape(BaseModel):
-    """How many cases there are to label, and how many have a final label."""
+    """The number of cases, and of those with a final label."""
 
     total: int
     completed: int
@@ -54,7 +54,7 @@ class ServerShape(BaseModel):
 
 
 class DeviceShape(BaseModel):
-    """What computes, how much work is in line, and what prompt sessions hold."""
+    """The device, its queue, and the memory of prompt sessions."""
 
     name: str
     precision: str
@@ -65,8 +65,8 @@ class DeviceShape(BaseModel):
 
 
 class ProblemShape(BaseModel):
-    """A label that the archive didn't take the last time, and why. One that is `waiting` is tried again at `next`; one
-    that is `refused` is not, until somebody asks for it (`next` is null): `advice` says what to do before."""
+    """A failed delivery and its error. A `waiting` label is retried at `next`; a `refused` one only on request (`next`
+    is null), and `advice` says what to do first."""
 
     label_id: int
     state: DeliveryState
@@ -88,7 +88,7 @@ class ProblemShape(BaseModel):
 
 
 class OutboxShape(BaseModel):
-    """Labels that are safe here and not confirmed by the archive. `oldest` is when the first that waits was made."""
+    """Labels that are stored here but not confirmed by the archive. `oldest` is when the oldest of them was made."""
 
     waiting: int
     refused: int
@@ -97,13 +97,13 @@ class OutboxShape(BaseModel):
 
 
 class RetryShape(BaseModel):
-    """How many labels are tried again."""
+    """How many deliveries are retried."""
 
     retried: int
 
 
 class DeliveryShape(BaseModel):
-    """What became of a label on its way to the archive. `error` and `advice` are "" unless it was refused."""
+    """The delivery of a label to the archive. `error` and `advice` are "" unless it was refused."""
 
     label_id: int
     state: DeliveryState
@@ -143,8 +143,8 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.get("/outbox", summary="Labels on their way to the archive")
     def outbox() -> OutboxShape:
-        """They are safe here meanwhile. `problems` are the oldest labels that were refused, and then the oldest of
-        those that wait whose last try failed."""
+        """Undelivered labels are stored on this server. `problems` are the oldest refused labels, then the oldest
+        waiting ones whose last delivery attempt failed."""
         outbox = services.deliveries.outbox()
         return OutboxShape(
             waiting=outbox.state.waiting,
@@ -155,13 +155,13 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.post("/outbox/retry", summary="Send all refused labels again")
     def retried_all() -> RetryShape:
-        """They are sent within seconds; `/outbox` and `/events` tell what came of it."""
+        """They are sent within seconds; `/outbox` and `/events` show the results."""
         return RetryShape(retried=services.deliveries.retry_refused())
 
     @api.post("/outbox/{label_id}/retry", summary="Send a label again")
     def retried(label_id: int) -> ProblemShape:
-        """One that was refused, or one that waits for its next try. 404 for one that doesn't go to the archive, 409
-        for one that is there. Its `error` is that of the last try, until the next."""
+        """For a refused label, or one that waits for its next attempt. 404 for a label that isn't sent to the archive,
+        409 for one that was delivered. `error` is that of the last attempt, until the next one."""
         return ProblemShape.of(services.deliveries.retry(label_id))
 
 
@@ -182,7 +182,7 @@ def _default_model(services: Services) -> str | None:
 
 
 def _shown(address: str) -> str:
-    """Without a user name and password that may be part of it."""
+    """The URL without user name and password."""
     parts = urlsplit(address)
     if "@" not in parts.netloc:
         return address

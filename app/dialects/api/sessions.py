@@ -1,4 +1,4 @@
-"""Prompt sessions: prompts go in, what they changed comes out."""
+"""Prompt sessions: sending prompts, and receiving the changes of the mask."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from app.services.prompting.submission import SessionInfo
 
 
 class OpenRequest(BaseModel):
-    """Which case to segment; without a model the server's first interactive one."""
+    """The case to segment, and the model; the server's first interactive one by default."""
 
     case_id: str
     model: str = ""
@@ -33,7 +33,7 @@ class OpenRequest(BaseModel):
 
 
 class SessionShape(BaseModel):
-    """A session that was just opened. `id` lets whoever has it in and is told once; `name` is for people. `shape` is
+    """A new session. `id` gives access to it and is returned only here; `name` is its public name. `shape` is
     [k, j, i]."""
 
     id: str
@@ -44,8 +44,8 @@ class SessionShape(BaseModel):
 
 
 class SessionRow(BaseModel):
-    """A session as everybody may see it, of any viewer. `matched_case_id` is the archive's case that its image is of,
-    as far as that is known; `open` says that it is in memory."""
+    """The public view of a session, of any dialect. `matched_case_id` is the archive's case of its image, if known;
+    `open` says that it is in memory."""
 
     name: str
     client: str
@@ -85,8 +85,8 @@ class RegionShape(BaseModel):
 
 
 class ChangeShape(BaseModel):
-    """What prompts did. `voxels` is the mask in the region now: base64 of gzip of one byte (0 or 1) a voxel, C order;
-    null, like the region, if nothing changed."""
+    """The effect of prompts. `voxels` is the mask in the changed region: base64 of gzip of one byte (0 or 1) per voxel,
+    C order; null, like the region, if nothing changed."""
 
     region: RegionShape | None
     voxels: str | None
@@ -94,13 +94,13 @@ class ChangeShape(BaseModel):
 
 
 class UndoShape(ChangeShape):
-    """`undone` is false if there was nothing to take back."""
+    """The effect of an undo. `undone` is false if there was nothing to undo."""
 
     undone: bool
 
 
 class SubmitRequest(BaseModel):
-    """What the mask shows; without a structure, the project's first."""
+    """The name of the segmented structure; the project's first by default."""
 
     structure: str = ""
     comment: str = ""
@@ -108,13 +108,13 @@ class SubmitRequest(BaseModel):
 
 
 class SubmittedShape(LabelShape):
-    """`matched` says whether the session's image was found in the archive."""
+    """The new label. `matched` says whether the session's image was found in the archive."""
 
     matched: bool
 
 
 OWNER = "api:"
-"""How owners of this dialect's sessions begin."""
+"""The prefix of the owners of this dialect's sessions."""
 
 Id = Annotated[str, Path(alias="session_id", description="what opening the session answered")]
 Name = Annotated[str, Path(alias="session_id", description="a session's id, or its name")]
@@ -125,7 +125,8 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.post("/sessions", summary="Open a session on a case", status_code=201)
     def opened(asked: OpenRequest, asking: Asking) -> SessionShape:
-        """The id is told once; whoever has it may prompt. The caller's sessions take turns on the device as one."""
+        """The id is returned only here and gives access to the session. On the device's queue, all sessions of a caller
+        count as one owner."""
         model = asked.model or services.models.default_interactive()
         session_id = prompting.open(OWNER + asking.who, asked.case_id, model, asked.options, asking)
         services.next_case.renew(asked.case_id, asking.who)
@@ -136,7 +137,7 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.get("/sessions", summary="List sessions of every viewer")
     def listed(limit: Annotated[int, Query(ge=1, le=1000)] = 200) -> list[SessionRow]:
-        """Opened last first."""
+        """Last opened first."""
         return [SessionRow.of(info, services.sessions.matched(info)) for info in services.sessions.listed(limit)]
 
     @api.get("/sessions/{session_id}", summary="One session")
@@ -146,7 +147,7 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.post("/sessions/{session_id}/prompts", summary="Prompt")
     def prompted(session_id: Id, asked: PromptsRequest) -> ChangeShape:
-        """All prompts are looked at before the first is taken; the answer is what they changed together."""
+        """All prompts are validated before the first is added; the response is their combined change."""
         start = time.perf_counter()
         with _session(prompting, session_id) as session:
             record = session.record
@@ -157,7 +158,7 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.post("/sessions/{session_id}/undo", summary="Take the last prompt back")
     def undone(session_id: Id) -> UndoShape:
-        """One level, as far as the model keeps it."""
+        """Undoes the last prompt; most models keep one level."""
         start = time.perf_counter()
         with _session(prompting, session_id) as session:
             change = session.undo()
@@ -175,7 +176,7 @@ def add(api: APIRouter, services: Services) -> None:
         responses=binary("application/octet-stream"),
     )
     def mask(session_id: Id) -> Response:
-        """One byte (0 or 1) a voxel, C order; the header X-Shape is `k,j,i`. Always gzipped."""
+        """One byte (0 or 1) per voxel, C order; the header X-Shape is `k,j,i`. Always gzipped."""
         with _session(prompting, session_id) as session:
             shape, content = session.shape, session.gzip()
         headers = {
@@ -187,16 +188,16 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.delete("/sessions/{session_id}", summary="Close a session", status_code=204)
     def closed(session_id: Id) -> None:
-        """Its memory is given back. What was done stays on record, and can still be submitted by the session's name."""
+        """Frees the session's memory. Its log stays, and can still be submitted by the session's name."""
         prompting.close(session_id, _own(prompting, session_id).owner)
 
 
 def add_submission(api: APIRouter, services: Services) -> None:
-    """Turning a session of any viewer into a label."""
+    """Routes that turn a session of any dialect into a label."""
 
     @api.post("/sessions/{session_id}/label", summary="Keep a session's mask as a label", status_code=201)
     def submitted(name: Name, asked: SubmitRequest) -> SubmittedShape:
-        """The author is who sat at the session. An image that a viewer sent is first looked for in the archive."""
+        """The author is the session's user. An image that a viewer sent is first matched to a case of the archive."""
         structure = asked.structure.strip() or services.settings.labels.structures[0]
         label, matched = services.sessions.submit(name, structure, asked.comment, asked.tag)
         return SubmittedShape(**_label(services, label).model_dump(), matched=matched)
@@ -208,13 +209,13 @@ def _label(services: Services, label: Label) -> LabelShape:
 
 @contextmanager
 def _session(prompting: PromptService, session_id: str) -> Iterator[Session]:
-    """A session of this dialect, for one request. Raises `UnknownSession`."""
+    """Lock a session of this dialect for one request. Raises `UnknownSession`."""
     with prompting.session(session_id, _own(prompting, session_id).owner) as session:
         yield session
 
 
 def _own(prompting: PromptService, session_id: str) -> SessionRecord:
-    """A session of this dialect; those of others are answered like none at all. Raises `UnknownSession`."""
+    """A session of this dialect. Raises `UnknownSession`, also for a session of another dialect."""
     record = prompting.record(session_id)
     if not record.owner.startswith(OWNER):
         raise UnknownSession("this session is over; open the image again")

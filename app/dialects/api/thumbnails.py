@@ -1,4 +1,4 @@
-"""Small pictures of cases, for lists."""
+"""Thumbnails of cases."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from app.errors import BadInput
 from app.services import Services
 
 AT_ONCE = 2
-"""Pictures being made at the same time: a page full of cases that were never opened must not fill the line to the
-archive."""
+"""How many thumbnails are made at the same time: a page of cases that aren't cached must not occupy all connections to
+the archive."""
 
 _HEADERS = {"Cache-Control": "private, max-age=3600"}
 
@@ -38,7 +38,7 @@ def add(api: APIRouter, services: Services) -> None:
         size: Annotated[int, Query(ge=16, le=1024, description="of the longer side, in pixels")] = 256,
         known: Annotated[str, Header(alias="If-None-Match")] = "",
     ) -> Response:
-        """Grey values from the slice's darkest to its brightest hundredth. Reads the images if they aren't here yet."""
+        """The grey scale covers the slice's 1st to 99th percentile. Fetches the images if they aren't cached."""
         row = services.cases.get(case_id)
         wanted = k if k is not None else _most_uncertain(services, case_id)
         content = f"{row.case.id} {row.case.stamp} {wanted} {size}"
@@ -51,7 +51,7 @@ def add(api: APIRouter, services: Services) -> None:
 
 
 def picture(volume: Volume, k: int, size: int) -> bytes:
-    """Slice `k` as a PNG whose longer side has `size` pixels; millimetres are as long in both directions."""
+    """Slice `k` as a PNG whose longer side has `size` pixels, with square pixels in millimetres."""
     from PIL import Image
 
     image = Image.fromarray(_grey(np.asarray(volume.voxels[k], np.float32)))
@@ -79,7 +79,7 @@ def _most_uncertain(services: Services, case_id: str) -> int | None:
 
 
 def _chosen(volume: Volume, asked: int | None, wanted: int | None) -> int:
-    """A slice that was asked for has to be there; one that a score names may be of the images as they once were."""
+    """The slice to show. A requested slice must exist; a scored one may be out of range if the images changed since."""
     depth = volume.geometry.shape[0]
     if asked is not None and not 0 <= asked < depth:
         raise BadInput(f"there is no slice {asked}; this case has slices 0 to {depth - 1}")

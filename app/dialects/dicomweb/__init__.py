@@ -1,17 +1,17 @@
-"""DICOMweb (DICOM PS3.18) under `/dicom-web`: what OHIF, 3D Slicer and programs read studies through.
+"""DICOMweb (DICOM PS3.18) at `/dicom-web`, through which OHIF, 3D Slicer and programs read studies.
 
-Over a DICOMweb archive it is the archive's own, passed on. Over a folder it is this server's:
+For a DICOMweb archive, requests are forwarded to it. For a folder, this server implements the service:
 
 | module | holds |
 | --- | --- |
 | `search` | QIDO-RS |
 | `retrieve`, `frames` | WADO-RS: headers, instances, bulk data; frames and pictures |
-| `store` | STOW-RS: taking a body in, and saying what became of each object |
-| `passing` | the archive's own, passed on |
-| `accept`, `multipart`, `common` | what the requests have in common |
+| `store` | STOW-RS: receiving objects, and the result of each |
+| `passing` | forwarding requests to the archive |
+| `accept`, `multipart`, `common` | content negotiation, multipart bodies, common parts |
 
-A segmentation of one of this server's cases that a viewer stores becomes the next version of its label, over either.
-How it differs from Orthanc stands in `docs/dicomweb.md`.
+With either, a stored segmentation of one of this server's cases becomes the next version of its label. The differences
+to Orthanc are in `docs/dicomweb.md`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a client accepts (PS3.18 8.7): media types with transfer syntaxes, in its order of preference."""
+"""Content negotiation (PS3.18 8.7): media types with transfer syntaxes, in the client's order of preference."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ IMAGE_TYPES = {
     "1.2.840.10008.1.2.4.202": "image/jphc",
     "1.2.840.10008.1.2.4.203": "image/jphc",
 }
-"""What compressed frames are called (PS3.18 table 8.7.3-5)."""
+"""The media types of compressed frames (PS3.18 table 8.7.3-5)."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """One thing that is accepted: `kind` alone, or in parts of a multipart answer. `syntax` is "" if none is named."""
+    """One accepted media range: `kind` alone, or as parts of a multipart response. `syntax` is "" if none is named."""
 
     kind: str
     multipart: bool
@@ -45,7 +45,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Form:
-    """How something is answered: in which type, in parts or as it is, as stored or uncompressed."""
+    """The chosen representation: the media type, multipart or single, as stored or uncompressed."""
 
     kind: str
     multipart: bool
@@ -53,34 +53,34 @@ class Form:
 
 
 def accepted(request: Request) -> tuple[Range, ...]:
-    """What the request accepts: its query parameter `accept`, else its header; everything if it says nothing."""
+    """What the request accepts: its query parameter `accept`, else its Accept header; everything without either."""
     return parsed(request.query_params.get("accept") or request.headers.get("accept") or "*/*")
 
 
 @lru_cache(maxsize=256)
 def parsed(header: str) -> tuple[Range, ...]:
-    """The ranges of an Accept header, most wanted first; those with q=0 and those that can't be read are left out."""
+    """The media ranges of an Accept header, by preference; those with q=0 and malformed ones are left out."""
     found = [one for part in _split(header[:4096], ",") for one in _range(part)]
     return tuple(one for _, one in sorted(found, key=lambda pair: -pair[0]))
 
 
 def form_of_instances(ranges: Sequence[Range], syntaxes: Sequence[str], *, single: bool) -> tuple[Form, ...]:
-    """How each instance is answered that is stored in one of `syntaxes`.
+    """The representation of instances stored in `syntaxes`.
 
-    Uncompressed unless the client says otherwise: `*` is as stored. Whole files without multipart are for `single`
-    instances. Raises 406.
+    Uncompressed unless the client requests otherwise; `*` means as stored. A response without multipart is for
+    `single` instances. Raises 406.
     """
     usable = [one for one in ranges if one.takes(DICOM) and (one.multipart or single or one.kind == "*/*")]
     if not usable:
         raise not_acceptable("instances come as multipart/related; type=application/dicom, a single one also without")
-    # */* alone is answered in parts, as the standard has it for every number of instances.
+    # */* alone gives multipart, which is the standard's default for any number of instances.
     multipart = usable[0].multipart or usable[0].kind == "*/*"
     ranked = [one for one in usable if one.multipart == usable[0].multipart]
     return tuple(Form(DICOM, multipart, _as_stored(ranked, syntax)) for syntax in syntaxes)
 
 
 def form_of_frames(ranges: Sequence[Range], syntax: str, *, native: bool, single: bool) -> Form:
-    """How frames are answered that are stored in `syntax`. Raises 406."""
+    """The representation of frames stored in `syntax`. Raises 406."""
     image = IMAGE_TYPES.get(syntax, OCTETS)
     for one in ranges:
         if not (one.multipart or single or one.kind == "*/*"):
@@ -109,7 +109,7 @@ def kind_of_picture(ranges: Sequence[Range]) -> str:
 
 
 def check_json(ranges: Sequence[Range]) -> None:
-    """Raises 406 if the client wants no JSON."""
+    """Raise 406 if the client doesn't accept JSON."""
     if not any(one.takes(JSON) or one.takes("application/json") for one in ranges):
         raise not_acceptable("headers and search results come as application/dicom+json")
 
@@ -139,7 +139,7 @@ def _range(part: str) -> Iterator[tuple[float, Range]]:
     if "/" not in kind or not wanted > 0:
         return
     multipart = kind.lower() == "multipart/related"
-    # Orthanc's way of writing it puts the syntax into the quoted type.
+    # Orthanc's plugin writes the syntax into the quoted type.
     inner, _, hidden = given.get("type", "*/*").partition(";")
     syntax = given.get("transfer-syntax", "") or hidden.partition("=")[2]
     yield wanted, Range((inner if multipart else kind).strip().lower(), multipart, syntax.strip(' "'))

@@ -1,5 +1,5 @@
-"""What all resources share: routes and addresses, checked UIDs, who asks, and answers that a browser may keep and ask
-about (RFC 9110 8.8, 13.1)."""
+"""Common parts of all resources: routes and URLs, UID validation, the caller, and conditional and range requests
+(RFC 9110 8.8, 13.1, 14)."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ def get(router: APIRouter, path: str) -> Callable[[Endpoint], Endpoint]:
 
 
 def uids(*values: str) -> tuple[str, ...]:
-    """The same values. Raises `BadInput` for one that is no UID; "" is none and passes."""
+    """The same values, validated; "" is allowed. Raises `BadInput` for one that is no UID."""
     return tuple(value and check_uid(value) for value in values)
 
 
 def service_root(request: Request) -> str:
-    """The address of the service without a slash at its end, below whatever prefix the client came by."""
+    """The service's URL without a trailing slash, including the path prefix of the request."""
     base = request.base_url
     server = request.scope.get("server")
-    # dicomweb-client sends a Host without the port. A name that is our own socket's can only mean that socket.
+    # dicomweb-client sends a Host without the port; if the name is this socket's address, its port is added.
     if base.port is None and server and base.hostname == server[0] and server[1] not in (None, 80, 443):
         base = base.replace(port=server[1])
     return f"{str(base).rstrip('/')}/{ROOT}"
 
 
 def person(request: Request) -> str:
-    """The name that came with the request, else where it comes from: DICOMweb has no name of its own."""
+    """The user name of the request, else the client's host: DICOMweb has no user name of its own."""
     return identity(request, user_of(request))
 
 
 def client(request: Request) -> str:
-    """The viewer: OHIF if its page sent it, else what the program calls itself."""
+    """The client program: OHIF if its page sent the request, else the name in User-Agent."""
     if "/ohif" in request.headers.get("referer", "").lower():
         return "OHIF"
     agent = request.headers.get("user-agent", "")
@@ -60,12 +60,12 @@ def client(request: Request) -> str:
 
 
 def tagged(stamp: str) -> dict[str, str]:
-    """Headers of an answer that changes with `stamp`. It is asked about each time: files may be replaced."""
+    """Cache headers of a response that changes with `stamp`. It is revalidated each time: files may be replaced."""
     return {"ETag": f'"{stamp}"', "Cache-Control": "private, no-cache", "Vary": "Accept"}
 
 
 def unchanged(request: Request, stamp: str) -> Response | None:
-    """304 if the client has what it would get."""
+    """304 if the client's cached copy is current; None otherwise."""
     known = request.headers.get("if-none-match")
     if known is None:
         return None
@@ -90,5 +90,5 @@ def ranged(request: Request, content: bytes, kind: str, stamp: str) -> Response:
 
 
 def ascii_text(text: str) -> str:
-    """Text as a quoted string of a header can hold it."""
+    """Text escaped for a quoted string in a header."""
     return text.encode("ascii", "replace").decode().translate({ord('"'): "'", ord("\\"): "/", 10: " ", 13: " "})

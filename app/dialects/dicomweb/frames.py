@@ -1,5 +1,5 @@
-"""Frames (PS3.18 10.4.1.1.6): the pixels of an image, as stored or decoded; and pictures of them to look at
-(PS3.18 10.4.1.1.3 and 10.4.1.1.4): rendered images and thumbnails."""
+"""Frames (PS3.18 10.4.1.1.6): the pixels of an image, as stored or decoded; rendered images and thumbnails
+(PS3.18 10.4.1.1.3 and 10.4.1.1.4)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def add_route(api: APIRouter, face: FolderDicomweb) -> None:
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames are asked for by the hundred, so little may stand between the request and the file: a plain ASGI
-    application that works in a thread of the event loop's own pool, because what FastAPI and Starlette do before and
-    around an endpoint of theirs takes as long as reading the frame."""
+    """Viewers request hundreds of frames, so the overhead per request matters. This is a plain ASGI application that
+    runs in a thread of the event loop's own pool: FastAPI's and Starlette's work around an endpoint takes as long as
+    reading the frame."""
 
     face: FolderDicomweb
 
@@ -44,7 +44,7 @@ class Frames:
 
 
 def frame_numbers(text: str) -> list[int]:
-    """Numbers from 1, between commas. Raises `BadInput`."""
+    """Frame numbers from 1, separated by commas. Raises `BadInput`."""
     numbers = text.split(",")
     if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers):
         raise BadInput(f"{text[:80]!r} is no list of frames: numbers from 1, between commas")
@@ -52,11 +52,11 @@ def frame_numbers(text: str) -> list[int]:
 
 
 def frames_answer(request: Request, face: FolderDicomweb, one: Instance, numbers: Sequence[int]) -> Response:
-    """One frame as a whole, several one after the other as they are read."""
+    """The response for frames: one in a single body, several streamed as they are read."""
     form = form_of_frames(accepted(request), one.syntax, native=one.is_native, single=len(numbers) == 1)
     kind = f"{form.kind}; transfer-syntax={one.syntax if form.stored else EXPLICIT}"
     stamp = f"{one.stamp}-{','.join(map(str, numbers[:16]))}-{len(numbers)}{'s' if form.stored else 'd'}"
-    # Many frames have no tag of their own: a list of them would have to be in it as a whole.
+    # Several frames have no ETag: it would have to depend on the whole list of them.
     if len(numbers) <= 16 and (same := unchanged(request, stamp)) is not None:
         return same
     if len(numbers) == 1 and form.multipart:
@@ -108,7 +108,7 @@ def pictures(face: FolderDicomweb) -> APIRouter:
     @get(api, f"{SERIES}/rendered")
     @get(api, f"{STUDY}/rendered")
     def rendered(request: Request, study: str, series: str = "", sop: str = "", frame: str = "1") -> Response:
-        """A frame; of an instance the first, of a series or study the one in the middle."""
+        """A rendered frame: of an instance the first, of a series or study the middle one."""
         return picture(request, of_instance(study, series, sop), _single(frame), None)
 
     @get(api, f"{INSTANCE}/frames/{{frame}}/thumbnail")
@@ -116,7 +116,7 @@ def pictures(face: FolderDicomweb) -> APIRouter:
     @get(api, f"{SERIES}/thumbnail")
     @get(api, f"{STUDY}/thumbnail")
     def thumbnail(request: Request, study: str, series: str = "", sop: str = "", frame: str = "") -> Response:
-        """The same, small."""
+        """A thumbnail of the same frame."""
         one = of_instance(study, series, sop)
         number = _single(frame) if frame else (face.frame_count(one) + 1) // 2
         return picture(request, one, number, THUMBNAIL)

@@ -1,4 +1,4 @@
-"""Bodies of several parts, out and in (PS3.18 8.6.1.2, RFC 2387)."""
+"""Multipart bodies, written and parsed (PS3.18 8.6.1.2, RFC 2387)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def content_type(kind: str, boundary: str) -> str:
 
 
 def part_head(boundary: str, kind: str, length: int, first: bool) -> bytes:
-    """What stands before a part of `length` bytes."""
+    """The boundary and headers of a part of `length` bytes."""
     start = "" if first else "\r\n"
     return f"{start}--{boundary}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n".encode()
 
@@ -37,9 +37,9 @@ def end(boundary: str) -> bytes:
 
 
 class PiecesResponse(Response):
-    """An answer whose body is in pieces, which are sent one after the other: joining the half megabyte of a frame with
-    the few bytes around it takes longer than reading it. Stretches of files don't even come through here where the
-    server can send them itself (ASGI's extension "zero copy send"). Their files are closed at the end."""
+    """A response whose body is a list of pieces, sent one after the other: copying the half megabyte of a frame next to
+    its headers takes longer than reading it. Parts of files are sent by the server directly if it supports ASGI's
+    extension "zero copy send". Their files are closed at the end."""
 
     def __init__(self, pieces: Sequence[bytes | FileSlice], headers: Mapping[str, str]) -> None:
         length = sum(piece.length if isinstance(piece, FileSlice) else len(piece) for piece in pieces)
@@ -67,7 +67,7 @@ class PiecesResponse(Response):
 
 
 def of_one_part(kind: str, part_kind: str, part: bytes | FileSlice, headers: Mapping[str, str]) -> Response:
-    """A multipart answer of type `kind` with a single part."""
+    """A multipart response of type `kind` with a single part."""
     boundary = new_boundary()
     length = part.length if isinstance(part, FileSlice) else len(part)
     pieces = (part_head(boundary, part_kind, length, first=True), part, end(boundary))
@@ -75,7 +75,7 @@ def of_one_part(kind: str, part_kind: str, part: bytes | FileSlice, headers: Map
 
 
 def in_turn(boundary: str, parts: Iterable[tuple[str, int, Iterable[bytes]]]) -> Iterator[bytes]:
-    """The same for parts, `(type, length, content)`, that are made one after the other."""
+    """The chunks of a multipart body whose parts, `(type, length, content)`, are produced one after the other."""
     for number, (kind, length, chunks) in enumerate(parts):
         yield part_head(boundary, kind, length, number == 0)
         yield from chunks
@@ -83,7 +83,7 @@ def in_turn(boundary: str, parts: Iterable[tuple[str, int, Iterable[bytes]]]) ->
 
 
 def holds_dicom(content_type: str) -> bool:
-    """Whether a body of this type holds DICOM files: in parts, or one as it is."""
+    """Whether a body of this type contains DICOM files: multipart, or a single file."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/related":
         return DICOM in content_type.replace("application/dicom+", "").lower() and boundary_of(content_type) is not None
@@ -91,7 +91,7 @@ def holds_dicom(content_type: str) -> bool:
 
 
 def parts_of(file: Path, content_type: str, max_part: int) -> Iterator[bytes]:
-    """The DICOM files in a body, one at a time. Raises `BadInput` where the body can't be taken apart."""
+    """The DICOM files in a body, one at a time. Raises `BadInput` at the first malformed part."""
     boundary = boundary_of(content_type)
     if boundary is None:
         yield file.read_bytes()

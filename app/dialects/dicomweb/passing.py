@@ -1,5 +1,5 @@
-"""The archive's own DICOMweb, passed on with its credentials and without the caller's. Only segmentations of this
-server's cases stay here: they become labels, and the outbox delivers those."""
+"""Forwarding requests to the archive's own DICOMweb service, with this server's credentials and without the caller's.
+Only segmentations of this server's cases stay here: they become labels, which the outbox delivers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def router(services: Services, proxy: DicomwebProxy) -> APIRouter:
     @api.post(f"/{ROOT}/studies/{{study}}", response_model=None)
     @api.post(f"/{ROOT}/studies", response_model=None)
     async def store(request: Request, study: str = "") -> Response:
-        """Keep segmentations of cases as labels, pass the rest on."""
+        """Store segmentations of cases as labels, and forward the rest."""
         uids(study)
         kind = request.headers.get("content-type", "")
         if not holds_dicom(kind):
@@ -55,7 +55,7 @@ def router(services: Services, proxy: DicomwebProxy) -> APIRouter:
     @api.head(f"/{ROOT}/{{path:path}}", response_model=None)
     @api.post(f"/{ROOT}/{{path:path}}", response_model=None)
     async def forward(request: Request, path: str) -> Response:
-        """Ask the archive."""
+        """Forward the request to the archive."""
         return _passed(await passing.ask(request, path, request.stream() if request.method == "POST" else None))
 
     return api
@@ -63,7 +63,7 @@ def router(services: Services, proxy: DicomwebProxy) -> APIRouter:
 
 @dataclass(frozen=True)
 class Passing:
-    """Requests that go on to the archive, and what of a store request stays here."""
+    """Forwards requests to the archive, except the segmentations in store requests."""
 
     proxy: DicomwebProxy
     incoming: Incoming
@@ -79,7 +79,7 @@ class Passing:
     ) -> Upstream:
         headers = dict(request.headers)
         if length is not None:
-            # Some archives don't take a body of unknown length, and say nothing.
+            # Some archives silently ignore a body of unknown length.
             headers["content-length"] = str(length)
         if kind:
             headers["content-type"] = kind
@@ -87,14 +87,14 @@ class Passing:
         return await self.proxy.forward(request.method, path.rstrip("/"), request.url.query, headers, body, root)
 
     async def store(self, request: Request, body: Path, kind: str, study: str) -> Response:
-        """What became of the objects in a body that came in."""
+        """Handle the objects in a received body."""
         others = body.with_name(multipart.new_boundary())
         try:
             outcomes, references = await run_in_threadpool(self._sort, request, body, kind, study, others)
         except BadInput:
             outcomes, references = [], []
         if not outcomes:
-            # Nothing of ours: the archive gets what was sent, byte for byte, and says what it thinks of it.
+            # No labels: the archive gets the body unchanged, and its response is returned.
             return await _whole(await self.ask(request, f"studies/{study}", _read(body), body.stat().st_size))
         said: dict[str, Any] = {}
         if references:
@@ -105,7 +105,7 @@ class Passing:
     def _sort(
         self, request: Request, body: Path, kind: str, study: str, others: Path
     ) -> tuple[list[Outcome], list[Reference]]:
-        """Keep labels; write what else there is into `others`, as a body with its closing boundary."""
+        """Store labels, and write all other objects into `others` as a complete multipart body."""
         references: list[Reference] = []
 
         def pass_on(part: bytes, reference: Reference) -> None:
@@ -124,12 +124,12 @@ class Passing:
     async def _store_others(
         self, request: Request, study: str, others: Path, references: list[Reference]
     ) -> tuple[dict[str, Any], list[Outcome]]:
-        """What the archive says of the objects that are no labels of ours; failures, if it says nothing of use."""
+        """The archive's results for the forwarded objects; failures if its response can't be used."""
         kind = multipart.content_type(DICOM, others.name)
         try:
             upstream = await self.ask(request, f"studies/{study}", _read(others), others.stat().st_size, kind)
         except ArchiveUnavailable as error:
-            # The labels are kept: that has to be said.
+            # The labels were stored, and the response must include them.
             return {}, [Outcome(one, reason=OUT_OF_RESOURCES, problem=str(error)) for one in references]
         said = _json(await _collected(upstream))
         if said:
@@ -145,7 +145,7 @@ def _passed(upstream: Upstream) -> StreamingResponse:
 
 
 async def _whole(upstream: Upstream) -> Response:
-    """The same, read to its end: the body that it answers is removed then."""
+    """A response read completely, because the request's body file is deleted afterwards."""
     headers = {name: value for name, value in upstream.headers.items() if name.lower() != "content-length"}
     return Response(await _collected(upstream), upstream.status, headers)
 

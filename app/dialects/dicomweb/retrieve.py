@@ -54,7 +54,7 @@ def router(face: FolderDicomweb) -> APIRouter:
 
     @get(api, f"{INSTANCE}/bulkdata/{{path:path}}")
     def bulk(request: Request, study: str, series: str, sop: str, path: str) -> Response:
-        """One value that is too large for the metadata."""
+        """One bulk data value of the metadata."""
         one = face.instance(*uids(study, series, sop))
         if face.pixels_are(one, path):
             return frames_answer(request, face, one, range(1, face.frame_count(one) + 1))

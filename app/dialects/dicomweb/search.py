@@ -1,4 +1,4 @@
-"""QIDO-RS (PS3.18 10.6): looking for studies, series and instances."""
+"""QIDO-RS (PS3.18 10.6): searching for studies, series and instances."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def router(face: FolderDicomweb) -> APIRouter:
         query = query_of(request.query_params.multi_items())
         root = service_root(request)
         found = [_described(entry, level, root) for entry in face.search(level, study, series, query)]
-        # PS3.18 8.3.4: what was not done is said in a warning.
+        # PS3.18 8.3.4: ignored parameters are reported in a Warning header.
         headers = {"Warning": f'299 segloop "{ascii_text("; ".join(query.warnings))}"'} if query.warnings else None
         content = json.dumps(found, separators=(",", ":")).encode()
         return Response(content, media_type=JSON, headers=headers)
@@ -65,7 +65,7 @@ def router(face: FolderDicomweb) -> APIRouter:
 
 
 def _described(entry: dict[str, Any], level: Level, root: str) -> dict[str, Any]:
-    """A result with where to get it. JSON is UTF-8, whatever the file was in (PS3.18 F.2)."""
+    """A result with its Retrieve URL. JSON is UTF-8, whatever the file's character set is (PS3.18 F.2)."""
     address = root
     for name, tag in _UIDS:
         address += f"/{name}/{entry[tag]['Value'][0]}"

@@ -1,5 +1,5 @@
-"""STOW-RS (PS3.18 10.5) into the folder and into this server's labels, and what became of each object (PS3.18 10.5.3,
-annex I)."""
+"""STOW-RS (PS3.18 10.5) into the folder and into this server's labels, and the response with the result of each object
+(PS3.18 10.5.3, annex I)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def router(services: Services, face: FolderDicomweb) -> APIRouter:
     @api.post(f"/{ROOT}/studies/{{study}}", response_model=None)
     @api.post(f"/{ROOT}/studies", response_model=None)
     async def store(request: Request, study: str = "") -> Response:
-        """Keep DICOM files. A segmentation of a case becomes its next label; when this answers 200, it is safe."""
+        """Store DICOM files. A segmentation of a case becomes its next label version, durable when this responds."""
         uids(study)
         kind = request.headers.get("content-type", "")
         if not holds_dicom(kind):
@@ -47,7 +47,7 @@ def router(services: Services, face: FolderDicomweb) -> APIRouter:
 
         outcomes = incoming.take(parts, study, person(request), client(request), rest)
         if arrived:
-            # So that what came in is found, and a new series is a case, at once.
+            # So that searches find the new objects at once, and a new series becomes a case.
             services.sync.run()
         return answer(outcomes, service_root(request), study)
 
@@ -59,8 +59,8 @@ _CLASS, _UID, _REASON, _WARNING = "00081150", "00081155", "00081197", "00081196"
 
 
 def answer(outcomes: Sequence[Outcome], root: str, study: str, others: Mapping[str, Any] | None = None) -> Response:
-    """200 if everything is stored, 409 if nothing is, 202 in between. `others` is what the archive said of objects
-    that were passed on to it."""
+    """200 if every object is stored, 409 if none is, 202 otherwise. `others` is the archive's response for forwarded
+    objects."""
     failed = [*_items(others, FAILED), *(_item(one, root) for one in outcomes if one.reason)]
     stored = [*_items(others, STORED), *(_item(one, root) for one in outcomes if not one.reason)]
     content: dict[str, Any] = {

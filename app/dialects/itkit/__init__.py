@@ -1,14 +1,14 @@
-"""The REST API of ITKIT's inference server, as its 3D Slicer plugin speaks it, in both generations.
+"""The REST API of ITKIT's inference server, as used by its 3D Slicer plugin, in both generations.
 
 Protocol: docs/protocols/itkit.md.
 
 | module | holds |
 | --- | --- |
-| `models` | what there is; load and unload: one model without a name (singular API), or many by name (plural API) |
-| `infer` | an image in, a label map out; plural API if and only if the form has `model_name` |
-| `routes` | every refusal is JSON with the key `error`, which is what the plugin shows |
+| `models` | listing, loading and unloading: one model without a name (singular API), or many by name (plural API) |
+| `infer` | segmenting an image; plural API if and only if the form has `model_name` |
+| `routes` | error responses: JSON with the key `error`, which the plugin shows |
 
-Nothing here deals with axes: images and label maps travel as NIfTI files with their geometry.
+Nothing here deals with axes: images and label maps are NIfTI files with their geometry.
 """
 
 from __future__ import annotations

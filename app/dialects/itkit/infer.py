@@ -20,7 +20,7 @@ from app.services.external_models import Handling, LabelMap, LoadedModel
 
 _HEADERS = {
     "Content-Disposition": "attachment; filename=segmentation.nii.gz",
-    # The body is a gzip file, and is kept as it comes: nothing on the way may pack or unpack it.
+    # The body is a gzip file. No proxy may compress or decompress it.
     "Cache-Control": "no-store, no-transform",
 }
 
@@ -29,8 +29,7 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.post("/infer", response_class=Response)
     async def infer(request: Request) -> Response:
-        """Segment an image; the label map lies on the image's own voxels, or with `grid=lpi` on those that the
-        network saw."""
+        """Segment an image; the label map is on the image's own grid, or with `grid=lpi` on the network's."""
         async with received(request, services.incoming, services.settings.labels.max_upload_bytes) as form:
             return await run_in_threadpool(_answer, services, form, identity(request, "", "itkit"))
 
@@ -42,12 +41,12 @@ def _answer(services: Services, form: Form, who: str) -> Response:
         volume = read_volume(form.needed("image").file, services.settings.labels.max_upload_bytes)
         return _file(services.external.segment(model, volume, handling, who))
     except BadFile as error:
-        # The image or the model: the protocol has 500 for both.
+        # An error of the image or of the model: the protocol uses 500 for both.
         raise Refusal(500, str(error)) from error
 
 
 def _named(services: Services, form: Form) -> LoadedModel:
-    """The model of the plural API. What is missing is told in the peer's order."""
+    """The model of the plural API. Missing fields are checked in the same order as the original server's."""
     if form.upload("image") is None:
         raise Refusal(400, "No image file uploaded")
     if not form.fields["model_name"]:
@@ -66,7 +65,7 @@ def _current(services: Services, form: Form) -> LoadedModel:
 
 
 def _handling(fields: Mapping[str, str]) -> Handling:
-    """The plural API gives the network values and axes as they are; the singular one turns and scales them."""
+    """The plural API passes values and axes to the network unchanged; the singular one reorients and scales them."""
     force_cpu = fields.get("force_cpu", "").strip().lower() == "true"
     if "model_name" in fields:
         return Handling(force_cpu=force_cpu)

@@ -1,7 +1,7 @@
-"""What can segment, loading and unloading it (docs/protocols/itkit.md, sections 2 and 3): `/api/health`, `/api/info`,
+"""Listing, loading and unloading models (docs/protocols/itkit.md, sections 2 and 3): `/api/health`, `/api/info`,
 `/api/model`, `/api/models`.
 
-The two generations refuse the same mistakes with different statuses; `_Generation` has them.
+The two generations have different statuses for the same errors, see `_Generation`.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def add_info(api: APIRouter, services: Services) -> None:
 
     @api.get("/health")
     def health() -> dict[str, Any]:
-        """The server lives; how many graphics cards models may use."""
+        """Liveness, and the number of GPUs that models may use."""
         cards = loaded.cards()
         return {"status": "ok", "cuda_available": cards > 0, "cuda_device_count": cards}
 
     @api.get("/info")
     def info() -> dict[str, Any]:
-        """What can segment, for both generations: `model` for the one, `models` for the other. The number of cards has
-        another name here than in `/api/health`."""
+        """The models, for both generations: `model` for one, `models` for the other. The number of GPUs has another
+        name here than in `/api/health`."""
         cards, current = loaded.cards(), loaded.current()
         return {
             "name": services.settings.name,
@@ -62,7 +62,7 @@ def add_info(api: APIRouter, services: Services) -> None:
 
 
 def told(model: LoadedModel) -> dict[str, Any]:
-    """A model object: what the client asked for, as it said it. No path of this server's is in it."""
+    """A model object, with the names as the client sent them; it contains no paths of this server."""
     asked = model.request
     return {
         "name": model.name,
@@ -120,13 +120,13 @@ def _loading(load: Callable[[], LoadedModel], generation: _Generation) -> dict[s
 
 
 async def _json_object(request: Request, generation: _Generation) -> dict[str, Any]:
-    """The body; what is JSON by its type and not by its content counts as empty, as at the peer."""
+    """The body as JSON. Malformed JSON with the right Content-Type counts as empty, as in the original server."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise Refusal(generation.no_json, "Content-Type must be application/json")
     body = await whole_body(request, _MOST_BYTES)
     try:
-        # NaN is no JSON, and couldn't be told back to a client.
+        # NaN isn't valid JSON and couldn't be returned to a client.
         sent = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         sent = {}

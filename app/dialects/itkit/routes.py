@@ -1,5 +1,5 @@
-"""How requests are refused, as ITKIT's server words it: JSON `{"error": text}` (docs/protocols/itkit.md, section 3),
-whatever raised the error."""
+"""Error responses in the format and wording of ITKIT's server: JSON `{"error": text}` (docs/protocols/itkit.md,
+section 3)."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _STATUS: dict[type[Exception], int] = {
     errors.Cancelled: 503,
     errors.SegloopError: 500,
 }
-"""The nearest class in an error's ancestry counts."""
+"""The first class in the error's MRO counts."""
 
 
 class Refusal(Exception):
-    """An answer that the protocol fixes: its status, and the text that the client shows."""
+    """An error response that the protocol defines: its status, and the text that the client shows."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -39,7 +39,7 @@ class Refusal(Exception):
 
 class Route(GuardedRoute):
     def refusal(self, request: Request, error: Exception) -> Response:
-        """What nobody foresaw is logged and told in general terms only."""
+        """Unexpected errors are logged; the client gets a general message only."""
         status, text = _told(error)
         if status >= 500:
             unforeseen = not isinstance(error, Refusal | errors.SegloopError)
@@ -63,7 +63,7 @@ class Route(GuardedRoute):
 
 
 def worded(error: errors.SegloopError) -> str:
-    """An error's text as ITKIT's server has it, where it has one; its clients show it as it is."""
+    """The text of an error, in the wording of ITKIT's server if it has one; clients show it unchanged."""
     match error:
         case NotLoaded():
             return f"Model not loaded: {error.name}" if error.name else "No model loaded"

@@ -2,17 +2,17 @@
 
 | module | holds |
 | --- | --- |
-| `sessions` | what ITK-SNAP asks before it does anything; start, upload, reset, end |
+| `sessions` | status and models; starting, uploading to, resetting and ending a session |
 | `strokes` | points, scribbles and lassos |
-| `images` | ids that need no table, and which image lies behind one |
-| `metadata`, `buffers` | decoding what is sent: where voxels lie, and the voxels |
-| `routes` | who is drawing, and how a request that can't be read is answered |
+| `images` | stateless session ids, and the image of a session |
+| `metadata`, `buffers` | decoding uploads: the grid, and the voxels |
+| `routes` | the user, and responses to malformed requests |
 
-Voxels on the wire go x fastest, then y, then z, which is `(k, j, i)` in C order; coordinates come as x, y, z and turn
-round in `strokes`, nowhere else. All paths are at the root: ITK-SNAP has no field for a path.
+Voxels on the wire are x fastest, then y, then z, which is `(k, j, i)` in C order; coordinates are x, y, z and are
+reversed in `strokes` only. All paths are at the root: ITK-SNAP has no field for a path.
 
-ITK-SNAP takes every answer with status 200 for a mask and doesn't look at its length, so whatever fails here has to
-answer with another status (docs/protocols/itksnap.md, section 2.4).
+ITK-SNAP treats every response with status 200 as a mask and doesn't check its length, so every error must have another
+status (docs/protocols/itksnap.md, section 2.4).
 """
 
 from __future__ import annotations

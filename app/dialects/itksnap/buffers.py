@@ -1,4 +1,4 @@
-"""Gzipped voxel buffers, unpacked into room for just what the metadata say, and not a byte further.
+"""Decompressing gzipped voxel buffers, never beyond the size that the metadata declare.
 
 Protocol: docs/protocols/itksnap.md, section 2.3.
 """
@@ -18,12 +18,11 @@ from app.errors import BadFile, BadInput, BadPrompt
 
 _READ = 256 * 1024
 _UNPACK = 2**20
-_GREATEST_RATIO = 1032  # of deflate: a match of 258 bytes takes two bits at least
+_GREATEST_RATIO = 1032  # deflate's limit: a match of 258 bytes takes at least two bits
 
 
 def read_image(file: IO[bytes], grid: Grid) -> NDArray[np.generic]:
-    """The voxels `(k, j, i)` of an image. Raises `BadFile` if the stream is broken, or shorter or longer than `grid`
-    says."""
+    """The voxels `(k, j, i)` of an image. Raises `BadFile` for a damaged stream, or another length than `grid`'s."""
     unpacker = _Unpacker(file, grid)
     voxels = np.empty(grid.shape, grid.dtype)
     unpacker.fill(voxels)
@@ -32,10 +31,10 @@ def read_image(file: IO[bytes], grid: Grid) -> NDArray[np.generic]:
 
 
 def read_drawing(file: IO[bytes], grid: Grid) -> tuple[Region, NDArray[np.bool_]]:
-    """What was drawn: the smallest region that holds it, and the bool voxels `(k, j, i)` inside.
+    """A drawing: its bounding box, and the bool voxels `(k, j, i)` inside.
 
-    A drawing is sent as a whole volume, nearly all of it zero, of which only one slice is there at a time. Raises
-    `BadFile` as `read_image`, `BadPrompt` if nothing was drawn.
+    A drawing is sent as a whole volume, nearly all zeros; only one slice is decompressed at a time. Raises `BadFile` as
+    `read_image`, and `BadPrompt` if nothing was drawn.
     """
     unpacker = _Unpacker(file, grid)
     plane = np.empty(grid.shape[1:], grid.dtype)
@@ -65,7 +64,7 @@ def _cut_out(drawn: dict[int, NDArray[np.bool_]], shape: Index) -> tuple[Region,
 
 
 class _Unpacker:
-    """A gzip stream (one member) that is unpacked piece by piece. Never holds more than a piece."""
+    """A gzip stream (one member) that is decompressed in chunks; at most one chunk is in memory."""
 
     def __init__(self, file: IO[bytes], grid: Grid) -> None:
         self._file = file
@@ -73,12 +72,12 @@ class _Unpacker:
         self._expected = grid.bytes
         packed = file.seek(0, 2)
         file.seek(0)
-        # Before room is made: a few bytes can't hold a whole volume.
+        # Before allocating: a few bytes can't contain a whole volume.
         if packed * _GREATEST_RATIO < self._expected:
             raise BadFile(f"the buffer is too short: {packed} bytes can't hold the {self._expected} of its dimensions")
 
     def fill(self, into: NDArray[np.generic]) -> None:
-        """Unpack just so many bytes as `into` has."""
+        """Decompress exactly as many bytes as `into` has."""
         room = into.reshape(-1).view(np.uint8).data
         at = 0
         while at < len(room):
@@ -89,7 +88,7 @@ class _Unpacker:
             at += len(piece)
 
     def finish(self) -> None:
-        """Nothing more may come, and the checksum has to be right."""
+        """Check that the stream ends here and its checksum is right."""
         while (piece := self._piece(1)) is not None:
             if piece:
                 raise BadFile(f"the buffer is too long: its dimensions ask for {self._expected} bytes")
@@ -97,7 +96,7 @@ class _Unpacker:
             raise BadFile("something follows the gzip stream")
 
     def _piece(self, most: int) -> bytes | None:
-        """The next bytes, at most so many and perhaps none; None at the end of the stream."""
+        """The next bytes, from none to the given maximum; None at the end of the stream."""
         if self._zlib.eof:
             return None
         packed = self._zlib.unconsumed_tail or self._file.read(_READ)

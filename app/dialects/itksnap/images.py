@@ -1,12 +1,12 @@
-"""Session ids that this server knows again after a restart, without a table, and which image lies behind a session.
+"""Stateless session ids, which stay valid after a restart, and the image of a session.
 
-ITK-SNAP never asks for a new session on its own: an id it once got has to stay good for as long as it uses it
-(docs/protocols/itksnap.md, section 3). So the id itself says which model it is for, signed by this server:
+ITK-SNAP never requests a new session on its own, so an id must stay valid as long as ITK-SNAP uses it
+(docs/protocols/itksnap.md, section 3). So the id contains the model it is for, signed by this server:
 
     <random>.<model>.<signature>        each part base64url without padding
 
-Nothing is kept here: the id says which model it is for, and its slot remembers, also over a restart, what was opened
-for it. One session has one image at a time; sending another ends the one before.
+This module has no state: the model is in the id, and the prompt session is in the id's slot, also after a restart. A
+session has one image at a time; sending another one closes the previous prompt session.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _SIGNATURE_BYTES = 16
 
 @dataclass(frozen=True)
 class SessionIds:
-    """Makes and checks ids. `secret` is the server's."""
+    """Creates and verifies ids. `secret` is the server's signing key."""
 
     secret: bytes
 
     def new(self, model: str) -> str:
-        """An id that nobody can guess or make up, for a model."""
+        """A new id for a model, which can't be guessed or forged."""
         body = f"{secrets.token_urlsafe(16)}.{_encoded(model.encode())}"
         return f"{body}.{self._signature(body)}"
 
     def model_of(self, session_id: str) -> str:
-        """The model an id was made for. Raises `UnknownSession` for one that this server didn't make."""
+        """The model of an id. Raises `UnknownSession` for an id that this server didn't sign."""
         body, _, signature = session_id.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(body).encode()):
             raise UnknownSession("this server gave out no such session; choose the server again in ITK-SNAP")
@@ -51,7 +51,7 @@ class SessionIds:
             raise UnknownSession("this is no session of ITK-SNAP's") from error
 
     def _signature(self, body: str) -> str:
-        # The prefix keeps signatures of this kind apart from any other that is made with the same secret.
+        # The prefix separates these signatures from others made with the same key.
         digest = hmac.digest(self.secret, b"itksnap session " + body.encode(), "sha256")
         return _encoded(digest[:_SIGNATURE_BYTES])
 
@@ -66,7 +66,7 @@ def _decoded(text: str) -> bytes:
 
 CLIENT = "ITK-SNAP"
 NO_IMAGE = "no image in this session: switch time point or reload the image, so that ITK-SNAP sends it again"
-"""ITK-SNAP may believe that it has sent the image already; these are the ways to make it do so.
+"""ITK-SNAP may assume that the server has the image already; this tells the user how to send it again.
 
 Protocol: docs/protocols/itksnap.md, section 3.
 """
@@ -81,20 +81,20 @@ class Images:
 
     @contextmanager
     def of(self, session_id: str) -> Iterator[Session]:
-        """The session on the image, to be prompted. Raises `UnknownSession`, and `Conflict` if there is no image."""
+        """Lock the prompt session of an id. Raises `UnknownSession`, and `Conflict` if there is no image."""
         with self._slot(session_id) as slot:
             try:
                 yield slot.session
-            except UnknownSession as error:  # nothing was sent, or its record is too old
+            except UnknownSession as error:  # no image was sent, or its log was deleted because of its age
                 raise Conflict(NO_IMAGE) from error
 
     def put(self, session_id: str, image: Volume, placed: bool, model: str, who: str) -> None:
-        """Make an image the session's. Raises what opening a session raises."""
+        """Open a prompt session on an image, in place of the previous one. Raises as `PromptService.open`."""
         with self._slot(session_id) as slot:
             slot.open(SentImage(image, placed), model, {}, Viewer(CLIENT, who))
 
     def drop(self, session_id: str) -> None:
-        """Take the session's image away, if it has one. Raises `UnknownSession`."""
+        """Close the prompt session of an id, if there is one. Raises `UnknownSession`."""
         with self._slot(session_id) as slot:
             slot.close()
 

@@ -1,4 +1,4 @@
-"""What an upload says about its voxels. Checked before a byte is unpacked or room is made for it.
+"""The metadata of an upload, validated before its voxels are decompressed or memory is allocated.
 
 Protocol: docs/protocols/itksnap.md, section 2.3.
 """
@@ -22,17 +22,17 @@ from app.errors import BadFile, BadInput
 from app.http import forms
 
 _TYPES = frozenset({"float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"})
-"""numpy's names. ITK-SNAP sends float32, whatever the image was."""
+"""The accepted types, by numpy's names. ITK-SNAP sends float32, whatever the image's type is."""
 
-_UNIT = 1e-3  # how far the columns of a direction may be from unit length and right angles
+_UNIT = 1e-3  # tolerance for unit length and right angles of a direction's columns
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The voxels that a buffer holds: `shape` `(k, j, i)` and little-endian `dtype`.
+    """The voxels of a buffer: `shape` `(k, j, i)` and little-endian `dtype`.
 
-    `placed`: the geometry is where the image lies in the patient; else it has at most the right spacing. A slice of its
-    own (two dimensions) is a volume of one slice, and never placed: nothing says where in the volume it lies.
+    `placed`: the geometry is the image's position in the patient; otherwise only the spacing can be right. A 2D image
+    is a volume of one slice and never placed: its position in the volume isn't sent.
     """
 
     shape: Index
@@ -46,7 +46,7 @@ class Grid:
 
 
 def read_metadata(text: str, max_bytes: int) -> Grid:
-    """The grid in a `metadata` part. Raises `BadInput` for what can't be meant, `BadFile` above `max_bytes`."""
+    """The grid in a `metadata` part. Raises `BadInput` for invalid values, and `BadFile` above `max_bytes`."""
     try:
         told = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -91,7 +91,7 @@ def _check_components(value: object) -> None:
 
 
 def _geometry(told: Mapping[str, Any], shape: Index, *, flat: bool) -> tuple[Geometry, bool]:
-    """Where the image lies, and whether that was said. Nonsense is no error: the real server doesn't look at it."""
+    """The geometry, and whether it was sent. Invalid values are no error: the original server ignores them all."""
     axes = 2 if flat else 3
     spacing = _numbers(told.get("spacing"), axes)
     if spacing is None or not (spacing > 0).all():
@@ -107,7 +107,7 @@ def _turns(direction: NDArray[np.float64]) -> bool:
 
 
 def _numbers(value: object, count: int) -> NDArray[np.float64] | None:
-    """`count` numbers that millimetres and directions can be, or None."""
+    """A list of `count` finite numbers, or None if the value is anything else."""
     if not isinstance(value, list) or len(value) != count:
         return None
     if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in value):
@@ -117,10 +117,9 @@ def _numbers(value: object, count: int) -> NDArray[np.float64] | None:
 
 @dataclass(frozen=True)
 class Voxels:
-    """What was sent: a gzip `file` of ours, gone when the form's block ends, and JSON text about it.
+    """An upload: a gzip `file`, deleted when the form's block ends, and its metadata as JSON text.
 
-    The file comes first, so nothing is known about it until it is here. It stays packed, on disk, until the metadata
-    say how many bytes it may hold.
+    The file comes before the metadata. So it stays compressed, on disk, until the metadata declare its size.
     """
 
     file: Path
@@ -129,9 +128,9 @@ class Voxels:
 
 @asynccontextmanager
 async def received(request: Request, folder: Path, max_bytes: int) -> AsyncIterator[Voxels]:
-    """Take a request's form in, its file below `folder` until the block ends.
+    """Receive a request's form; its file is below `folder` until the block ends.
 
-    Raises what `forms.received` raises, and `HTTPException` (422) if a part is missing or was cut off.
+    Raises as `forms.received`, and `HTTPException` (422) if a part is missing or incomplete.
     """
     async with forms.received(request, folder, max_bytes) as form:
         upload, metadata = form.upload("file"), form.fields.get("metadata")

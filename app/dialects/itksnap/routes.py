@@ -1,4 +1,4 @@
-"""How a request that can't be read is answered: one plain sentence, since ITK-SNAP shows the body as it is."""
+"""Responses to malformed requests: one plain sentence, because ITK-SNAP shows the body unchanged."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from app.http.routes import GuardedRoute
 
 
 class PlainRoute(GuardedRoute):
-    """A route whose 422 has a sentence as `detail` instead of FastAPI's list. Other errors have one already."""
+    """A route whose 422 has a sentence as `detail` instead of FastAPI's list, as other errors have already."""
 
     def refusal(self, request: Request, error: Exception) -> Response | None:
         if isinstance(error, RequestValidationError):
             return JSONResponse({"detail": _sentence(error)}, 422)
         if isinstance(error, ClientDisconnect):
-            return JSONResponse({"detail": "the upload broke off"}, 400)  # nobody is left to read it
+            return JSONResponse({"detail": "the upload broke off"}, 400)  # the client has disconnected
         return None
 
 
 def person(request: Request) -> str:
-    """Who is drawing: the name that the address or the login has, else where the request comes from."""
+    """The user: the name from the path or the login, else the client's host."""
     return identity(request, user_of(request))
 
 

@@ -1,5 +1,5 @@
-"""What ITK-SNAP asks before it does anything (`/status`, `/v2/models`); starting a session, sending it an image,
-starting over, ending it (docs/protocols/itksnap.md, sections 2, 3)."""
+"""The calls that ITK-SNAP makes first (`/status`, `/v2/models`), and starting, uploading to, resetting and ending a
+session (docs/protocols/itksnap.md, sections 2, 3)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from app.services import Services
 from app.services.models import ModelService
 
 PROTOCOL = "0.1.6"
-"""The release of itksnap-dls that this dialect answers like. ITK-SNAP compares it with a minimum and can't read
-anything but numbers and dots, so this server's own version stands elsewhere."""
+"""The release of itksnap-dls that this dialect is compatible with. ITK-SNAP compares it with a minimum and parses only
+numbers and dots, so this server's own version isn't used here."""
 
 NNINTERACTIVE = "nnInteractive"
-"""The model that generation 1 and every lasso ask for by this name."""
+"""The model name that generation 1 and every lasso use."""
 
 _INTERACTIONS: dict[type[Prompt], str] = {Point: "point", Scribble: "scribble", Lasso: "lasso"}
-"""ITK-SNAP knows the word `box` too, and has no call for it."""
+"""ITK-SNAP also knows `box`, but has no call for it."""
 
 
 def about_router(services: Services) -> APIRouter:
@@ -37,15 +37,15 @@ def about_router(services: Services) -> APIRouter:
 
     @api.get("/status")
     async def status() -> dict[str, str]:
-        """The server is there.
+        """Liveness.
 
-        Polled every ten seconds. On the event loop, so that it waits for no thread however much is going on.
+        ITK-SNAP polls this every ten seconds. It runs on the event loop, so that it never waits for a free thread.
         """
         return {"status": "ok", "version": PROTOCOL, "server": server}
 
     @api.get("/v2/models")
     def models() -> dict[str, Any]:
-        """What can be prompted. Fetched once for each connection."""
+        """The interactive models. ITK-SNAP fetches them once per connection."""
         return {"models": listing(services.models)}
 
     return api
@@ -54,7 +54,7 @@ def about_router(services: Services) -> APIRouter:
 def listing(models: ModelService) -> list[dict[str, Any]]:
     """Every interactive model that is ready, and always `nnInteractive`: without it ITK-SNAP's lasso doesn't work.
 
-    Untrained ones are left out, because ITK-SNAP picks the first by name when nothing was chosen before.
+    Untrained models are left out, because ITK-SNAP selects the first by name if none was chosen before.
     """
     ready = [card.name for card in models.cards() if card.kind == "interactive" and card.ready]
     names = ready if NNINTERACTIVE in ready else [NNINTERACTIVE, *ready]
@@ -63,7 +63,7 @@ def listing(models: ModelService) -> list[dict[str, Any]]:
         try:
             card = interactive_card(models, name)
         except UnknownModel:
-            continue  # the settings have no interactive model at all
+            continue  # the settings have no interactive model
         accepts = models.interactive(card.name).accepts if card.ready else frozenset()
         interactions = [word for kind, word in _INTERACTIONS.items() if kind in accepts]
         entries.append({"id": name, "dimensions": card.dimension, "channels": [1], "interactions": interactions})
@@ -71,9 +71,9 @@ def listing(models: ModelService) -> list[dict[str, Any]]:
 
 
 def interactive_card(models: ModelService, asked: str) -> ModelCard:
-    """The model that is meant by an id: of the settings, or the default one for `nnInteractive`.
+    """The model for an id: one of the settings, or the default one for `nnInteractive`.
 
-    Raises `UnknownModel` for anything that isn't promptable here.
+    Raises `UnknownModel` for a model that takes no prompts here.
     """
     cards = {card.name: card for card in models.cards() if card.kind == "interactive"}
     if asked in cards:
@@ -93,20 +93,20 @@ def router(services: Services, images: Images) -> APIRouter:
 def _add_start_and_end(api: APIRouter, services: Services, images: Images) -> None:
     @api.get("/start_session")
     def start() -> dict[str, str]:
-        """An id for the one model that generation 1 knows."""
+        """A session id for the only model that generation 1 knows."""
         return start_with(NNINTERACTIVE)
 
     @api.get("/v2/start_session/{model_id}")
     def start_with(model_id: str) -> dict[str, str]:
-        """An id for a model. It costs nothing, and stays good for ever."""
+        """A session id for a model. It takes no memory and doesn't expire."""
         card = interactive_card(services.models, model_id)
-        services.models.interactive(card.name)  # says so now if it isn't trained
+        services.models.interactive(card.name)  # raises now if it isn't trained
         return {"session_id": images.ids.new(model_id)}
 
     @api.get("/reset_interactions/{session_id}")
     @api.get("/v2/reset_interactions/{session_id}")
     def reset(session_id: str) -> dict[str, str]:
-        """Forget all prompts: another label is being drawn."""
+        """Remove all prompts: the user starts another label."""
         with images.of(session_id) as session:
             session.reset()
         return {"status": "success"}
@@ -114,7 +114,7 @@ def _add_start_and_end(api: APIRouter, services: Services, images: Images) -> No
     @api.get("/end_session/{session_id}")
     @api.get("/v2/end_session/{session_id}")
     def end(session_id: str) -> dict[str, str]:
-        """Give memory back. Never an error: ITK-SNAP doesn't look at the answer."""
+        """Free the session's memory. Never an error: ITK-SNAP ignores the response."""
         try:
             images.drop(session_id)
         except UnknownSession:
@@ -129,10 +129,10 @@ def _add_upload(api: APIRouter, services: Services, images: Images) -> None:
     @api.post("/upload_raw/{session_id}")
     @api.post("/v2/upload_raw/{session_id}")
     async def upload(request: Request, session_id: str) -> dict[str, str]:
-        """The image to segment, whatever its query says it is called.
+        """The image to segment; the file name in the query is ignored.
 
-        It takes the place of the one before even if it is refused: ITK-SNAP shows the new one, and must not get a
-        mask of the old one for it, whose length it wouldn't check.
+        The previous image is dropped even if this one is rejected: ITK-SNAP shows the new one, and must not get a mask
+        of the old one for it, because it doesn't check its length.
         """
         await run_in_threadpool(images.drop, session_id)
         async with received(request, incoming, most) as voxels:

@@ -1,6 +1,6 @@
-"""Points, scribbles and lassos: each answers with the whole mask (docs/protocols/itksnap.md, sections 2.4, 2.5).
+"""Points, scribbles and lassos; each response is the whole mask (docs/protocols/itksnap.md, sections 2.4, 2.5).
 
-Here x, y, z of the wire turn into `(k, j, i)`, and nowhere else.
+Only this module converts x, y, z of the wire to `(k, j, i)`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def router(services: Services, images: Images) -> APIRouter:
 
     @api.get("/process_point_interaction/{session_id}")
     def point_xyz(session_id: str, x: int, y: int, z: int, foreground: bool = False) -> Response:
-        """A click, as generation 1 sends it."""
+        """A click, in generation 1's format."""
         return strokes.click(session_id, (x, y, z), foreground)
 
     @api.get("/v2/process_point_interaction/{session_id}")
@@ -43,7 +43,7 @@ def router(services: Services, images: Images) -> APIRouter:
     @api.post("/process_scribble_interaction/{session_id}")
     async def scribble(request: Request, session_id: str, foreground: bool = False) -> Response:
         """A painted stroke."""
-        images.ids.model_of(session_id)  # before anything is taken in
+        images.ids.model_of(session_id)  # fail before receiving the body
         async with received(request, incoming, most) as voxels:
             return await run_in_threadpool(strokes.draw, session_id, Scribble, voxels, foreground)
 
@@ -59,7 +59,7 @@ def router(services: Services, images: Images) -> APIRouter:
 
 @dataclass(frozen=True)
 class Strokes:
-    """Gives the session what was clicked or drawn, and answers with the mask."""
+    """Adds prompts to a session and builds the response with the mask."""
 
     images: Images
     max_bytes: int
@@ -106,10 +106,10 @@ def _size(shape: Index) -> str:
 
 
 def segmentation(packed: bytes) -> Response:
-    """The answer with a gzip stream of one byte a voxel, 0 or 1, x fastest.
+    """The response with a gzip stream of one byte per voxel, 0 or 1, x fastest.
 
-    Joined by hand: base64 needs no escaping, and a JSON encoder would look at every character of it.
+    The JSON is concatenated by hand: base64 needs no escaping, and a JSON encoder would check every character.
     """
     body = b"".join((b'{"status":"success","result":"', binascii.b2a_base64(packed, newline=False), b'"}'))
-    # no-transform: ITK-SNAP can't read a compressed body, so no proxy on the way may make one.
+    # no-transform: ITK-SNAP can't read a compressed body, so no proxy may compress it.
     return Response(body, media_type="application/json", headers={"Cache-Control": "no-store, no-transform"})

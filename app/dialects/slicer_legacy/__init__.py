@@ -1,13 +1,13 @@
-"""SlicerNNInteractive up to 0.3.2: one image and one mask per person, and no sessions.
+"""SlicerNNInteractive up to 0.3.2: one image and one mask per user, without sessions.
 
 Protocol: docs/protocols/slicer-legacy.md.
 
 | module | holds |
 | --- | --- |
 | `endpoints` | the routes |
-| `people` | who a request is from |
+| `people` | the user of a request |
 | `npy`, `prompts` | decoding files and prompts |
-| `routes` | telling this protocol from nnInteractive's, and errors as the client shows them |
+| `routes` | distinguishing this protocol from nnInteractive's, and error responses |
 
 Arrays and coordinates are `(k, j, i)` on the wire.
 """

@@ -30,7 +30,7 @@ from app.services.prompting.service import Slot
 from app.services.prompting.session import Session
 
 NO_IMAGE = "No image uploaded"
-"""At this very message the client sends image and segment again, and repeats what it asked
+"""The client matches this exact text: it then sends image and segment again, and repeats its request
 (docs/protocols/slicer-legacy.md, section 5)."""
 
 _JSON_BYTES = 64 * 1024
@@ -41,19 +41,19 @@ Body = TypeVar("Body", bound=BaseModel)
 def router(services: Services) -> APIRouter:
     """All routes of the dialect. Include it before nnInteractive's, whose requests its shared routes leave alone."""
     api = APIRouter(tags=["SlicerNNInteractive 0.3"], route_class=Route)
-    # One path has one entry on the page of the interface; that is nnInteractive's.
+    # OpenAPI has one entry per path; for the shared paths it is nnInteractive's.
     shared = APIRouter(route_class=SharedRoute, include_in_schema=False)
     sessions = LegacySessions(services)
     limit = services.settings.labels.max_upload_bytes
 
     async def with_form(request: Request, work: Callable[[Request, Form], Response]) -> Response:
-        # The request says `Content-Encoding: gzip`, which is true of the file inside only; nobody here looks at it.
+        # The request's `Content-Encoding: gzip` is true for the file inside the form only, so it is ignored.
         async with received(request, services.incoming, limit) as form:
             return await run_in_threadpool(work, request, form)
 
     @api.post("/upload_image")
     async def upload_image(request: Request) -> Response:
-        """The volume to segment, in place of the one before."""
+        """The volume to segment, replacing the previous one."""
         try:
             return await with_form(request, sessions.upload_image)
         except SegloopError as error:
@@ -62,7 +62,7 @@ def router(services: Services) -> APIRouter:
 
     @api.post("/upload_segment")
     async def upload_segment(request: Request) -> Response:
-        """A mask to start from; an empty one forgets all prompts."""
+        """An initial mask; an empty one removes all prompts."""
         return await with_form(request, sessions.upload_segment)
 
     @shared.post("/add_point_interaction")
@@ -96,7 +96,7 @@ def router(services: Services) -> APIRouter:
 
 
 class LegacySessions:
-    """What the calls do. What a person has opened is in their slot, which outlives a restart."""
+    """Implements the calls. A user's session is in their slot, also after a restart."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -106,7 +106,7 @@ class LegacySessions:
         person = self._person(request)
         voxels = read_volume(form.needed("file").file)
         model = self._services.models.default_interactive()
-        # Nothing is said about where the voxels lie: they are 1 mm apart until the image is matched to a case.
+        # The geometry isn't sent: the spacing is taken as 1 mm until the image is matched to a case.
         volume = Volume(voxels, Geometry(_index(voxels.shape), np.eye(4)))
         with self._slot(person) as slot:
             slot.open(SentImage(volume, placed=False), model, {}, Viewer("SlicerNNInteractive", person))
@@ -114,15 +114,15 @@ class LegacySessions:
         return _done()
 
     def refuse(self, request: Request, why: str) -> None:
-        """An image was refused. Until another is taken, prompts are told so: "no image" would make the client send
-        this one again, for ever, and the image before it isn't what is on the screen any more."""
+        """Record that an image was rejected. Until another is accepted, prompts get this error: "no image" would make
+        the client send it again, endlessly, and the previous image is no longer the one on the screen."""
         person = self._person(request)
         with self._slot(person) as slot:
             slot.close()
             self._people.note(person, why)
 
     def upload_segment(self, request: Request, form: Form) -> Response:
-        """The selected segment: all zero is a new start, anything else is what to go on from."""
+        """The selected segment: all zeros mean a new start, anything else is an initial mask."""
         try:
             with self._session(request) as session:
                 mask = read_mask(form.needed("file").file, session.shape)
@@ -161,7 +161,7 @@ class LegacySessions:
 
     @contextmanager
     def _session(self, request: Request) -> Iterator[Session]:
-        """The caller's session. Raises `UnknownSession` if there is none, and `Conflict` if the image was refused."""
+        """The caller's session. Raises `UnknownSession` if there is none, and `Conflict` if the image was rejected."""
         person = self._person(request)
         with self._slot(person) as slot:
             if refused := self._people.refused(person):

@@ -1,5 +1,5 @@
-"""NPY files (numpy's format, versions 1 and 2) from strangers: the header is checked before anything is allocated, and
-nothing is ever unpickled."""
+"""Untrusted NPY files (numpy's format, versions 1 and 2): the header is validated before anything is allocated, and
+nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from app.core.volume import Index
 from app.errors import BadFile
 
 _HEADER_BYTES = 4096
-"""More than any header of an array of numbers takes; numpy pads them to 64 bytes."""
+"""Larger than any header of a numeric array; numpy pads them to 64 bytes."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says about its array. `start` is where the voxels begin."""
+    """A file's header. `start` is the offset of the voxels."""
 
     shape: Index
     dtype: np.dtype[np.generic]
@@ -70,9 +70,9 @@ def read_volume(file: Path) -> NDArray[np.generic]:
 
 
 def read_mask(file: Path, shape: Index) -> NDArray[np.bool_]:
-    """A gzipped NPY file of `shape`: which voxels aren't zero. No more is inflated than such an array has.
+    """The non-zero voxels of a gzipped NPY file of `shape`. Never decompresses more bytes than such an array has.
 
-    Raises `BadFile` for another shape, and for a stream that ends too early or goes on.
+    Raises `BadFile` for another shape, and for a stream that is too short or too long.
     """
     inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
     packed = file.read_bytes()
@@ -82,7 +82,7 @@ def read_mask(file: Path, shape: Index) -> NDArray[np.bool_]:
         if header.shape != shape:
             raise BadFile(f"the mask has shape {header.shape}, the image {shape} (slices, rows, columns)")
         rest = header.start + header.nbytes - len(start)
-        # One byte more than there may be: it shows whether there is more. A limit of 0 would mean none.
+        # One byte more than allowed shows whether there is more data. A limit of 0 would mean no limit.
         body = start[header.start :] + inflate.decompress(inflate.unconsumed_tail, max(rest, 0) + 1)
     except zlib.error as error:
         raise BadFile(f"the mask can't be inflated: {error}") from error

@@ -1,12 +1,12 @@
-"""Who is segmenting. This protocol has no session and no name, so a person is known by the path they use
-(`/u/<name>/`), or on the bare path by their address.
+"""The user of a request. This protocol has neither sessions nor names, so users are identified by their path
+(`/u/<name>/`), or without that prefix by their network address.
 
 Protocol: docs/protocols/slicer-legacy.md, section 2.
 
-Two people behind one address would paint into one another's mask without knowing. The bare path therefore belongs to
-one address at a time, and whoever comes second is told about names.
+Two users without a prefix could unknowingly work on the same mask. So the path without a prefix belongs to one address
+at a time; a second one gets an error that explains the prefix.
 
-Lock: `_lock` guards the table and is held for moments.
+Lock: `_lock` guards the table and is held briefly.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from app.errors import Conflict
 
 
 class People:
-    """Thread-safe. After `idle` seconds without a request the bare path is anybody's again. `clock` is monotonic."""
+    """Thread-safe. After `idle` seconds without a request, the path without a prefix is free again. `clock` is
+    monotonic."""
 
     def __init__(self, idle: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._idle = idle
@@ -30,7 +31,7 @@ class People:
         self._lock = threading.Lock()
 
     def admitted(self, name: str, address: str) -> str:
-        """The person. `name` is "" on the bare path. Raises `Conflict` for a second address on the bare path."""
+        """The user. `name` is "" without a prefix. Raises `Conflict` for a second address without a prefix."""
         if name:
             return f"user {name}"
         with self._lock:
@@ -38,12 +39,12 @@ class People:
         return f"address {address}"
 
     def refused(self, person: str) -> str:
-        """Why the image that a person sent last was refused; "" if it wasn't."""
+        """Why a user's last image was rejected; "" if it wasn't."""
         with self._lock:
             return self._refused.get(person, "")
 
     def note(self, person: str, refused: str) -> None:
-        """Remember what became of an image; "" if it was taken."""
+        """Record why an image was rejected; "" if it was accepted."""
         with self._lock:
             self._refused.pop(person, None)
             if refused:

@@ -1,4 +1,4 @@
-"""Requests become prompts. Arrays and coordinates are `(k, j, i)` on this wire already.
+"""Decoding prompts. Arrays and coordinates are `(k, j, i)` on this wire already.
 
 Protocol: docs/protocols/slicer-legacy.md, section 2.
 """
@@ -39,9 +39,9 @@ def decode_point(body: PointBody) -> Point:
 
 
 def decode_box(body: BoxBody, shape: Index) -> Box:
-    """Two opposite corners, both inside the box, in any order; what lies outside the volume is cut off.
+    """A box from two opposite corners, both included, in any order, clipped to the volume.
 
-    Raises `BadPrompt` if nothing is left.
+    Raises `BadPrompt` if it is outside the volume.
     """
     pairs = [sorted(ends) for ends in zip(body.outer_point_one, body.outer_point_two, strict=True)]
     clipped = [(max(low, 0), min(high + 1, n)) for (low, high), n in zip(pairs, shape, strict=True)]
@@ -52,7 +52,7 @@ def decode_box(body: BoxBody, shape: Index) -> Box:
 
 
 def decode_drawn(kind: type[Scribble | Lasso], mask: NDArray[np.bool_], include: bool) -> Scribble | Lasso:
-    """A drawing over the whole volume; only the part that is painted is kept. Raises `BadPrompt` if nothing is."""
+    """A drawing on the whole volume, cropped to the painted region. Raises `BadPrompt` if nothing is painted."""
     region = Region.around(mask)
     if region is None:
         raise BadPrompt("nothing was drawn")
@@ -60,5 +60,5 @@ def decode_drawn(kind: type[Scribble | Lasso], mask: NDArray[np.bool_], include:
 
 
 def is_positive(text: str) -> bool:
-    """As the peer reads the form field `positive_click`."""
+    """The form field `positive_click`, parsed as the original server does."""
     return text.strip().lower() in ("true", "1", "yes")

@@ -1,7 +1,7 @@
-"""Which requests are this protocol's, and how it is told of errors.
+"""Recognising this protocol's requests, and its error responses.
 
-Four paths are also nnInteractive's (docs/protocols/slicer-legacy.md, section 1). Its requests carry a lease, or an
-array; ours are forms, or JSON with keys of their own.
+Four paths are also nnInteractive's (docs/protocols/slicer-legacy.md, section 1). Its requests have a lease or an array
+body; this protocol's are forms, or JSON with other keys.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class Route(GuardedRoute):
-    """A route whose errors are status 200 with a message: of any other status the client shows only the number."""
+    """A route whose errors have status 200 and a message: for any other status the client shows only the number."""
 
     def refusal(self, request: Request, error: Exception) -> Response | None:
         if isinstance(error, ClientDisconnect):
@@ -38,7 +38,7 @@ class Route(GuardedRoute):
 
 
 class SharedRoute(Route):
-    """A route on a path that nnInteractive has too: it leaves alone what is certainly not ours."""
+    """A route on a path that nnInteractive has too: it doesn't match requests that are certainly nnInteractive's."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] == "http":
@@ -60,5 +60,5 @@ def told(message: str) -> Response:
 
 
 def no_lease() -> Response:
-    """What nnInteractive answers to one of its own requests that shows no lease."""
+    """nnInteractive's response to one of its own requests without a lease."""
     return JSONResponse({"detail": "lease token missing"}, 410)
