@@ -8,6 +8,7 @@ readers never wait. Nothing above this package depends on SQLite.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ from app.catalog import backups
 from app.catalog.upgrade import HEAD, REVISIONS, corruption, missing_columns, revision, upgrade
 from app.errors import ConfigurationError, Unavailable
 from app.workspace import Workspace
+
+LOCK_SECONDS = 60
+"""How long to wait for another process that has the file locked."""
 
 _ENVIRONMENT_ERRORS = frozenset(
     {sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN}
@@ -72,13 +76,14 @@ class Database:
 
 
 def _engine(file: Path) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": 60, "check_same_thread": False})
+    engine = sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False})
 
     @sa.event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # we issue BEGIN ourselves; sqlite3 would begin too late
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=60000"):
+        for pragma in (f"busy_timeout={LOCK_SECONDS * 1000}", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
+        _use_wal(connection)
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
@@ -86,6 +91,20 @@ def _engine(file: Path) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Changing a new or older file to WAL needs it exclusively. SQLite doesn't wait for that: it fails at once while
+    another process is doing the same."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _prepare(engine: sa.Engine, file: Path) -> None:

@@ -337,7 +337,7 @@ def test_a_redirect_within_the_origin_is_followed(
 
 def test_a_circle_of_redirects_ends(fake: FakeDicomweb, connect: Connect) -> None:
     fake.intercept = lambda request: Answer(302, {"Location": request.path})
-    with pytest.raises(ArchiveUnavailable, match="circles"):
+    with pytest.raises(ArchiveUnavailable, match="in a loop"):
         connect().list(None)
 
 
