@@ -1,16 +1,16 @@
-"""The MONAI Label REST API (release 0.8.5), as 3D Slicer, OHIF and the Python client speak it.
+"""The MONAI Label REST API (release 0.8.5), as used by 3D Slicer, OHIF and the Python client.
 
 | module | holds |
 | --- | --- |
-| `info`, `infer`, `activelearning`, `tasks` | the loop: what there is, segment, the next case, train and score |
-| `datastore`, `images`, `labels` | images and labels, in and out |
+| `info`, `infer`, `activelearning`, `tasks` | server info, segmentation, the next case, training and scoring |
+| `datastore`, `images`, `labels` | uploading and downloading images and labels |
 | `server` | the server's log, and its missing login |
 | `routes`, `params`, `clicks` | decoding requests |
 | `answers` | encoding masks |
-| `structures` | for whom it is remembered what was clicked and painted |
+| `structures` | the prompt session of each annotator's structure |
 
-Voxel indices on the wire are `[i, j, k]`; `clicks` turns them round, and nothing else here deals with axes. Endpoints
-are plain functions, which run in threads; those that take files await the upload first and nothing else.
+Voxel indices on the wire are `[i, j, k]`; `clicks` reverses them, and nothing else here deals with axes. Endpoints are
+plain functions, which run in threads; those that receive files only await the upload.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app.services import Services
 
 
 def router(services: Services) -> APIRouter:
-    """All routes of the dialect. What has to be remembered between calls is made here, once per application."""
+    """All routes of the dialect. State shared between requests is created here, once per application."""
     api = APIRouter()
     for routes in (
         info.router,

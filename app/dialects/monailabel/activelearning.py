@@ -21,7 +21,7 @@ def router(services: Services) -> APIRouter:
     def next_sample(
         request: Request, strategy: str, options: Annotated[dict[str, Any] | None, Body()] = None
     ) -> dict[str, Any]:
-        """The case to label next, leased to the caller; `{}` when everything is labelled."""
+        """The next case to label, claimed for the caller; `{}` when everything is labelled."""
         given = options or {}
         offer = services.next_case.next(strategy, caller(request, given.get("client_id")), _flattened(given))
         if offer is None:
@@ -33,13 +33,13 @@ def router(services: Services) -> APIRouter:
 
 
 def _flattened(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A choice may come back as the list that `/info/` showed (docs/protocols/monailabel.md, section 3.2)."""
+    """Options; a choice may be sent back as the list from `/info/` (docs/protocols/monailabel.md, section 3.2)."""
     return {key: value[0] if isinstance(value, list) and value else value for key, value in options.items()}
 
 
 def _sample(offer: Offer, image: ImageFile, base_url: str) -> dict[str, Any]:
-    """No `path`: if the client's machine had one like it, Slicer would load that. The checksum keeps Slicer from
-    showing an image of the same name that an earlier server gave it (MONAILabel#1484)."""
+    """The response without `path`: Slicer would load such a file if it exists on the client's machine. The checksum
+    keeps Slicer from showing a cached image of the same name from another server (MONAILabel#1484)."""
     return {
         "id": offer.row.case.id,
         "name": image.name,
@@ -53,8 +53,8 @@ def _sample(offer: Offer, image: ImageFile, base_url: str) -> dict[str, Any]:
 
 
 def _study(case: Case, base_url: str) -> dict[str, str]:
-    """What a DICOM series says about itself; OHIF shows it and goes there. Empty values are left out: Slicer names its
-    volume after PatientID, else after `name`."""
+    """The DICOM attributes of a series; OHIF shows them and navigates to it. Empty values are left out: Slicer names
+    its volume after PatientID, else after `name`."""
     address = f"{base_url}proxy/dicom/wado/studies/{case.study_uid}/series/{case.series_uid}"
     told = {
         "PatientID": case.patient_id,

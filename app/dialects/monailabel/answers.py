@@ -1,4 +1,4 @@
-"""A mask as `/infer/` answers it (docs/protocols/monailabel.md, sections 5.2 to 5.5)."""
+"""The mask in the response of `/infer/` (docs/protocols/monailabel.md, sections 5.2 to 5.5)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ Output = Literal["", "all", "image", "json", "dicom_seg"]
 
 @dataclass(frozen=True)
 class Result:
-    """A labelmap whose values are 1-based positions in `names`. `labelmap` and `gzip` make it when asked, because an
-    interactive session keeps its mask compressed and a copy of it is seldom needed."""
+    """A labelmap whose values are 1-based positions in `names`. `labelmap` and `gzip` create it on demand, because an
+    interactive session keeps its mask compressed and an uncompressed copy is rarely needed."""
 
     geometry: Geometry
     names: tuple[str, ...]
@@ -38,7 +38,7 @@ class Result:
 
     @classmethod
     def of(cls, mask: Mask) -> Result:
-        """Of a mask; where segments overlap, the later one is seen. Raises `NotSupported` above 255 segments."""
+        """From a mask; where segments overlap, the later one wins. Raises `NotSupported` above 255 segments."""
         if len(mask.segments) > 255:
             raise NotSupported("this protocol's masks have one byte a voxel, so at most 255 structures")
         labelmap = mask.labelmap().astype(np.uint8, copy=False)
@@ -49,18 +49,18 @@ class Result:
         return Mask.single(self.labelmap(), list(self.names), self.geometry)
 
     def nrrd(self, compress: bool) -> bytes:
-        """The whole file: the client's voxel grid and order, i fastest, k ascending.
+        """The NIfTI file on the client's voxel grid, i fastest, k ascending.
 
         Protocol: docs/protocols/monailabel.md, section 5.3.
         """
         if compress:
             return nrrd_header(self.geometry, np.uint8, "gzip") + self.gzip()
-        # Joined, not added: one copy of what may be a hundred megabytes.
+        # join makes one copy; with + there would be several of up to a hundred megabytes.
         return b"".join((nrrd_header(self.geometry, np.uint8, "raw"), np.ascontiguousarray(self.labelmap()).data))
 
 
 def answer(services: Services, result: Result, output: Output, params: InferParams, case_id: str, who: str) -> Response:
-    """The HTTP answer in the form that was asked for. Always with a file when nothing was asked: Slicer needs one."""
+    """The HTTP response in the requested format. Without a format it includes the file, which Slicer needs."""
     told: dict[str, Any] = {"label_names": {name: value for value, name in enumerate(result.names, start=1)}}
     if output == "json":
         return JSONResponse(told)
@@ -83,8 +83,8 @@ def _dicom_seg(services: Services, result: Result, params: InferParams, case_id:
 
 
 def params_and_file(params: Mapping[str, Any], name: str, content: bytes) -> Response:
-    """The two-part answer: parameters, then the mask file. One whole body with its length, because clients read the raw
-    socket and can't take chunks apart.
+    """The two-part response: parameters, then the mask file. It has a Content-Length, because clients read the raw
+    socket and don't support chunked encoding.
 
     Protocol: docs/protocols/monailabel.md, sections 1.3 and 5.2.
 
@@ -107,6 +107,6 @@ def params_and_file(params: Mapping[str, Any], name: str, content: bytes) -> Res
             b"",
         )
     )
-    # no-transform: a proxy on the way (a rented pod's, say) mustn't compress and thereby chunk it either.
+    # no-transform: a proxy must not compress it either, because that makes it chunked.
     headers = {"Cache-Control": "no-store, no-transform"}
     return Response(body, media_type=f"multipart/form-data; boundary={boundary}", headers=headers)

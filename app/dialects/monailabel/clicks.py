@@ -1,9 +1,9 @@
-"""Point lists become prompts. Here `[i, j, k]` of the wire turns into `(k, j, i)`, and nowhere else.
+"""Converting point lists to prompts. Only this module converts `[i, j, k]` of the wire to `(k, j, i)`.
 
 Protocol: docs/protocols/monailabel.md, section 5.6.
 
-Viewers send every point of a structure each time. What is new against the last time is what the annotator did; a list
-from which something is gone means starting over.
+Viewers send all points of a structure every time. The difference to the previous request is the annotator's new input;
+if a point was removed, the session is rebuilt from the start.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from app.http.forms import Upload
 
 @dataclass(frozen=True)
 class Clicks:
-    """All that was clicked for one structure: points in and out of it, in click order, and perhaps a box."""
+    """The input for one structure: including and excluding points in click order, and optionally a box."""
 
     include: tuple[Index, ...] = ()
     exclude: tuple[Index, ...] = ()
     box: Region | None = None
 
     def prompts(self) -> list[Prompt]:
-        """Everything in order: the box, then points in, then points out (the order between these isn't sent)."""
+        """All prompts: the box, including points, excluding points. (The order between these isn't sent.)"""
         return Clicks().until(self) or []
 
     def until(self, later: Clicks) -> list[Prompt] | None:
-        """The prompts that lead from here to `later`; None if no prompt does, because something is gone."""
+        """The prompts that were added from here to `later`; None if something was removed."""
         include, exclude = _added(self.include, later.include), _added(self.exclude, later.exclude)
         if include is None or exclude is None or (self.box is not None and self.box != later.box):
             return None
@@ -60,8 +60,8 @@ def decode_clicks(params: InferParams, shape: Index, dimension: int) -> Clicks:
 
 
 def decode_points(points: Sequence[Sequence[float]], shape: Index) -> tuple[Index, ...]:
-    """Wire points `[i, j, k]` as indices `(k, j, i)`, moved to the nearest voxel: a rounded click at the border may lie
-    just outside. Raises `BadPrompt`."""
+    """Wire points `[i, j, k]` as indices `(k, j, i)`, clamped to the volume: a rounded click at the border may be just
+    outside. Raises `BadPrompt`."""
     found = []
     for point in points:
         k, j, i = (_clamped(x, n) for x, n in zip(reversed(point), shape, strict=True))
@@ -70,7 +70,7 @@ def decode_points(points: Sequence[Sequence[float]], shape: Index) -> tuple[Inde
 
 
 def decode_box(roi: Sequence[float], shape: Index) -> Region | None:
-    """`[i0, i1, j0, j1, k0, k1]`, both ends included and pairs in any order (RAS to IJK often turns them round)."""
+    """A box from `[i0, i1, j0, j1, k0, k1]`, both ends included, pairs in any order (RAS to IJK often swaps them)."""
     if not roi:
         return None
     pairs = [sorted(_clamped(x, n) for x in roi[at : at + 2]) for at, n in zip((4, 2, 0), shape, strict=True)]
@@ -87,7 +87,7 @@ def _clamped(value: float, size: int) -> int:
 def _on_one_slice(
     include: tuple[Index, ...], exclude: tuple[Index, ...], box: Region | None, hint: float | None, shape: Index
 ) -> Clicks:
-    """What lies on the slice being worked on. `hint` is `slice`, which OHIF doesn't send, and which Slicer
+    """The clicks on the current slice. `hint` is the parameter `slice`, which OHIF doesn't send, and which Slicer
     computes from millimetres when there is only a box."""
     wanted = -1 if hint is None or not isfinite(hint) else min(max(round(hint), 0), shape[0] - 1)
     points = include + exclude
@@ -119,8 +119,8 @@ INSIDE, BESIDE = "foreground_scribbles", "background_scribbles"
 
 
 def decode_scribbles(params: InferParams, label: Upload | None, geometry: Geometry, max_bytes: int) -> list[Prompt]:
-    """Painted strokes, a labelmap of all segments, two of which are the strokes: the box if there is one, then the
-    strokes beside the structure, then those on it.
+    """Prompts from painted strokes, which are two segments of a labelmap: the box if there is one, then the strokes
+    outside the structure, then those inside.
 
     Protocol: docs/protocols/monailabel.md, section 5.6.
 
@@ -128,7 +128,7 @@ def decode_scribbles(params: InferParams, label: Upload | None, geometry: Geomet
     """
     if label is None:
         raise BadInput("scribbles come as the form's file 'label'")
-    # Here, and only here, an entry's voxel value is its `id`.
+    # Only for scribbles, an entry's voxel value is its `id`.
     values = {entry.name: entry.id for entry in params.label_info if entry.id is not None and entry.id > 0}
     if INSIDE not in values and BESIDE not in values:
         raise BadInput(f"label_info should name {INSIDE} and {BESIDE} with their id")

@@ -1,4 +1,4 @@
-"""`/datastore/`: all images and labels at a glance, what is told about each, and all that is trained on as one zip
+"""`/datastore/`: the list of all images and labels with their info, and the training data as one zip
 (docs/protocols/monailabel.md, section 8.1)."""
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def router(services: Services) -> APIRouter:
 
     @route(api, "GET", "/datastore/")
     def datastore(output: Literal["stats", "all", "train"] = "stats") -> Any:
-        """Counts; or everything; or the pairs that are trained on, by the names they have in `/datastore/dataset`."""
+        """Counts; or everything; or the training pairs, by their names in `/datastore/dataset`."""
         if output == "all":
             return _everything(services)
         if output == "train":
@@ -37,7 +37,7 @@ def router(services: Services) -> APIRouter:
     @route(api, "GET", "/datastore/dataset")
     def dataset(limit_cases: int | None = None) -> FileResponse:
         """`image/`, `label/` and `metadata.json` of all cases with a final label, or of the first `limit_cases`."""
-        # As a file first: its length is known, a client can resume, and a failure is still an error answer.
+        # Written to a file first: the length is known, downloads can resume, and a failure can be an error response.
         with tempfile.NamedTemporaryFile(
             dir=services.incoming, prefix="dataset-", suffix=".zip", delete=False
         ) as stream:
@@ -67,7 +67,7 @@ def _everything(services: Services) -> dict[str, Any]:
         if row.offered
     }
     settings = services.settings
-    # images_dir and labels_dir are part of the shape; where files lie here is nobody else's business.
+    # images_dir and labels_dir are required fields, but server paths aren't revealed.
     return {
         "name": settings.name,
         "description": settings.description,
@@ -93,7 +93,7 @@ def _write(services: Services, file: Path, limit: int | None) -> None:
 
 
 def image_note(row: CaseRow) -> dict[str, Any]:
-    """What clients noted about an image, and on top of it what is so."""
+    """The client-defined info of an image, overridden by the server's own values."""
     note = {
         **row.info,
         "ts": int(row.first_seen),
@@ -108,13 +108,14 @@ def image_note(row: CaseRow) -> dict[str, Any]:
 
 
 def dataset_names(case_id: str) -> dict[str, str]:
-    """What the image and the label of a case are called in `/datastore/dataset`."""
+    """The file names of a case's image and label in `/datastore/dataset`."""
     stem = safe_name(case_id)
     return {"image": f"image/{stem}.nii", "label": f"label/{stem}.nii.gz"}
 
 
 def label_note(label: Label, noted: Mapping[str, Any]) -> dict[str, Any]:
-    """`label_info` and `label_names` are those of the stored file, by position, whatever `idx` a client wrote.
+    """The info of a label. `label_info` and `label_names` are from the stored file, by position; the client's `idx` is
+    ignored.
 
     `label_names` is an object because Slicer drops a label whose names are a list.
 

@@ -1,5 +1,5 @@
-"""Images in and out: those of the datastore (`/datastore/image`), and those that an annotator opened in the viewer and
-that are here for a while (`/session/`).
+"""Uploading and downloading images: those of the datastore (`/datastore/image`), and temporary ones that an annotator
+opened in the viewer (`/session/`).
 
 Protocol: docs/protocols/monailabel.md, sections 2, 6, 7 and 8.5.
 """
@@ -31,7 +31,7 @@ def router(services: Services) -> APIRouter:
     @route(api, "PUT", "/datastore/")
     @route(api, "PUT", "/datastore/image")
     async def upload(request: Request, image: str = "") -> dict[str, str]:
-        """Add an image to label; without `image` its id is the file's name without its ending."""
+        """Add an image to label; without `image` its id is the file's name without its extension."""
         async with received(request, services.incoming, most) as form:
             sent = form.needed("file")
             who = caller(request, form.json("params").get("client_id"))
@@ -42,13 +42,13 @@ def router(services: Services) -> APIRouter:
     @route(api, "DELETE", "/datastore/")
     @route(api, "DELETE", "/datastore/image")
     def remove(case_id: Annotated[str, Query(alias="id")]) -> dict[str, Any]:
-        """Forget an image. What the archive has stays there, and so do labels here."""
+        """Remove an image from the catalog. Images in the archive and labels stay."""
         services.cases.remove(case_id)
         return {}
 
     @route(api, "GET", "/datastore/image")
     def download(image: str) -> FileResponse:
-        """The image as one NIfTI file; this is also what the case's checksum is about."""
+        """The image as one NIfTI file; the case's checksum is that of this file."""
         file = services.cases.image_file(image)
         return FileResponse(file.path, media_type="application/octet-stream", filename=file.name)
 
@@ -62,12 +62,12 @@ def router(services: Services) -> APIRouter:
 
     @route(api, "GET", "/datastore/image/info")
     def info(image: str) -> dict[str, Any]:
-        """What is noted about the image."""
+        """The image's info."""
         return image_note(services.cases.get(image))
 
     @route(api, "PUT", "/datastore/image/info")
     async def set_info(request: Request, image: str) -> None:
-        """Merge the form's `info` into what is noted about the image."""
+        """Merge the form's `info` into the image's info."""
         async with received(request, services.incoming, most) as form:
             await run_in_threadpool(services.cases.note, image, form.json("info"))
 
@@ -75,8 +75,8 @@ def router(services: Services) -> APIRouter:
 
 
 def _checked(case_id: str) -> str:
-    """Slicer makes a local file of the id when it downloads the image: one annotator's name for an image mustn't lead
-    to another's files."""
+    """A safe case id: Slicer uses the id as a local file name when it downloads the image, so it must not be a path on
+    another annotator's machine."""
     if not case_id or case_id.startswith(".") or len(case_id) > 200 or any(c in "/\\" or ord(c) < 32 for c in case_id):
         raise BadInput(
             f"{case_id[:200]!r} can't be an image's name: it needs 1 to 200 characters, no slashes, no dot first"
@@ -98,7 +98,7 @@ def session_router(services: Services) -> APIRouter:
 
     @route(api, "PUT", "/session/")
     async def create(request: Request, uncompress: bool = False, expiry: float = 0) -> dict[str, Any]:
-        """Take an image in: one volume file, or the DICOM files of one series."""
+        """Upload an image: one volume file, or the DICOM files of one series."""
         if uncompress:
             raise NotSupported("send the files themselves, each as a form file 'files'; archives are not unpacked here")
         async with received(request, services.incoming, services.settings.labels.max_upload_bytes) as form:
@@ -113,8 +113,8 @@ def session_router(services: Services) -> APIRouter:
 
     @route(api, "GET", "/session/{session_id}")
     def get(session_id: str, update_ts: bool = False, image: bool = False) -> Response | dict[str, Any] | None:
-        """The session, or its image. An unknown one is answered with `null`: then Slicer sends the image again, while
-        it can't cope with a 404 (docs/protocols/monailabel.md, section 6)."""
+        """The session, or its image. `null` for an unknown session: Slicer then sends the image again, but doesn't
+        handle a 404 (docs/protocols/monailabel.md, section 6)."""
         row = _found(services, session_id)
         if row is None:
             return None
@@ -128,7 +128,7 @@ def session_router(services: Services) -> APIRouter:
 
     @route(api, "DELETE", "/session/{session_id}")
     def remove(session_id: str) -> dict[str, Any]:
-        """Forget the session and its image."""
+        """Delete the session and its image."""
         row = _found(services, session_id)
         if row is None:
             raise HTTPException(404, detail="no such session, or it is over")

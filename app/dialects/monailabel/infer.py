@@ -1,4 +1,4 @@
-"""POST `/infer/{model}`: clicks, boxes, strokes and points per label go in, a mask comes out.
+"""POST `/infer/{model}`: segmentation from clicks, boxes, strokes, points per label, or without prompts.
 
 Protocol: docs/protocols/monailabel.md, section 5.
 """
@@ -25,12 +25,12 @@ from app.http.forms import Form, Upload, received
 from app.services import Services
 
 NAMELESS = "structure"
-"""What a mask is called when the client didn't say which label is being clicked."""
+"""The structure's name if the client didn't send a label."""
 
 
 def router(services: Services) -> APIRouter:
     api = APIRouter()
-    # First the whole slides: the model's route would take "wsi" for a model's name.
+    # Registered first: otherwise the model's route would treat "wsi" as a model's name.
     slides, volumes = APIRouter(tags=["whole-slide images"]), APIRouter(tags=["infer"])
     inference = Inference(services)
 
@@ -44,7 +44,7 @@ def router(services: Services) -> APIRouter:
     async def infer(
         request: Request, model: str, image: str = "", session_id: str = "", output: Output = ""
     ) -> Response:
-        """Segment an image, or go on segmenting it."""
+        """Segment an image, or continue segmenting it."""
         async with received(request, services.incoming, services.settings.labels.max_upload_bytes) as form:
             return await run_in_threadpool(inference.answer, request, form, model, image, session_id, output)
 
@@ -54,7 +54,7 @@ def router(services: Services) -> APIRouter:
 
 
 class Inference:
-    """What `/infer/` does once its form is there."""
+    """Handles `/infer/` after its form was received."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -78,7 +78,7 @@ class Inference:
     def _segmented(
         self, card: ModelCard, row: CaseRow, raw: dict[str, Any], params: InferParams, form: Form, who: str
     ) -> Iterator[Result]:
-        """The result of a call; it can be read until the block ends. The kinds of models differ in what they take."""
+        """The result of a call, valid until the block ends. The input depends on the model's kind."""
         options = options_of(card, raw)
         case_id = row.case.id
         if card.kind == "automatic":
@@ -114,7 +114,7 @@ class Inference:
             )
 
     def _image(self, image: str, session_id: str, file: Upload | None, who: str) -> CaseRow:
-        """The case that is meant: session over file over image, and nothing in `params`.
+        """The requested case: by session, else file, else image; `params` is ignored.
 
         Protocol: docs/protocols/monailabel.md, section 5.1.
         """

@@ -1,5 +1,5 @@
-"""What there is: `/info/`, the page from which viewers build their user interface, and `/model/`, the weights a model
-uses, out, in, and away (docs/protocols/monailabel.md, sections 2 and 3)."""
+"""`/info/`, from which viewers build their user interface, and `/model/`, downloading, uploading and rolling back a
+model's weights (docs/protocols/monailabel.md, sections 2 and 3)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TYPES: dict[ModelKind, str] = {
     "scribbles": "scribbles",
     "automatic": "segmentation",
 }
-"""`deepgrow` is the only type both viewers treat as one structure with clicks in and out of it
+"""`deepgrow` is the only type that both viewers treat as one structure with including and excluding clicks
 (docs/protocols/monailabel.md, section 3.1)."""
 
 
@@ -34,7 +34,7 @@ def router(services: Services) -> APIRouter:
 
     @route(api, "GET", "/info/")
     def info() -> dict[str, Any]:
-        """What this server offers. There is no top-level `config`: Slicer would refuse to load."""
+        """What this server offers. There is no top-level `config`, because Slicer fails to load with one."""
         cards = sorted(services.models.cards(), key=lambda card: not card.ready)  # the first of a type is its default
         labels = list(dict.fromkeys(_without_background([*services.labels.structures(), *_labels_of(cards)])))
         total, completed = services.cases.counts()
@@ -60,7 +60,7 @@ def router(services: Services) -> APIRouter:
 
     @route(api, "POST", "/reload")
     def reload() -> dict[str, Any]:
-        """Look now for what is new in the archive, and for new weights."""
+        """Sync with the archive now, and load new weights."""
         services.sync.run()
         services.models.refresh()
         return {}
@@ -69,7 +69,7 @@ def router(services: Services) -> APIRouter:
 
 
 def _model(card: ModelCard, labels: list[str]) -> dict[str, Any]:
-    """A model that segments anything is announced with every structure there is."""
+    """The labels of a model; one that segments anything is listed with all structures."""
     notes = ["" if card.ready else " Not trained yet.", f" Licence: {card.licence}." if card.licence else ""]
     return {
         "type": TYPES[card.kind],
@@ -83,7 +83,7 @@ def _model(card: ModelCard, labels: list[str]) -> dict[str, Any]:
 
 
 def _numbered(names: Iterable[str]) -> dict[str, int]:
-    """1..N without gaps: the only scheme under which the viewers agree about a mask.
+    """Label values 1..N without gaps, the only scheme that all viewers interpret in the same way.
 
     Protocol: docs/protocols/monailabel.md, section 5.4.
     """
@@ -103,7 +103,7 @@ def _config(options: Mapping[str, Option | tuple[str, ...]]) -> dict[str, Any]:
 
 
 def _train_stats(status: TrainingStatus) -> dict[str, Any]:
-    """How a training run goes, or the numbers that it came to.
+    """The progress of a training run, or its results.
 
     Protocol: docs/protocols/monailabel.md, sections 3.1 and 9.
     """
@@ -116,13 +116,13 @@ def _train_stats(status: TrainingStatus) -> dict[str, Any]:
     if status.best is not None:
         stats["best_metric"] = status.best
     if not job.open:
-        # Clients take this key for the sign that nothing runs any more.
+        # To clients, this key means that no training is running any more.
         stats["total_time"] = str(timedelta(seconds=int(status.seconds)))
     return stats
 
 
 def _known(stats: Mapping[str, Any]) -> dict[str, Any]:
-    """Slicer computes with what is there, so what isn't known is left out."""
+    """Metrics; unknown ones are left out, because Slicer uses every value that is present."""
     return {key: value for key, value in stats.items() if value is not None}
 
 
@@ -131,7 +131,7 @@ def weights_router(services: Services) -> APIRouter:
 
     @route(api, "GET", "/model/info/{model}")
     def info(model: str) -> dict[str, Any]:
-        """The weights' checksum and age, and how their training went."""
+        """The weights' checksum and modification time, and the results of their training."""
         status = services.jobs.training().get(model)
         told = _told(services.models.weights_info(model))
         return {**told, "train_stats": _train_stats(status)} if status is not None else told
@@ -144,7 +144,7 @@ def weights_router(services: Services) -> APIRouter:
 
     @route(api, "PUT", "/model/{model}")
     async def upload(request: Request, model: str) -> dict[str, Any]:
-        """Serve the weights in the form's `file` from now on, as a new version."""
+        """Serve the weights in the form's `file` as a new version."""
         async with received(request, services.incoming, services.settings.labels.max_upload_bytes) as form:
             who = caller(request, form.json("params").get("client_id"))
             file = form.needed("file")
@@ -152,7 +152,7 @@ def weights_router(services: Services) -> APIRouter:
 
     @route(api, "DELETE", "/model/{model}")
     def retire(request: Request, model: str) -> dict[str, Any]:
-        """Stop using the weights in use: the version before them is used again. Nothing is erased."""
+        """Roll back to the previous version. Nothing is deleted."""
         services.models.roll_back(model, caller(request, ""))
         return {}
 

@@ -1,4 +1,4 @@
-"""Labels in and out of the datastore (docs/protocols/monailabel.md, sections 8.2 to 8.4, 8.6)."""
+"""Uploading and downloading labels (docs/protocols/monailabel.md, sections 8.2 to 8.4, 8.6)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def router(services: Services) -> APIRouter:
 
     @route(api, "PUT", "/datastore/label")
     async def submit(request: Request, image: str, tag: str = "") -> dict[str, Any]:
-        """Keep a label as the next version under its tag. When this answers, it is safe."""
+        """Store a label as the next version under its tag. It is durable when this responds."""
         async with received(request, services.incoming, most) as form:
             params = form.json("params")
             who = caller(request, params.get("client_id"))
@@ -31,7 +31,7 @@ def router(services: Services) -> APIRouter:
 
     @route(api, "GET", "/datastore/label")
     def download(label: str, tag: str) -> FileResponse:
-        """The newest version as a labelmap. Slicer takes the ending from the content-disposition.
+        """The newest version as a labelmap. Slicer takes the extension from Content-Disposition.
 
         Protocol: docs/protocols/monailabel.md, section 8.2.
         """
@@ -46,13 +46,13 @@ def router(services: Services) -> APIRouter:
 
     @route(api, "DELETE", "/datastore/label")
     def remove(request: Request, case_id: Annotated[str, Query(alias="id")], tag: str) -> dict[str, Any]:
-        """Hide a label. Its versions stay on disk."""
+        """Mark a label as deleted. Its versions stay on disk."""
         services.labels.delete(case_id, tag, caller(request, ""))
         return {}
 
     @route(api, "GET", "/datastore/label/info")
     def info(label: str, tag: str) -> dict[str, Any]:
-        """What is noted about a label; `{}` if there is none."""
+        """A label's info; `{}` if there is none."""
         try:
             newest = services.labels.newest(label, tag)
         except UnknownLabel:
@@ -61,13 +61,13 @@ def router(services: Services) -> APIRouter:
 
     @route(api, "PUT", "/datastore/label/info")
     async def set_info(request: Request, label: str, tag: str) -> None:
-        """Merge the form's `info` into what is noted about a label."""
+        """Merge the form's `info` into a label's info."""
         async with received(request, services.incoming, most) as form:
             await run_in_threadpool(_note, services, label, tag, form.json("info"), caller(request, ""))
 
     @route(api, "PUT", "/datastore/updatelabelinfo")
     async def update_info(request: Request, label: str, tag: str) -> None:
-        """The same under the name and with the field (`params`) that the reviewer sends."""
+        """As above, with the path and the field (`params`) that the reviewer extension uses."""
         async with received(request, services.incoming, most) as form:
             await run_in_threadpool(_note, services, label, tag, form.json("params"), caller(request, ""))
 
@@ -86,8 +86,8 @@ def _submit(
 
 
 def _names(label_info: object, sent: Upload) -> list[str] | None:
-    """The structures by voxel value: an entry's value is its position. Slicer's `idx` is one too high as soon as a
-    segment "background" comes first. A `.seg.nrrd` names its segments itself.
+    """The structures by voxel value, which is an entry's position. Slicer's `idx` is one too high if a segment
+    "background" comes first. A `.seg.nrrd` contains its segments' names.
 
     Protocol: docs/protocols/monailabel.md, section 8.4.
     """

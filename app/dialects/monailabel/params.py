@@ -1,4 +1,4 @@
-"""What `/infer/` is asked for, as the clients write it: voxel indices are `[i, j, k]` here.
+"""The parameters of `/infer/` in the clients' format: voxel indices are `[i, j, k]` here.
 
 Protocol: docs/protocols/monailabel.md, sections 5.1 and 5.6.
 """
@@ -26,7 +26,7 @@ class LabelEntry(BaseModel):
 
 
 class InferParams(BaseModel):
-    """The keys of `params` that mean something here. `image`, `model` and `output` among them never do."""
+    """The supported keys of `params`. `image`, `model` and `output` in it are ignored."""
 
     model_config = ConfigDict(extra="ignore")
     client_id: str = ""
@@ -48,7 +48,7 @@ class _LabelPoints(BaseModel):
 
 
 def read_params(raw: Mapping[str, Any]) -> InferParams:
-    """What is null counts as missing. Raises `BadInput`."""
+    """Parse `params`; null counts as missing. Raises `BadInput`."""
     try:
         params = InferParams.model_validate({key: value for key, value in raw.items() if value is not None})
     except ValidationError as error:
@@ -72,8 +72,8 @@ def points_by_label(raw: Mapping[str, Any], labels: Sequence[str]) -> dict[str, 
 def options_of(card: ModelCard, raw: Mapping[str, Any]) -> dict[str, Option]:
     """All of a model's options: what the caller set, else the default (docs/protocols/monailabel.md, section 3.2).
 
-    Slicer sends each option every time, OHIF only what was changed; both come to the same here, and so to the same
-    cached answer. A choice may come as the list that `/info/` showed, an emptied text field as "", an integer as 3.0.
+    Slicer always sends every option, OHIF only the changed ones; normalising them gives both the same cache key. A
+    choice may be sent as the list from `/info/`, an empty text field as "", an integer as 3.0.
     """
     options: dict[str, Option] = {}
     for name, offer in card.options.items():

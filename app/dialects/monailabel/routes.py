@@ -1,5 +1,5 @@
-"""What every endpoint uses: who asks, and routes with and without the slash at their end, because no
-client follows a redirect.
+"""Common parts of all endpoints: the user, and routes with and without a trailing slash, because no client follows a
+redirect.
 
 Protocol: docs/protocols/monailabel.md, section 1.2.
 """
@@ -17,7 +17,7 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 def route(router: APIRouter, method: str, path: str) -> Callable[[Endpoint], Endpoint]:
-    """Decorate an endpoint; the API page lists the form of the path that is given here."""
+    """Decorate an endpoint; the API documentation lists the path as given here."""
 
     def register(endpoint: Endpoint) -> Endpoint:
         other = path.removesuffix("/") if path.endswith("/") else f"{path}/"
@@ -29,5 +29,5 @@ def route(router: APIRouter, method: str, path: str) -> Callable[[Endpoint], End
 
 
 def caller(request: Request, client_id: object) -> str:
-    """The name an annotator gave (`client_id`), else where the request comes from: OHIF and the reviewer send none."""
+    """The annotator's name (`client_id`), else the client's host: OHIF and the reviewer extension send no name."""
     return identity(request, client_id.strip()[:LONGEST_NAME] if isinstance(client_id, str) else "")

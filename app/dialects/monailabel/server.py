@@ -54,10 +54,10 @@ def _add_logs(api: APIRouter, services: Services) -> None:
 
 
 def _add_login(api: APIRouter) -> None:
-    # With a token set, `app.web.gate` answers these; what arrives here is let in already.
+    # With a token, `app.web.gate` handles these; requests that arrive here are authenticated.
     @route(api, "GET", "/auth/")
     @route(api, "POST", "/auth/token")
     @route(api, "GET", "/auth/token/valid")
     def nobody_has_to() -> NoReturn:
-        """404, by which clients learn that there is no login."""
+        """404, which means to clients that there is no login."""
         raise HTTPException(404, detail="there is no login here")

@@ -1,7 +1,7 @@
-"""Which prompt session holds which structure of which annotator.
+"""The prompt sessions, one per structure and annotator.
 
-The protocol has no prompt sessions: each call brings every click on a structure so far. A structure's session notes
-which clicks it has had, so that only new ones are predicted; losing a session costs time and nothing else.
+The protocol has no prompt sessions: each request contains all clicks on a structure so far. A structure's session
+stores the clicks it has processed, so that only new ones are predicted. If a session is lost, all are predicted again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from app.services.prompting.session import Session
 
 
 class StructureKey(NamedTuple):
-    """`label` is "" for OHIF, which doesn't send it: there, another structure shows in this one's clicks missing."""
+    """The key of a slot. `label` is "" for OHIF, which doesn't send it; a change of structure then appears as removed
+    clicks."""
 
     owner: str
     case_id: str
@@ -29,7 +30,7 @@ class StructureKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Start:
-    """What a session was opened on. If it is no longer so, the session is of no use."""
+    """What a session was opened on. If this changes, the session can't be used any more."""
 
     stamp: str
     options: Mapping[str, Option]
@@ -37,7 +38,7 @@ class Start:
 
 @dataclass(frozen=True)
 class _Had:
-    """A session's note. `clicks` are those it has had; None if that isn't known, after something went wrong."""
+    """A session's note. `clicks` are those it has processed; None if unknown, after an error."""
 
     start: Start
     clicks: Clicks | None
@@ -47,7 +48,7 @@ class _Had:
 def clicked(
     prompting: PromptService, key: StructureKey, start: Start, wanted: Clicks, fresh: bool
 ) -> Iterator[Session]:
-    """A session in which exactly `wanted` was clicked; it stays so until the block ends.
+    """A locked session that has processed exactly the clicks `wanted`.
 
     `fresh` replays all clicks on an empty mask. Raises what opening and prompting a session raise.
     """
@@ -64,14 +65,14 @@ def clicked(
 
 @contextmanager
 def drawn(prompting: PromptService, key: StructureKey, start: Start, prompts: Sequence[Prompt]) -> Iterator[Session]:
-    """The same for scribbles, which come as a whole each time: a session that has had exactly `prompts`."""
+    """As above for scribbles, which are sent completely each time: a session that has processed exactly `prompts`."""
     with prompting.slot(key.owner, key) as slot:
         _add(_empty_session(slot, key, start), start, prompts)
         yield slot.session
 
 
 def _noted(slot: Slot, start: Start) -> _Had | None:
-    """What the slot's session has had; None if there is none that was opened on the same."""
+    """What the slot's session has processed; None if there is no session opened on the same case, model and options."""
     had = None if slot.empty else slot.session.note
     return had if isinstance(had, _Had) and had.start == start else None
 

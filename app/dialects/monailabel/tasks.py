@@ -46,12 +46,12 @@ def _add_training(api: APIRouter, services: Services) -> None:
 
     @route(api, "POST", "/train/")
     def train_all(request: Request, options: Options = None, run_sync: bool = False) -> dict[str, Any]:
-        """Train the trainers that are named, each with its options; all of them if none is."""
+        """Run the named trainers, each with its options; all of them if none is named."""
         given = options or {}
         who = caller(request, given.get("client_id"))
 
         def start(trainer: str) -> Job:
-            # The jobs wait for each other, but the same one twice is a button pressed twice.
+            # Different jobs queue up; the same job twice is most likely a double click.
             if any(job.name == trainer for job in jobs.open("train")):
                 raise AlreadyRunning(f"training of {trainer} is already running or waiting")
             return jobs.train(trainer, _object(given.get(trainer)), who, enqueue=True)
@@ -71,7 +71,7 @@ def _add_scoring(api: APIRouter, services: Services) -> None:
 
     @route(api, "POST", "/scoring/")
     def score_all(request: Request, options: Options = None, run_sync: bool = False) -> dict[str, Any]:
-        """Score with the methods that are named; with all of them if none is."""
+        """Score with the named methods; with all of them if none is named."""
         given = options or {}
         who = caller(request, given.get("client_id"))
         named = [n for n in jobs.scorers() if n in given] or list(jobs.scorers())
@@ -94,11 +94,11 @@ def _add_batch(api: APIRouter, services: Services) -> None:
 def _add_watching(api: APIRouter, jobs: JobService, kind: JobKind, path: str) -> None:
     @route(api, "GET", path)
     def status(all: bool = False, check_if_running: bool = False) -> Any:
-        """The running task, else the newest there ever was. With `check_if_running` only a running one, with `all` a
-        list. Jobs outlive a restart, so a viewer that polls this never meets a 404 it doesn't expect.
+        """The running task, else the newest one. With `check_if_running` only a running one, with `all` a list. Jobs
+        survive a restart, so that a polling viewer doesn't get an unexpected 404.
 
-        One that waits, for scoring to end or after a restart, is told as running: at any other status Slicer stops
-        watching and shows 100 % (docs/protocols/monailabel.md, section 9).
+        A waiting task (for scoring to end, or after a restart) is reported as running: at any other status Slicer stops
+        polling and shows 100 % (docs/protocols/monailabel.md, section 9).
         """
         if all:
             listed = [_task(jobs, job) for job in jobs.all(kind)]
@@ -110,13 +110,13 @@ def _add_watching(api: APIRouter, jobs: JobService, kind: JobKind, path: str) ->
 
     @route(api, "DELETE", path)
     def stop(request: Request) -> dict[str, Any] | None:
-        """Stop what runs and what waits; null if nothing does."""
+        """Stop running and waiting tasks; null if there are none."""
         job = jobs.stop(kind, caller(request, ""))
         return None if job is None else _task(jobs, job)
 
 
 def _task(jobs: JobService, job: Job) -> dict[str, Any]:
-    """A job as viewers read it. `details` always has a line: Slicer looks at the last one.
+    """A job in the protocol's format. `details` has at least one line, because Slicer reads the last one.
 
     Protocol: docs/protocols/monailabel.md, section 9.
     """
@@ -135,7 +135,7 @@ def _local(seconds: float) -> str:
 
 
 def _several(jobs: JobService, names: list[str], start: Callable[[str], Job], run_sync: bool) -> dict[str, Any]:
-    """What became of each: a task, or why there is none."""
+    """The result for each name: a task, or the error."""
     started: dict[str, Any] = {}
     for name in names:
         try:

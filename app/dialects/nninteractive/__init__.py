@@ -3,13 +3,13 @@
 | module | holds |
 | --- | --- |
 | `endpoints` | the routes, and encoding what changed |
-| `leases`, `client_session` | who holds a session and for how long; what is done in it |
+| `leases`, `client_session` | client leases; the image and session of a lease |
 | `requests`, `arrays` | decoding: JSON and headers, prompts, arrays |
-| `capabilities` | what the model takes |
-| `routes` | errors as clients expect them |
+| `capabilities` | the model's supported prompts |
+| `routes` | error responses |
 
-Axes are those of the image as it was sent, `(c, k, j, i)` for 3D Slicer; nothing is turned round. Endpoints that take
-arrays await the upload, and everything else runs in threads.
+Axes are those of the image as sent, `(c, k, j, i)` for 3D Slicer; they are never reordered. Endpoints that receive
+arrays await the upload; everything else runs in threads.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Arrays on the wire: nnInteractive's own serialiser behind checks of our own.
+"""Arrays on the wire: nnInteractive's own serialiser, with validation in front.
 
 Protocol: docs/protocols/nninteractive.md, section 3.
 
-The serialiser allocates what a header declares and trusts the name of a type, so both are looked at before it sees
+The serialiser allocates what a header declares and trusts the name of a type, so both are validated before it gets
 the bytes. Layout, little-endian: magic, version, codec, ndim, length of the type's name; the name; the sizes as int64;
 the number of chunks as uint32; and for each chunk its length before and after compression as uint64, and a blosc2
 frame, whose own header has both lengths again.
@@ -34,12 +34,12 @@ _REALS = (
     *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
     *(f"float{bits}" for bits in (16, 32, 64)),
 )
-"""Types that may come in: an `object` array, say, would be made of whatever pointers were sent."""
+"""The accepted types. An `object` array, for example, would interpret the received bytes as pointers."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a packed array says about itself. `end` is where its chunks begin."""
+    """The header of a packed array. `end` is the offset of its chunks."""
 
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
@@ -51,7 +51,7 @@ class Header:
 
 
 def read_header(packed: bytes | bytearray) -> Header:
-    """Raises `BadFile` for what isn't the beginning of a packed array of real numbers."""
+    """Parse a header. Raises `BadFile` if it isn't that of a packed array of real numbers."""
     if len(packed) < _START.size or packed[:4] != _MAGIC:
         raise BadFile("the body is no packed array: it doesn't begin with NNIA")
     _, version, codec, ndim, name_length = _START.unpack_from(packed)
@@ -80,7 +80,7 @@ def unpack(packed: bytes | bytearray, header: Header, limit: int) -> NDArray[np.
 
 
 def check(packed: bytes | bytearray, header: Header, limit: int) -> None:
-    """Raises `BadFile` for more than `limit` bytes, and for chunks that don't make up what the header declares."""
+    """Raise `BadFile` for more than `limit` bytes, and for chunks that don't match the header."""
     if header.nbytes > limit:
         raise BadFile(f"an array of shape {header.shape} has more than {limit >> 20} MB; it is refused")
     for _ in _chunks(packed, header):
@@ -88,9 +88,9 @@ def check(packed: bytes | bytearray, header: Header, limit: int) -> None:
 
 
 def unpack_into(array: NDArray[np.generic], packed: bytes | bytearray, header: Header) -> None:
-    """Unpack what was checked into an array of its shape and type, C-contiguous. Raises `BadFile` for damaged chunks.
+    """Unpack a validated array into a C-contiguous array of its shape and type. Raises `BadFile` for damaged chunks.
 
-    As the serialiser does it, which has no way to be told where to.
+    This does the serialiser's work, which can't unpack into an existing array.
     """
     import blosc2
 
@@ -107,11 +107,11 @@ def unpack_into(array: NDArray[np.generic], packed: bytes | bytearray, header: H
 
 
 def pack(array: NDArray[np.generic]) -> bytes:
-    """A packed array. Without a filter, which is what masks compress best with."""
+    """Pack an array, without a filter: masks compress best that way."""
     import blosc2
     from nnInteractive.inference.remote.serialization import pack_array
 
-    # More threads than one cost more to wake up than a mask's few kilobytes take.
+    # One thread: waking up more takes longer than compressing a mask of a few kilobytes.
     threads = 1 if array.nbytes < 2**20 else os.cpu_count()
     packed: bytes = pack_array(array, filters=[blosc2.Filter.NOFILTER], nthreads=threads)
     return packed
@@ -121,7 +121,7 @@ def _chunks(packed: bytes | bytearray, header: Header) -> Iterator[tuple[int, in
     """Where each chunk is: `(offset, compressed length, length)`. Raises `BadFile` as soon as one is impossible."""
     at, total, size = header.end + _COUNT.size, 0, len(packed)
     (count,) = _COUNT.unpack_from(packed, header.end)
-    for _ in range(count):  # each turn moves on by a frame's header at least, so a great count ends soon
+    for _ in range(count):  # each chunk has at least a header, so an excessive count fails soon
         if size < at + _LENGTHS.size + _FRAME.size:
             raise BadFile("the packed array ends too early")
         before, after = _LENGTHS.unpack_from(packed, at)

@@ -1,4 +1,4 @@
-"""What the model behind this protocol takes (docs/protocols/nninteractive.md, section 4)."""
+"""The model's supported prompts (docs/protocols/nninteractive.md, section 4)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _CHANNELS: dict[str, int | tuple[int, int]] = {
     "points": (3, 4),
     "scribble": (5, 6),
 }
-"""As nnInteractive's own networks have them. Clients want to be told, though only a network has such channels."""
+"""The channels of nnInteractive's own networks. Clients require this field, also for models without such channels."""
 
 _SPOKEN = "2.6.0"
 """The version of nnInteractive whose protocol this is, for models that are none."""
 
 
 class _Told(Protocol):
-    """What nnInteractive models tell about themselves, in its terms."""
+    """The capabilities of nnInteractive models, in the protocol's terms."""
 
     @property
     def supported_interactions(self) -> Mapping[str, bool]: ...
@@ -51,7 +51,7 @@ class _Telling(Protocol):
 
 
 def capabilities(model: InteractiveModel) -> dict[str, Any]:
-    """The answer to `/capabilities`. May load the model."""
+    """The response to `/capabilities`. May load the model."""
     card = model.card
     autozoom = bool(card.options.get("autozoom", False))
     common = {"do_autozoom": autozoom, "license": card.licence, "supports_undo": True}
@@ -90,5 +90,5 @@ def capabilities(model: InteractiveModel) -> dict[str, Any]:
 
 
 def takes_thick_boxes(model: InteractiveModel) -> bool:
-    """Whether boxes of more than one slice are understood."""
+    """Whether boxes of more than one slice are supported."""
     return bool(capabilities(model)["supported_interactions"]["bbox3d"])

@@ -1,7 +1,7 @@
-"""What a lease holds: one client's image, and the session on it.
+"""The state of a lease: one client's image, and the session on it.
 
-The client keeps a buffer of its own and is only sent what changes, so the server has to know what that buffer holds.
-It is the session's mask, except after `/set_target_buffer` in the middle of things: then the client starts from zero.
+The client has its own copy of the mask (the buffer) and receives only changes, so the server must know its content. It
+equals the session's mask, except after a `/set_target_buffer` during a session: then the client starts from zeros.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class _Buffer:
 
 
 class ClientSession:
-    """One lease's state. Each method is one step; the session is nobody else's meanwhile.
+    """One lease's state. Each method is one atomic step, under the session's lock.
 
-    Methods raise what sessions raise, `BadInput` and `BadPrompt` for what can't be used, and `Conflict` for calls that
-    come before the ones they need.
+    Methods raise what sessions raise, `BadInput` and `BadPrompt` for unusable input, and `Conflict` for calls in the
+    wrong order.
     """
 
     def __init__(self, services: Services, owner: str) -> None:
@@ -129,7 +129,7 @@ class ClientSession:
             return _add(_with_target(slot), decode_drawn(kind, meta, drawn, image), meta)
 
     def add_initial(self, meta: InitialMeta, shape: tuple[int, ...], unpack: Unpack) -> Outcome:
-        """The client has written these voxels into its buffer already, whatever their values are."""
+        """An initial mask. The client has already written these values into its buffer."""
         with self._slot() as slot:
             image = _with_image(slot).shape
             if shape != image:
@@ -142,7 +142,7 @@ class ClientSession:
             _buffer(session).fresh = False
             if not refine and (mask == voxels).all():
                 return _outcome(session, False, NOTHING)
-            # Against what the client wrote, not against the mask before: that is gone there.
+            # Compared with the client's values, not with the previous mask, which its buffer no longer has.
             written = voxels.view(np.uint8 if voxels.dtype == np.bool_ else voxels.dtype)
             return _outcome(session, True, session.cut(Region.around(session.mask != written)))
 
@@ -160,14 +160,14 @@ class ClientSession:
             return _outcome(slot.session, change is not None, change or NOTHING)
 
     def reset(self) -> None:
-        """The client has emptied its buffer already."""
+        """Remove all prompts. The client has already cleared its buffer."""
         with self._slot() as slot:
             if not slot.empty:
                 slot.session.reset()
                 _buffer(slot.session).fresh = False
 
     def close(self) -> None:
-        """Give memory back; what was done stays on disk."""
+        """Free the memory; the log stays on disk."""
         with self._slot() as slot:
             slot.close()
 
@@ -183,7 +183,7 @@ def _add(session: Session, prompt: Prompt, said: Prompted) -> Outcome:
 def _outcome(session: Session, ran: bool, change: Change) -> Outcome:
     buffer = _buffer(session)
     if buffer.fresh and ran:
-        # Everything that is in the mask is new to a buffer of zeros.
+        # For a buffer of zeros, the whole mask is new.
         change = session.cut(Region.around(session.mask))
         buffer.fresh = False
     return Outcome(ran, change, buffer.dtype)

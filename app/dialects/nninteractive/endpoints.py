@@ -78,7 +78,7 @@ def _lease_routes(api: APIRouter, services: Services, leases: LeaseTable[ClientS
 
     @api.post("/claim")
     def claim() -> dict[str, Any]:
-        """A new lease."""
+        """Grant a new lease."""
         return {
             "lease_token": leases.claim(),
             "idle_timeout_seconds": leases.terms.idle,
@@ -88,19 +88,19 @@ def _lease_routes(api: APIRouter, services: Services, leases: LeaseTable[ClientS
 
     @api.post("/release")
     def release(token: Token = None) -> dict[str, Any]:
-        """End a lease; nothing happens if it has ended already."""
+        """End a lease. Idempotent."""
         leases.release(token)
         return {"released": True}
 
     @api.post("/heartbeat")
     def heartbeat(token: Token = None) -> dict[str, Any]:
-        """Say that the client is still there. Restarts the liveness clock only."""
+        """A heartbeat. Restarts the liveness timeout only."""
         leases.check(token)
         return {"remaining_seconds": leases.remaining(token)}
 
     @api.get("/lease_status")
     def lease_status(token: Token = None) -> dict[str, Any]:
-        """Seconds until the lease ends without a prompt. Restarts no clock."""
+        """Seconds until the idle timeout. Restarts no timeout."""
         return {"remaining_seconds": leases.remaining(token), "idle_timeout_seconds": leases.terms.idle}
 
 
@@ -109,7 +109,7 @@ def _image_routes(api: APIRouter, services: Services, leases: LeaseTable[ClientS
 
     @api.post("/set_image")
     async def set_image(request: Request, token: Token = None) -> dict[str, Any]:
-        """The image to segment, in place of the one before."""
+        """The image to segment, replacing the previous one."""
 
         def work(session: ClientSession, packed: bytearray) -> dict[str, Any]:
             header = read_header(packed)
@@ -126,7 +126,7 @@ def _image_routes(api: APIRouter, services: Services, leases: LeaseTable[ClientS
 
     @api.post("/set_target_buffer")
     def set_target_buffer(body: TargetBody, token: Token = None) -> dict[str, Any]:
-        """Announce the client's buffer, which is all zero."""
+        """Announce the client's buffer, which is all zeros."""
         with leases.acting(token) as session:
             session.set_target(body)
         return {}
@@ -154,19 +154,19 @@ def _prompt_routes(api: APIRouter, leases: LeaseTable[ClientSession]) -> None:
 
     @api.post("/predict")
     def predict(body: PredictBody, token: Token = None) -> Response:
-        """Predict again from the prompts there are."""
+        """Predict again from the current prompts."""
         with leases.acting(token) as session:
             return _answer(session.predict(body.force_full_refine))
 
     @api.post("/undo")
     def undo(token: Token = None) -> Response:
-        """Take the last prompt back."""
+        """Undo the last prompt."""
         with leases.acting(token) as session:
             return _answer(session.undo())
 
     @api.post("/reset_interactions")
     def reset_interactions(token: Token = None) -> dict[str, Any]:
-        """Forget all prompts and the mask."""
+        """Remove all prompts and clear the mask."""
         with leases.acting(token) as session:
             session.reset()
         return {}
@@ -196,7 +196,7 @@ def _drawing_routes(api: APIRouter, services: Services, leases: LeaseTable[Clien
 
     @api.post("/add_initial_seg_interaction")
     async def add_initial_seg(request: Request, token: Token = None) -> Response:
-        """A mask to start from, in place of all prompts."""
+        """An initial mask, replacing all prompts."""
 
         def work(session: ClientSession, packed: bytearray) -> Response:
             header = read_header(packed)
@@ -214,7 +214,7 @@ async def _with_body(
     token: str | None,
     work: Callable[[ClientSession, bytearray], T],
 ) -> T:
-    """Take the body in, then work on it in a thread. The lease is held on to meanwhile, however long that takes."""
+    """Receive the body, then process it in a thread. The lease can't expire meanwhile."""
     with leases.acting(token) as session:
         packed = await whole_body(request, limit)
         return await run_in_threadpool(work, session, packed)
@@ -225,7 +225,7 @@ def _answer(outcome: Outcome) -> Response:
 
 
 def _person(request: Request) -> str:
-    """Whose session it is: the name the gate or the path gave, else where the client is."""
+    """The session's user: the name from the gate or the path, else the client's host."""
     return user_of(request) or host_of(request)
 
 
@@ -236,9 +236,9 @@ async def _sweep(leases: LeaseTable[ClientSession]) -> None:
 
 
 def reply(ran: bool, change: Change | None, dtype: np.dtype[np.generic]) -> Response:
-    """What a prediction changed, as clients read it: a box of their buffer, and its new voxels.
+    """The response with a change: a box in the client's buffer, and its new voxels.
 
-    `ran`: whether something was predicted or undone, even if that changed no voxel. `dtype` of the client's buffer.
+    `ran`: whether there was a prediction or an undo, even if it changed no voxel. `dtype` is the client buffer's.
 
     Protocol: docs/protocols/nninteractive.md, section 2.2.
     """

@@ -1,9 +1,9 @@
-"""Leases (docs/protocols/nninteractive.md, section 6): who may use one of the server's sessions, and for how long.
+"""Client leases (docs/protocols/nninteractive.md, section 6): a client's right to one of the server's sessions.
 
-Two clocks run for each. *Liveness*: any request, a heartbeat too, says that the client is there. *Idle*: only what a
-person did counts. A lease whose request is being worked on never ends.
+Each has two timeouts. *Liveness*: any request restarts it, including heartbeats. *Idle*: only user actions restart it.
+A lease doesn't expire while a request is being processed.
 
-Lock: `_lock` guards the table and is held for moments only; nothing that a lease holds is called under it.
+Lock: `_lock` guards the table and is held briefly; the content of a lease is never called under it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Held = TypeVar("Held")
 
 
 class NoLease(Exception):
-    """The lease is missing, unknown or over."""
+    """The lease is missing, unknown or expired."""
 
 
 class AllInUse(Exception):
@@ -45,8 +45,8 @@ class _Lease(Generic[Held]):
 
 
 class LeaseTable(Generic[Held]):
-    """Leases by token. Thread-safe. `make` makes what a new lease holds from its token; `ended` is called with what a
-    lease held that is over, outside the lock, once. `clock` is monotonic seconds."""
+    """Leases by token. Thread-safe. `make` creates the content of a new lease from its token; `ended` is called once
+    with the content of an ended lease, outside the lock. `clock` is monotonic, in seconds."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class LeaseTable(Generic[Held]):
 
     def claim(self) -> str:
         """A new lease's token, which can't be guessed. Raises `AllInUse`."""
-        self.sweep()  # those of clients that are gone are free at once
+        self.sweep()  # expired leases are free at once
         token = secrets.token_hex(24)
         lease = _Lease(self._make(token), seen=(now := self._clock()), active=now)
         with self._lock:
@@ -74,7 +74,7 @@ class LeaseTable(Generic[Held]):
         return token
 
     def check(self, token: str | None) -> None:
-        """Say that the client is there. Raises `NoLease`."""
+        """Restart the liveness timeout. Raises `NoLease`."""
         self._found(token).seen = self._clock()
 
     @contextmanager
@@ -89,18 +89,18 @@ class LeaseTable(Generic[Held]):
                 lease.seen = lease.active = self._clock()
 
     def remaining(self, token: str | None) -> float:
-        """Seconds until the lease ends for want of action. Changes neither clock. Raises `NoLease`."""
+        """Seconds until the idle timeout. Restarts neither timeout. Raises `NoLease`."""
         return max(0.0, self._found(token).active + self.terms.idle - self._clock())
 
     def release(self, token: str | None) -> None:
-        """End a lease; nothing happens if it has ended already."""
+        """End a lease. Idempotent."""
         with self._lock:
             lease = self._leases.pop(token or "", None)
         if lease is not None:
             self._ended(lease.held)
 
     def sweep(self) -> None:
-        """End the leases that are over."""
+        """End expired leases."""
         now = self._clock()
         with self._lock:
             over = [token for token, lease in self._leases.items() if self._is_over(lease, now)]
@@ -121,7 +121,7 @@ class LeaseTable(Generic[Held]):
     def _found(self, token: str | None, busy: int = 0) -> _Lease[Held]:
         if not token:
             raise NoLease("the lease token is missing")
-        self.sweep()  # what is over is over, whether or not somebody swept in time
+        self.sweep()  # expired leases must not be used, even if no sweep came in time
         with self._lock:
             lease = self._leases.get(token)
             if lease is None:

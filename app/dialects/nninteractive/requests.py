@@ -28,7 +28,7 @@ Corners = Annotated[list[Bounds], Field(min_length=3, max_length=3)]
 
 
 class _Said(BaseModel):
-    """Keys that nobody asks for are left alone: clients of later versions say more."""
+    """Unknown keys are ignored: clients of later versions send more."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -65,8 +65,8 @@ class ImageMeta(_Said):
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Millimetres along the image's axes. 1 mm where nothing usable is said: the peer ignores all of this, so it
-        can't be a reason to refuse an image."""
+        """The spacing along the image's axes in millimetres, 1 mm for missing or invalid values: the original server
+        ignores this field, so it can't be a reason to reject an image."""
         given = (self.image_properties or {}).get("spacing")
         if isinstance(given, list) and len(given) == 3 and all(_is_length(x) for x in given):
             first, second, third = (float(x) for x in given)
@@ -138,9 +138,9 @@ def decode_box(body: BoxBody, shape: Index) -> Box:
 def decode_drawn(
     kind: type[Scribble | Lasso], meta: DrawnMeta, drawn: NDArray[np.generic], shape: Index
 ) -> Scribble | Lasso:
-    """A drawing: what isn't zero. Only the part of it that is painted is kept.
+    """The non-zero voxels of a drawing, cropped to the painted region.
 
-    Raises `BadPrompt` for a drawing of another shape than its box, or outside the image, or with nothing in it.
+    Raises `BadPrompt` for a drawing of another shape than its box, outside the image, or empty.
     """
     bounds = [(0, n) for n in shape] if meta.interaction_bbox is None else _bounds(meta.interaction_bbox)
     check_drawn(meta, drawn.shape, shape)
@@ -164,7 +164,7 @@ def check_drawn(meta: DrawnMeta, drawn: tuple[int, ...], shape: Index) -> None:
 
 
 def painted(drawn: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """Which voxels aren't zero. A bool that came over the wire may have any bits, so its bytes are looked at."""
+    """The non-zero voxels. A bool from the wire may have any bits set, so its bytes are compared."""
     return np.not_equal(drawn.view(np.uint8) if drawn.dtype == np.bool_ else drawn, 0)
 
 

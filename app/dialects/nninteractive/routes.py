@@ -1,5 +1,5 @@
-"""Errors in the protocol's terms: `detail` is always text, 410 is a lease, and 503 only a full house, because clients
-take every 503 for that.
+"""Error responses: `detail` is always text, 410 means a missing lease, and 503 only that all sessions are in use,
+because clients interpret every 503 that way.
 
 Protocol: docs/protocols/nninteractive.md, section 5.
 """
@@ -33,10 +33,10 @@ STATUS: dict[type[Exception], int] = {
     errors.SegloopError: 500,
     MemoryError: 507,
 }
-"""The nearest class in an error's ancestry counts. `NotFound` is a model that isn't served, so no path is wrong."""
+"""The first class in the error's MRO counts. `NotFound` is a model that isn't served, not an unknown path."""
 
 _FULL = 10
-"""Seconds after which to ask again for a session, as the peer says."""
+"""Retry-After for a session in seconds, as in the original server."""
 
 
 class Route(GuardedRoute):
