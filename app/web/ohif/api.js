@@ -14,7 +14,7 @@ export class ApiError extends Error {
   }
 }
 
-/** What to do about an answer that is no answer. */
+/** The advice for a missing or invalid response. */
 function advice(status, detail, retryAfter) {
   if (status === 401 || status === 403) {
     return 'The server does not let this page in. Open it again at the address you were given, with its token.';
@@ -71,7 +71,7 @@ export class Api {
   train = model => this.#json('POST', 'jobs', { kind: 'train', model });
   stopJob = id => this.#json('DELETE', `jobs/${part(id)}`);
 
-  /** Call `handlers[name](data)` for what happens on the server, until the function that this gives is called. */
+  /** Call `handlers[name](data)` for the server's events, until the returned function is called. */
   events(handlers) {
     const source = new EventSource(new URL('events', ROOT));
     for (const [name, handle] of Object.entries(handlers)) {
@@ -103,7 +103,7 @@ export class Api {
   }
 }
 
-/** A box of voxels or a whole volume as it travels in a prompt. */
+/** Encode a box of voxels or a whole volume for a prompt. */
 export const packed = voxels => toBase64(packBits(voxels));
 
 const part = id => encodeURIComponent(id);

@@ -1,4 +1,4 @@
-// Which case is open, how many have a label, and going on to another one.
+// The open case, the number of labelled cases, and navigation to the next one.
 
 import { button, el, field, row, section, select, setOptions, setText } from './dom.js';
 

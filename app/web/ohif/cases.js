@@ -1,4 +1,4 @@
-// A case of the server behind a series that the viewer shows.
+// The server's case of a series that the viewer shows.
 
 import { Grid } from './geometry.js';
 

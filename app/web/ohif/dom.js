@@ -1,4 +1,4 @@
-// Making elements, and changing only what has changed, so that focus and selection stay where they are.
+// Creating elements, and updating only what has changed, so that focus and selection are preserved.
 
 /** `el('button', {class: 'main', onclick: f}, 'Text')`; text is always text, never markup. */
 export function el(tag, properties = {}, ...children) {

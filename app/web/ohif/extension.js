@@ -1,5 +1,5 @@
-// What OHIF loads: one panel. It is kept outside React, so that what someone did is there again when OHIF has closed the
-// panel and opened it once more.
+// The module that OHIF loads: one panel. Its state is kept outside React, so that it survives when OHIF closes the
+// panel and opens it again.
 
 import { Api } from './api.js';
 import { SessionController } from './session_controller.js';

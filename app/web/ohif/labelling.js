@@ -73,7 +73,7 @@ export class Labelling {
     this.#closeSessions();
   }
 
-  /** In its turn: an answer that is on the way may yet open one. */
+  /** Queued, because a pending response may still open one. */
   #closeSessions() {
     this.tasks.add('', async () => this.sessions.closeAll());
   }
@@ -197,7 +197,7 @@ export class Labelling {
     }
   }
 
-  /** An answer may come when its case was left, or its label map removed in OHIF's own table. */
+  /** A response may arrive after its case was left, or its label map removed in OHIF's own table. */
   #needStill(labelmap) {
     if (!this.opened || this.viewer.labelmapOf(this.opened.id) !== labelmap) {
       throw new Error('The answer came too late: what it belongs to is no longer open.');

@@ -1,5 +1,5 @@
-// Everything of OHIF and Cornerstone3D that this extension touches, and nothing else touches. When a new OHIF breaks
-// something, it is mended here. What is used, and since when it has been so, is listed in docs/ohif.md.
+// The only module that uses OHIF and Cornerstone3D. When a new OHIF breaks something, it is fixed here. The interfaces
+// used, and since which release they exist, are listed in docs/ohif.md.
 
 import { Labelmap } from './labelmap.js';
 import { PromptPen, TOOL, promptTool } from './prompt_tool.js';
@@ -16,7 +16,7 @@ const OURS = 'segloop-';
 const BRUSHES = { brush: 'CircularBrush', eraser: 'CircularEraser' };
 const LOOK = 'WindowLevel';
 
-// Half a slice: further away from every slice than this, an image is none of the volume's.
+// Half a slice: an image further than this from every slice isn't part of the volume.
 const NEAR = 0.5;
 
 /** An element that OHIF's React puts into the page; `mount(node)` gets the node when it is there. Extensions have no
@@ -129,7 +129,7 @@ export class Viewer {
     soon();
   }
 
-  /** The very Cornerstone that OHIF uses; there are only once the cornerstone extension has started. */
+  /** OHIF's own instance of Cornerstone; available after the cornerstone extension has started. */
   get libraries() {
     return this.extensions.getModuleEntry(CORNERSTONE).exports.getCornerstoneLibraries();
   }
@@ -151,7 +151,7 @@ export class Viewer {
     this.commands.run('setToolActiveToolbar', { toolName: name });
   }
 
-  /** Take what was drawn off the screen; an answer has come. */
+  /** Remove the drawn prompt from the screen, after the response. */
   wipe() {
     const drawnOn = new Set(this.pen.strokes.map(stroke => stroke.viewport));
     this.pen.clear();
@@ -242,7 +242,7 @@ export class Viewer {
     );
   }
 
-  /** A word in OHIF's own corner, for when the panel is closed. */
+  /** Show one of OHIF's own notifications, for when the panel is closed. */
   notify(message) {
     this.services.uiNotificationService.show({ title: 'Segloop', message, type: 'error', duration: 8000 });
   }
@@ -308,7 +308,7 @@ export class Viewer {
     }
   }
 
-  /** Do something that makes OHIF say that the label map has changed, though nobody drew in it. */
+  /** Run `work`, and ignore OHIF's change events for the label map meanwhile: the user hasn't drawn. */
   #asOurs(work) {
     this.ours += 1;
     try {

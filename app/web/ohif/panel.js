@@ -1,4 +1,4 @@
-// The panel beside the images: sections made from what the parts of the controller say, and nothing decided here.
+// The panel beside the images: renders sections from the controller's state, without logic of its own.
 
 import { CaseSection } from './case_section.js';
 import { el } from './dom.js';
@@ -52,7 +52,7 @@ export class Panel {
     this.#focusAgain();
   }
 
-  /** Do what a key stands for; false if it means nothing now. */
+  /** Perform the action of a key; false if it has none now. */
   act(action) {
     const { labelling, worklist } = this.controller;
     if (!this.root.isConnected) {
@@ -81,7 +81,7 @@ export class Panel {
     root.addEventListener('scroll', () => {
       this.scrolled = root.isConnected ? root.scrollTop : this.scrolled;
     });
-    // To OHIF these keys mean something else wherever they are pressed.
+    // OHIF binds these keys to other actions on the whole page.
     root.addEventListener('keydown', event => PRESSES.has(event.key) && event.stopPropagation());
   }
 

@@ -36,7 +36,7 @@ export class PromptSessions {
     }
   }
 
-  /** There is another label map, and nothing in it. */
+  /** The label map was replaced by an empty one. */
   emptied() {
     for (const session of this.byStructure.values()) {
       session.edited ||= session.prompted;
@@ -74,7 +74,7 @@ export class PromptSessions {
     });
   }
 
-  /** Take the last prompt back; gives what changed. What a brush did since then is one step. */
+  /** Undo the last prompt and return the change. Brush strokes since then count as one step. */
   async undo(structure, work) {
     const session = this.byStructure.get(structure);
     const brushed = edits(session, structure, work);

@@ -3,7 +3,7 @@
 // What a hand does is followed in stroke_listener.js. The Cornerstone tool is there to have the first mouse button, and to
 // draw what is being drawn.
 //
-// No annotation is kept: a prompt lives until the server has answered, and OHIF's measurements and undo never hear of it.
+// No annotation is stored: a prompt exists until the server's response, and isn't part of OHIF's measurements and undo.
 
 export const TOOL = 'SegloopPrompt';
 

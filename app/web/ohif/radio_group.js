@@ -1,4 +1,4 @@
-// Buttons of which one is chosen: one stop of the tab key, and arrow keys within, as readers of screens expect it.
+// A radio group of buttons: one tab stop, and arrow keys within, as screen readers expect.
 
 import { el, setChildren, setText } from './dom.js';
 
@@ -48,7 +48,7 @@ export class RadioGroup {
     if (step === undefined || at === -1) {
       return;
     }
-    // To OHIF an arrow is another image.
+    // OHIF uses the arrow keys to change the image.
     event.preventDefault();
     event.stopPropagation();
     const next = (at + step + buttons.length) % buttons.length;

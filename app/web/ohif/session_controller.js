@@ -6,7 +6,7 @@ import { Tasks } from './tasks.js';
 import { Training } from './training.js';
 import { Worklist } from './worklist.js';
 
-// Milliseconds until the server is asked again after it did not answer.
+// Milliseconds until a retry after the server did not respond.
 const AGAIN = 8000;
 
 export class SessionController {

@@ -32,7 +32,7 @@ export function actionOf({ key, shiftKey, ctrlKey, altKey, metaKey, target, repe
   return SHORTCUTS.find(([keys]) => keys === pressed)?.[1] ?? null;
 }
 
-/** Call `act(action)` for each; these presses reach nobody else. */
+/** Call `act(action)` for each; these key presses are not propagated. */
 export function listenForKeys(act) {
   const listen = event => {
     const action = actionOf(event);

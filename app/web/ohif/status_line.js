@@ -1,4 +1,4 @@
-// The line that says what is going on. What went wrong is read out at once, all else when a reader has finished.
+// The status line. Screen readers announce errors at once (assertive), everything else politely.
 
 import { el, setText } from './dom.js';
 

@@ -1,4 +1,4 @@
-// The look of the panel. OHIF's own colours, as its style sheet names them, with values of our own behind them.
+// The panel's styles: OHIF's own CSS variables for colours, with fallback values.
 
 export const STYLE = `
 .segloop { height: 100%; overflow-y: auto; color: hsl(var(--foreground, 0 0% 98%)); font-size: 13px; line-height: 1.4; }

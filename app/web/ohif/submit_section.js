@@ -38,7 +38,7 @@ export class SubmitSection {
   }
 }
 
-// A browser may refuse to keep anything; then the name is asked for again.
+// Storage may be disabled in the browser; then the name has to be entered again.
 function remembered() {
   try {
     return localStorage.getItem(PERSON) ?? '';

@@ -1,4 +1,4 @@
-// What asks the server happens one after the other, in the order in which it was asked for, and one line says how it goes.
+// A queue of requests to the server: they run one after the other, in order, and the status line shows their progress.
 
 export class Tasks {
   /** `changed()` is called whenever there is something else to show. */
@@ -35,7 +35,7 @@ export class Tasks {
     return this.line;
   }
 
-  /** True the second time that something is asked for in a row; the first time there is a warning. */
+  /** True for the second request in a row; the first one shows a warning. */
   sureAbout(what, warning) {
     if (this.warned === what) {
       this.warned = null;

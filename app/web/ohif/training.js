@@ -1,4 +1,4 @@
-// Jobs at the server: asking for a training, how far it is, stopping it.
+// Jobs on the server: starting a training, its progress, stopping it.
 
 export class Training {
   /** `changed()` is called when there is something else to show. */

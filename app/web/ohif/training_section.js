@@ -11,7 +11,7 @@ export class TrainingSection {
     this.models = select('trainable', () => {});
     this.train = button('train', 'Train', () => training.train(this.models.value));
     this.jobs = el('ol', { 'data-segloop': 'jobs' });
-    // Read out when a job begins or ends; every epoch would be too much.
+    // Announced when a job starts or ends; announcing every epoch would be too much.
     this.news = el('div', { class: 'segloop-unseen', role: 'status' });
     this.node = section('Training', field('Model to train', this.models), row(this.train), this.jobs, this.news);
   }

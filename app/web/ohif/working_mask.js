@@ -1,4 +1,4 @@
-// The label map in the viewer: what is seen is what is submitted.
+// The label map in the viewer: exactly what is shown is submitted.
 //
 // Answers are painted into it here, and others draw into it with OHIF's tools. What they did is found by comparing with
 // `known`, the label map as this object last left it: OHIF says that something changed also when nothing did.
@@ -49,7 +49,7 @@ export class WorkingMask {
     }
   }
 
-  /** Put the answer to a prompt where it belongs; says whether there was anything to put. */
+  /** Apply the response to a prompt; returns whether anything changed. */
   paint(labelmap, { region, voxels }, structure) {
     if (!region) {
       return false;
