@@ -59,8 +59,8 @@ def add(api: APIRouter, services: Services, pace: Pace | None = None) -> None:
     async def events(request: Request, last: Annotated[str, Header(alias="Last-Event-ID")] = "") -> StreamingResponse:
         """Events: `job` with a job, `label` with a label, `delivery` with the state of a label's delivery to the
         archive, `progress` with `total` and `completed`. The stream lasts as long as the connection."""
-        told = Told(services, pulse, int(last) if last.isascii() and last.isdigit() and len(last) < 19 else None)
-        sent = stream(request, told.news, chosen, getattr(request.app.state, "leaving", None))
+        feed = ClientFeed(services, pulse, int(last) if last.isascii() and last.isdigit() and len(last) < 19 else None)
+        sent = stream(request, feed.news, chosen, getattr(request.app.state, "leaving", None))
         return StreamingResponse(sent, media_type="text/event-stream", headers=_HEADERS)
 
 
@@ -98,7 +98,7 @@ class Pulse:
             return self._reading
 
 
-class Told:
+class ClientFeed:
     """What was sent to one client. Used by one thread at a time."""
 
     def __init__(self, services: Services, pulse: Pulse, last: int | None) -> None:

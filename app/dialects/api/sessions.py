@@ -154,7 +154,7 @@ def add(api: APIRouter, services: Services) -> None:
             prompts = [decoded(prompt, record.shape) for prompt in asked.prompts]
             change = session.add(prompts, asked.predict)
         services.next_case.renew(record.case_id, record.viewer.who)
-        return ChangeShape(**_told(change, start))
+        return ChangeShape(**_change_fields(change, start))
 
     @api.post("/sessions/{session_id}/undo", summary="Take the last prompt back")
     def undone(session_id: Id) -> UndoShape:
@@ -162,7 +162,7 @@ def add(api: APIRouter, services: Services) -> None:
         start = time.perf_counter()
         with _session(prompting, session_id) as session:
             change = session.undo()
-        return UndoShape(**_told(change or Change(None, None), start), undone=change is not None)
+        return UndoShape(**_change_fields(change or Change(None, None), start), undone=change is not None)
 
     @api.post("/sessions/{session_id}/reset", summary="Forget the prompts and empty the mask", status_code=204)
     def reset(session_id: Id) -> None:
@@ -222,7 +222,7 @@ def _own(prompting: PromptService, session_id: str) -> SessionRecord:
     return record
 
 
-def _told(change: Change, start: float) -> dict[str, object]:
+def _change_fields(change: Change, start: float) -> dict[str, object]:
     region = change.region
     return {
         "region": None if region is None else RegionShape(low=region.low, high=region.high),

@@ -56,12 +56,12 @@ def add_info(api: APIRouter, services: Services) -> None:
             "version": version("segloop"),
             "cuda_available": cards > 0,
             "device_count": cards,
-            "model": told(current) if current is not None else None,
-            "models": {name: told(model) for name, model in loaded.all().items()},
+            "model": model_object(current) if current is not None else None,
+            "models": {name: model_object(model) for name, model in loaded.all().items()},
         }
 
 
-def told(model: LoadedModel) -> dict[str, Any]:
+def model_object(model: LoadedModel) -> dict[str, Any]:
     """A model object, with the names as the client sent them; it contains no paths of this server."""
     asked = model.request
     return {
@@ -111,7 +111,7 @@ def add(api: APIRouter, services: Services) -> None:
 
 def _loading(load: Callable[[], LoadedModel], generation: _Generation) -> dict[str, Any]:
     try:
-        return {"status": "success", "model": told(load())}
+        return {"status": "success", "model": model_object(load())}
     except UnknownModel as error:
         status = generation.no_config if isinstance(error, NoConfiguration) else 400
         raise Refusal(status, worded(error)) from error

@@ -40,7 +40,7 @@ class Refusal(Exception):
 class Route(GuardedRoute):
     def refusal(self, request: Request, error: Exception) -> Response:
         """Unexpected errors are logged; the client gets a general message only."""
-        status, text = _told(error)
+        status, text = _status_and_text(error)
         if status >= 500:
             unforeseen = not isinstance(error, Refusal | errors.SegloopError)
             logger.warning(
@@ -58,8 +58,8 @@ class Route(GuardedRoute):
         if scope["method"] in taken:
             await super().handle(scope, receive, send)
             return
-        told = f"{scope['path']} takes {', '.join(taken)}, not {scope['method']}"
-        await JSONResponse({"error": told}, 405, {"Allow": ", ".join(taken)})(scope, receive, send)
+        text = f"{scope['path']} takes {', '.join(taken)}, not {scope['method']}"
+        await JSONResponse({"error": text}, 405, {"Allow": ", ".join(taken)})(scope, receive, send)
 
 
 def worded(error: errors.SegloopError) -> str:
@@ -79,7 +79,7 @@ def worded(error: errors.SegloopError) -> str:
             return str(error)
 
 
-def _told(error: Exception) -> tuple[int, str]:
+def _status_and_text(error: Exception) -> tuple[int, str]:
     if isinstance(error, Refusal):
         return error.status, str(error)
     if isinstance(error, errors.SegloopError):

@@ -48,14 +48,14 @@ class Grid:
 def read_metadata(text: str, max_bytes: int) -> Grid:
     """The grid in a `metadata` part. Raises `BadInput` for invalid values, and `BadFile` above `max_bytes`."""
     try:
-        told = json.loads(text)
+        sent = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadInput(f"the metadata are no JSON: {error}") from error
-    if not isinstance(told, dict):
+    if not isinstance(sent, dict):
         raise BadInput("the metadata should be a JSON object")
-    dimensions = _dimensions(told.get("dimensions"))
-    dtype = _dtype(told.get("component_type", "float32"))
-    _check_components(told.get("components_per_pixel", 1))
+    dimensions = _dimensions(sent.get("dimensions"))
+    dtype = _dtype(sent.get("component_type", "float32"))
+    _check_components(sent.get("components_per_pixel", 1))
     size = prod(dimensions) * dtype.itemsize
     if size > max_bytes:
         raise BadFile(
@@ -63,7 +63,7 @@ def read_metadata(text: str, max_bytes: int) -> Grid:
             f" {max_bytes // 2**20} MB at most (setting labels.max_upload_bytes)"
         )
     i, j, k = (*dimensions, 1)[:3]
-    geometry, placed = _geometry(told, (k, j, i), flat=len(dimensions) == 2)
+    geometry, placed = _geometry(sent, (k, j, i), flat=len(dimensions) == 2)
     return Grid((k, j, i), dtype, geometry, placed)
 
 
@@ -90,13 +90,13 @@ def _check_components(value: object) -> None:
         raise BadInput(f"the image has {value} components per pixel; the models here take one, a grey image")
 
 
-def _geometry(told: Mapping[str, Any], shape: Index, *, flat: bool) -> tuple[Geometry, bool]:
+def _geometry(sent: Mapping[str, Any], shape: Index, *, flat: bool) -> tuple[Geometry, bool]:
     """The geometry, and whether it was sent. Invalid values are no error: the original server ignores them all."""
     axes = 2 if flat else 3
-    spacing = _numbers(told.get("spacing"), axes)
+    spacing = _numbers(sent.get("spacing"), axes)
     if spacing is None or not (spacing > 0).all():
         return Geometry(shape, np.eye(4)), False
-    origin, direction = _numbers(told.get("origin"), axes), _numbers(told.get("direction"), axes * axes)
+    origin, direction = _numbers(sent.get("origin"), axes), _numbers(sent.get("direction"), axes * axes)
     if flat or origin is None or direction is None or not _turns(direction.reshape(3, 3)):
         return Geometry(shape, np.diag([*(*spacing, 1.0)[:3], 1.0])), False
     return Geometry.from_itk(shape, spacing.tolist(), origin.tolist(), direction.tolist()), True

@@ -56,7 +56,7 @@ def _study(case: Case, base_url: str) -> dict[str, str]:
     """The DICOM attributes of a series; OHIF shows them and navigates to it. Empty values are left out: Slicer names
     its volume after PatientID, else after `name`."""
     address = f"{base_url}proxy/dicom/wado/studies/{case.study_uid}/series/{case.series_uid}"
-    told = {
+    fields = {
         "PatientID": case.patient_id,
         "StudyDate": case.study_date,
         "StudyTime": case.study_time,
@@ -65,4 +65,4 @@ def _study(case: Case, base_url: str) -> dict[str, str]:
         "SeriesInstanceUID": case.series_uid,
         "RetrieveURL": address,
     }
-    return {key: value for key, value in told.items() if value}
+    return {key: value for key, value in fields.items() if value}

@@ -61,9 +61,9 @@ class Result:
 
 def answer(services: Services, result: Result, output: Output, params: InferParams, case_id: str, who: str) -> Response:
     """The HTTP response in the requested format. Without a format it includes the file, which Slicer needs."""
-    told: dict[str, Any] = {"label_names": {name: value for value, name in enumerate(result.names, start=1)}}
+    fields: dict[str, Any] = {"label_names": {name: value for value, name in enumerate(result.names, start=1)}}
     if output == "json":
-        return JSONResponse(told)
+        return JSONResponse(fields)
     if output == "dicom_seg":
         return _dicom_seg(services, result, params, case_id, who)
     name = f"mask_{secrets.token_hex(8)}.nrrd"
@@ -71,7 +71,7 @@ def answer(services: Services, result: Result, output: Output, params: InferPara
     if output == "image":
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store, no-transform"}
         return Response(content, media_type="application/octet-stream", headers=headers)
-    return params_and_file(told, name, content)
+    return params_and_file(fields, name, content)
 
 
 def _dicom_seg(services: Services, result: Result, params: InferParams, case_id: str, who: str) -> Response:

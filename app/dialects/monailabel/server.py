@@ -58,6 +58,6 @@ def _add_login(api: APIRouter) -> None:
     @route(api, "GET", "/auth/")
     @route(api, "POST", "/auth/token")
     @route(api, "GET", "/auth/token/valid")
-    def nobody_has_to() -> NoReturn:
+    def no_login() -> NoReturn:
         """404, which means to clients that there is no login."""
         raise HTTPException(404, detail="there is no login here")

@@ -17,7 +17,7 @@ from app.core.volume import Geometry, Index, Volume
 from app.dialects.slicer_legacy.npy import read_mask, read_volume
 from app.dialects.slicer_legacy.people import People
 from app.dialects.slicer_legacy.prompts import BoxBody, PointBody, decode_box, decode_drawn, decode_point, is_positive
-from app.dialects.slicer_legacy.routes import Route, SharedRoute, no_lease, told
+from app.dialects.slicer_legacy.routes import Route, SharedRoute, message_response, no_lease
 from app.errors import BadInput, Conflict, SegloopError, UnknownSession
 from app.http.bodies import whole_body
 from app.http.errors import problems
@@ -131,7 +131,7 @@ class LegacySessions:
                 else:
                     session.reset()
         except UnknownSession:
-            return told(NO_IMAGE)
+            return message_response(NO_IMAGE)
         return _done()
 
     def add_point(self, request: Request, body: PointBody) -> Response:
@@ -152,7 +152,7 @@ class LegacySessions:
                 session.add([prompt(session.shape)])
                 packed = session.packed_gzip()
         except UnknownSession:
-            return told(NO_IMAGE)
+            return message_response(NO_IMAGE)
         return Response(packed, media_type="application/octet-stream", headers={"Content-Encoding": "gzip"})
 
     def _person(self, request: Request) -> str:

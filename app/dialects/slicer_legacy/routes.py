@@ -30,11 +30,11 @@ class Route(GuardedRoute):
         if isinstance(error, ClientDisconnect):
             return None
         if isinstance(error, SegloopError):
-            return told(str(error))
+            return message_response(str(error))
         if isinstance(error, RequestValidationError):
-            return told("; ".join(problems(error, lambda location: str(location[-1]))))
+            return message_response("; ".join(problems(error, lambda location: str(location[-1]))))
         logger.exception("%s %s failed", request.method, request.url.path)
-        return told("Something went wrong in the server; its log says more.")
+        return message_response("Something went wrong in the server; its log says more.")
 
 
 class SharedRoute(Route):
@@ -54,7 +54,7 @@ class SharedRoute(Route):
         return self.path in ("/add_scribble_interaction", "/add_lasso_interaction")
 
 
-def told(message: str) -> Response:
+def message_response(message: str) -> Response:
     """An error as the client shows it."""
     return JSONResponse({"status": "error", "message": message})
 

@@ -37,7 +37,7 @@ def main() -> None:
         try:
             if request.says == "load":
                 network = Network.load(request.values)
-                answer = Message("loaded", network.told())
+                answer = Message("loaded", network.description())
             elif network is None:
                 answer = Message("failed", {"text": "no model is loaded"})
             else:
@@ -53,7 +53,7 @@ def _listen(stream: BinaryIO, requests: queue.Queue[Message]) -> None:
             requests.put(request)
     except (Garbled, OSError):
         pass
-    os._exit(0)  # whatever the main thread is computing: nobody is left to read it
+    os._exit(0)  # ends the computation too: its result has no reader any more
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Network:
         config = asked.over(InferenceConfig.read(dict(own) if isinstance(own, Mapping) else vars(own)))
         return cls(model, device, int(model.num_classes), config, _window(described))
 
-    def told(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         return {"classes": self.classes, "level": self.window[0], "width": self.window[1]}
 
     def label(self, request: Message, answers: BinaryIO) -> NDArray[np.uint8]:
