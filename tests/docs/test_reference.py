@@ -32,5 +32,5 @@ def test_the_routes_page_is_that_of_the_application(routes: str) -> None:
 
 def test_every_route_says_what_it_does(routes: str) -> None:
     rows = _ROW.findall(routes)
-    assert ("`/infer/{model}`", "Segment an image, or go on segmenting it.") in rows
+    assert ("`/infer/{model}`", "Segment an image, or continue segmenting it.") in rows
     assert [path for path, summary in rows if not summary.strip()] == []
