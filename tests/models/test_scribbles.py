@@ -148,7 +148,7 @@ def test_an_initial_mask_stays_beyond_the_margin() -> None:
 
 
 def test_regions_too_large_to_cut_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scribbles_module, "_MOST_VOXELS", 1000)
+    monkeypatch.setattr(scribbles_module, "_MAX_VOXELS", 1000)
     session = Scribbles("scribbles", "histogram").open(ball_volume(), {})
     session.add(INSIDE)
     with pytest.raises(BadPrompt, match="draw a box"):
