@@ -43,7 +43,7 @@ def restore_workspace(source: Path, workspace: Path) -> None:
         raise ConfigurationError(f"{paths.root} is a workspace already; restore into a new one")
     for name in FOLDERS:
         shutil.copytree(source / name, paths.root / name, dirs_exist_ok=True)
-    shutil.copy2(source / paths.catalog.name, paths.catalog)
+    _copy_catalog(source / paths.catalog.name, paths.catalog)
     typer.echo(f"restored {paths.root}; {count} label versions are intact")
 
 
@@ -73,8 +73,16 @@ def verify(folder: Path) -> int:
     # Opening a catalog may upgrade it, so a copy is opened: a backup stays as it was made.
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / file.name
-        shutil.copy2(file, copy)
+        _copy_catalog(file, copy)
         return _verify_labels(copy, folder / "labels")
+
+
+def _copy_catalog(file: Path, into: Path) -> None:
+    """A folder that was copied from a workspace may have part of its catalog in SQLite's write-ahead log."""
+    if Path(f"{file}-wal").exists():
+        backups.copy(file, into)
+    else:
+        shutil.copy2(file, into)
 
 
 def _verify_labels(file: Path, folder: Path) -> int:

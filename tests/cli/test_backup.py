@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app.archives.memory import MemoryArchive
-from app.cli.backup import create_backup, restore_workspace
+from app.cli.backup import create_backup, restore_workspace, verify
 from app.core.label import Submission
 from app.core.mask import Mask
 from app.errors import ConfigurationError, IntegrityError
@@ -71,3 +74,18 @@ def test_nothing_is_overwritten(workspace: Path, tmp_path: Path) -> None:
     create_backup(tmp_path / "other", workspace)
     with pytest.raises(ConfigurationError, match="already"):
         restore_workspace(tmp_path / "other", workspace)
+
+
+def test_rows_in_the_write_ahead_log_are_restored_too(workspace: Path, tmp_path: Path) -> None:
+    """A folder copied from a workspace whose server was killed."""
+    catalog = sqlite3.connect(workspace / "catalog.sqlite")
+    catalog.execute("PRAGMA wal_autocheckpoint=0")
+    catalog.execute("UPDATE label SET comment = 'in the log'")
+    catalog.commit()
+    shutil.copytree(workspace, tmp_path / "copied")
+    catalog.close()
+    assert (tmp_path / "copied" / "catalog.sqlite-wal").stat().st_size > 0
+    assert verify(tmp_path / "copied") == 3
+    restore_workspace(tmp_path / "copied", tmp_path / "again")
+    with closing(sqlite3.connect(tmp_path / "again" / "catalog.sqlite")) as restored:
+        assert restored.execute("SELECT DISTINCT comment FROM label").fetchall() == [("in the log",)]
