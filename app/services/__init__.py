@@ -135,9 +135,10 @@ class Services:
         self.clock.start()
 
     def _warm_up(self) -> None:
-        """Import slow modules in advance, and freeze their objects: a garbage collection that scans them would pause
-        every request."""
+        """Import slow modules in advance, load what clicks need, and freeze these objects: a garbage collection that
+        scans them would pause every request."""
         self.jobs.trainers()
+        self.models.warm_up()
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import cast
 from weakref import WeakValueDictionary
 
+import numpy as np
+
 from app.core.mask import Algorithm
 from app.core.model import (
     AnyModel,
@@ -21,9 +23,10 @@ from app.core.model import (
     ModelVersion,
     Swappable,
 )
-from app.core.prompt import Prompt
-from app.errors import ConfigurationError, ModelNotTrained, NotSupported, SegloopError, UnknownModel
-from app.models.device import Device
+from app.core.prompt import Point, Prompt
+from app.core.volume import Geometry, Volume
+from app.errors import Cancelled, ConfigurationError, ModelNotTrained, NotSupported, SegloopError, UnknownModel
+from app.models.device import Device, Priority
 from app.project.open_models import model_type, open_model
 from app.project.project import Project
 
@@ -98,6 +101,31 @@ class ModelService:
             if model.card.kind == "interactive":
                 return name
         raise UnknownModel("this server has no interactive model; its settings name none (setting models)")
+
+    def warm_up(self) -> None:
+        """Load the default interactive model and let it predict once, on a few made-up voxels: its library, its weights
+        and the first forward take seconds, which the first click would wait for. Failures are logged only; whoever
+        clicks is told the reason."""
+        try:
+            model = self.interactive(self.default_interactive())
+        except SegloopError:
+            return  # there is none, or it isn't trained yet
+        voxels = np.random.default_rng(0).normal(size=(32, 32, 32)).astype(np.float32)
+        volume = Volume(voxels, Geometry((32, 32, 32), np.eye(4)))
+
+        def work() -> None:
+            session = model.open(volume, {})
+            try:
+                session.add(Point((16, 16, 16)))
+            finally:
+                session.close()
+
+        try:
+            self._device.run(work, Priority.BACKGROUND)
+        except Cancelled:
+            pass  # the server is stopping
+        except Exception:
+            logger.exception("the model %s could not be warmed up", model.card.name)
 
     def automatic(self, name: str) -> AutomaticModel:
         """A model that takes no prompts. Raises as `interactive`."""
