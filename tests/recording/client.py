@@ -143,8 +143,10 @@ class Site:
         headers = {**answer.headers}
         kind = headers.get("content-type", "")
         content = answer.content
-        if content and headers.get("content-length") == str(len(content)):
-            # How well a body is compressed may change; that its length is told may not.
+        # How well a body is compressed may change, and the text of an error, which HEAD only gives the length of; that
+        # a length is given may not.
+        error_of_head = request.startswith("HEAD ") and answer.status >= 400 and "content-length" in headers
+        if error_of_head or (content and headers.get("content-length") == str(len(content))):
             headers["content-length"] = "the body's"
         body = described(content, "" if headers.get("content-encoding") == "gzip" else kind)
         self.masks.learn_from(body)
