@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from app.core.model import InteractiveModel
 from app.core.prompt import Box, InitialMask, Lasso, Point, Prompt, Scribble
 from app.core.volume import Volume
+from app.errors import Unavailable
 from app.models.device import Device
 
 
@@ -70,16 +71,21 @@ class ServerTarget:
 
     @contextmanager
     def open(self, volume: Volume) -> Iterator[Prompted]:
+        """Raises `Unavailable` as soon as the server can't be reached any more."""
+        import httpx
         from nnInteractive.inference.remote import nnInteractiveRemoteInferenceSession
 
-        session = nnInteractiveRemoteInferenceSession(self._url, api_key=self._token or None)
         try:
-            mask = np.zeros(volume.geometry.shape, np.uint8)
-            session.set_image(np.ascontiguousarray(volume.voxels)[None])
-            session.set_target_buffer(mask)
-            yield _OverHttp(session, mask)
-        finally:
-            session.close()
+            session = nnInteractiveRemoteInferenceSession(self._url, api_key=self._token or None)
+            try:
+                mask = np.zeros(volume.geometry.shape, np.uint8)
+                session.set_image(np.ascontiguousarray(volume.voxels)[None])
+                session.set_target_buffer(mask)
+                yield _OverHttp(session, mask)
+            finally:
+                session.close()
+        except httpx.TransportError as error:
+            raise Unavailable(f"the server at {self._url} can't be reached: {error}; is it running?") from error
 
 
 class _OverHttp:

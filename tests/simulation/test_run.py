@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from app.cli import cli
 from app.core.prompt import Box, Point, Prompt, Region
 from app.core.volume import Geometry, Volume
-from app.errors import BadPrompt
+from app.errors import BadPrompt, Unavailable
 from app.formats.volume_files import write_nifti
 from app.models.device import Device
 from app.models.fake import FakeInteractive
@@ -171,3 +172,18 @@ def test_over_http_it_is_the_same_as_in_this_process(
     assert [(s.prompt, s.at, s.dice, s.error) for s in served] == [(s.prompt, s.at, s.dice, s.error) for s in own]
     assert (served[-1].dice > 0) == (style == "points")  # all that this network sees
     assert not any(s.error for s in served)
+
+
+def test_a_server_that_is_not_there_is_named(files: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(Unavailable, match=f"the server at {url} can't be reached"):
+            list(
+                simulate(
+                    [Case("ball", ball_volume(), np.ones(ball_volume().geometry.shape, np.int64))],
+                    ServerTarget(url),
+                    Robot(),
+                    Protocol(clicks=1),
+                )
+            )
