@@ -113,15 +113,14 @@ class ModelService:
         voxels = np.random.default_rng(0).normal(size=(32, 32, 32)).astype(np.float32)
         volume = Volume(voxels, Geometry((32, 32, 32), np.eye(4)))
 
-        def work() -> None:
+        try:
+            # Opened on this thread, as for a request: loading takes the model's lock and then the device, never both in
+            # the other order.
             session = model.open(volume, {})
             try:
-                session.add(Point((16, 16, 16)))
+                self._device.run(lambda: session.add(Point((16, 16, 16))), Priority.BACKGROUND)
             finally:
                 session.close()
-
-        try:
-            self._device.run(work, Priority.BACKGROUND)
         except Cancelled:
             pass  # the server is stopping
         except Exception:

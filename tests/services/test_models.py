@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,18 +24,21 @@ def services(tmp_path: Path) -> Iterator[Services]:
 
 
 def test_it_has_predicted_once_and_no_session_is_left(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    masks = []
+    masks, opened_by = [], []
     original = FakeInteractive.open
 
     def opening(model, volume, options):
         session = original(model, volume, options)
         masks.append(session.mask)
+        opened_by.append(threading.current_thread())
         return session
 
     monkeypatch.setattr(FakeInteractive, "open", opening)
     monkeypatch.setattr(services.models, "default_interactive", lambda: "clicks")
     services.models.warm_up()
     assert [int(mask.sum()) for mask in masks] == [125]
+    # A request that opens a session at the same time holds the model's lock while it waits for the device.
+    assert opened_by == [threading.current_thread()]
     assert services.prompting.memory == (0, 0)
 
 
