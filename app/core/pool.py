@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 class Candidate(NamedTuple):
     """A case without a final label and without a claim. A named tuple, because there may be ten thousand of them.
 
+    While there are others, no case of a patient of whom somebody holds one.
+
     `served` is when it was last offered (seconds since the epoch; 0: never). `order` is its position in the archive's
     listing.
     """

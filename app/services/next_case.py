@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -32,15 +32,23 @@ class NextCaseService:
     `strategies` are the plug-ins by public name. Those with a field `model` are offered once per scored model, as
     `<model>_<name>`, and under their own name for the first such model.
 
+    `clock` gives the time in seconds since the epoch, from which random strategies also get their seed.
+
     `_skipped` holds until when (seconds since the epoch) a client isn't offered a case again, `_renewed` until when a
     claim needn't be renewed again. Both are replaced, never changed in place, and so need no lock.
     """
 
     def __init__(
-        self, project: Project, cases: CaseService, strategies: Mapping[str, Plugin], scored_models: Sequence[str]
+        self,
+        project: Project,
+        cases: CaseService,
+        strategies: Mapping[str, Plugin],
+        scored_models: Sequence[str],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._project = project
         self._cases = cases
+        self._clock = clock
         self._offered = dict(_named(strategies, scored_models))
         self._skipped: dict[tuple[str, str], float] = {}
         self._renewed: dict[tuple[str, str], float] = {}
@@ -60,7 +68,7 @@ class NextCaseService:
         seconds = self._project.settings.sessions.lease_seconds
         claims = self._project.catalog.claims
         while True:
-            now = time.time()
+            now = self._clock()
             skipped = frozenset(
                 case_id for (who, case_id), until in self._skipped.items() if who == client and until > now
             )
@@ -78,7 +86,7 @@ class NextCaseService:
         Claimed cases are left out. A random strategy has a new seed at each `next`; here the seed is fixed, so that the
         list can be read in pages. Raises `UnknownStrategy`, `BadOption`.
         """
-        chooser, now = self._make(strategy, options), time.time()
+        chooser, now = self._make(strategy, options), self._clock()
         held = frozenset(claim.case_id for claim in self.held())
         return self._rank(chooser, held, now, seed=0)
 
@@ -88,12 +96,12 @@ class NextCaseService:
 
     def held(self) -> list[CaseClaim]:
         """The case claims that are valid now."""
-        return self._project.catalog.claims.held(time.time())
+        return self._project.catalog.claims.held(self._clock())
 
     def renew(self, case_id: str, client: str) -> None:
         """Extend a client's claim because it works on the case. Clicks are frequent and each write waits for the disk,
         so a claim is written at most once per tenth of its duration."""
-        now, seconds = time.time(), self._project.settings.sessions.lease_seconds
+        now, seconds = self._clock(), self._project.settings.sessions.lease_seconds
         if self._renewed.get((case_id, client), 0.0) > now:
             return
         kept = {key: until for key, until in self._renewed.items() if until > now}
@@ -105,7 +113,7 @@ class NextCaseService:
         other case is left: most strategies would rank it first again. Raises `UnknownCase`."""
         self._cases.get(case_id)
         self._project.catalog.claims.release(case_id, client)
-        now = time.time()
+        now = self._clock()
         kept = {key: until for key, until in self._skipped.items() if until > now}
         self._skipped = {**kept, (client, case_id): now + self._project.settings.sessions.lease_seconds}
 
@@ -135,12 +143,19 @@ class NextCaseService:
     def _rank(
         self, strategy: Strategy, held: frozenset[str], now: float, seed: int, skipped: frozenset[str] = frozenset()
     ) -> Sequence[Pick]:
+        """The strategy's picks among the cases that may be offered.
+
+        Never those in `held`. Those in `skipped` only if there are no others; likewise, among the rest, those of a
+        patient of whom somebody holds a case, because labels of one patient are mostly redundant.
+        """
         cases = self._project.catalog.cases
-        candidates = cases.candidates()
-        if held:
-            candidates = [one for one in candidates if one.case_id not in held]
+        everyone = cases.candidates()
+        candidates = [one for one in everyone if one.case_id not in held] if held else everyone
         if skipped:
             candidates = [one for one in candidates if one.case_id not in skipped] or candidates
+        if held:
+            busy = {one.patient for one in everyone if one.case_id in held}
+            candidates = [one for one in candidates if one.patient not in busy] or candidates
         if not candidates:
             return ()
         pool = Pool(

@@ -89,6 +89,28 @@ class TestNextCase:
         assert len(offered) == COUNT
         assert "missing" in services.cases.get(uid).problem
 
+    @pytest.mark.parametrize("strategy", ["first", "last", "random", "patient_random", "entropy", "epistemic"])
+    def test_nobody_gets_a_patient_of_whom_somebody_holds_a_case_while_there_are_others(
+        self, tmp_path: Path, strategy: str
+    ) -> None:
+        """Two series each of patients 0 to 2; those of patient 0 are first, last and the most uncertain."""
+        archive = MemoryArchive(
+            [ct_series(seed=seed, patient=patient)[0] for seed, patient in enumerate((0, 1, 1, 2, 2, 0))]
+        )
+        models = {"m": {"type": "fake_automatic"}}
+        services = Services.open(Settings(workspace=tmp_path / "w", models=models), archive)  # type: ignore[arg-type]
+        services.sync.run()
+        cases = [row.case for row in services.cases.all()]
+        for case in cases:
+            value = 0.9 if case.patient_key == cases[0].patient_key else 0.1
+            for scorer in ("entropy:m", "epistemic:m"):
+                services.project.catalog.scores.put(case.id, scorer, "1", value, 0.1, {})
+        offers = [services.next_case.next(strategy, who, {}) for who in ("anna", "bo", "cy", "di")]
+        services.stop()
+        patients = [offer.row.case.patient_key for offer in offers]
+        assert len(set(patients[:3])) == 3
+        assert len({offer.row.case.id for offer in offers}) == 4  # no other patient was left for the fourth
+
     def test_unknown_strategy_is_named_with_those_there_are(self, services: Services) -> None:
         with pytest.raises(UnknownStrategy, match="random"):
             services.next_case.next("magic", "anna", {})
