@@ -32,8 +32,8 @@ def patient_random(pool: Pool, because: str = "") -> list[Pick]:
 def most_uncertain(pool: Pool, scorer: str, word: str) -> list[Pick]:
     """The highest scores of `scorer` first; reasons call the score `word`.
 
-    Scores that are equal to two decimals are ties, won by patients without a label. A case without a score gets the
-    median. Without any scores the order is that of `patient_random`.
+    Of equal scores, that of a patient without a label comes first. A case without a score gets the median. Without any
+    scores the order is that of `patient_random`.
     """
     scores = pool.scores.get(scorer, {})
     found = [scores.get(c.case_id) for c in pool.candidates]
@@ -43,7 +43,7 @@ def most_uncertain(pool: Pool, scorer: str, word: str) -> list[Pick]:
         return patient_random(pool, f"no case has a score of {scorer} yet; ")
     filled = np.where(np.isnan(values), np.median(scored), values)
     seen = np.array([c.patient in pool.labelled_patients for c in pool.candidates])
-    best = np.lexsort((-filled, seen, -np.round(filled, 2)))[:MAX_PICKS]
+    best = np.lexsort((seen, -filled))[:MAX_PICKS]
     below = np.searchsorted(scored, values[best]) / scored.size
     picks = []
     for index, share in zip(best, below, strict=True):

@@ -14,7 +14,12 @@ def test_highest_first() -> None:
 
 
 def test_a_tie_goes_to_the_patient_of_whom_nothing_is_labelled() -> None:
-    assert ids({0: 0.504, 1: 0.501, 2: 0.7, 3: 0.1, 4: 0.2}, labelled="a") == "21043"
+    assert ids({0: 0.5, 1: 0.5, 2: 0.7, 3: 0.1, 4: 0.2}, labelled="a") == "21043"
+
+
+def test_scores_are_compared_as_they_are() -> None:
+    """The scores of a pool may differ by less than a hundredth."""
+    assert ids({0: 0.504, 1: 0.501, 2: 0.5049, 3: 0.5048, 4: 0.5041}, labelled="c") == "23401"
 
 
 def test_an_unscored_case_counts_as_middling() -> None:
