@@ -31,9 +31,9 @@ def show(settings: Settings) -> None:
     if versions:
         history = Table("version", "state", "served", "Dice", "why")
         for version in versions:
-            dice = version.metrics.get("dice")
+            dice = version.metrics.get("best_metric")  # absent without validation cases
             served = "served" if service.version_served(version.model) == version.id else ""
-            shown = f"{dice:.3f}" if isinstance(dice, float) else ""
+            shown = f"{dice:.3f}" if dice is not None else ""
             history.add_row(version.id, version.state, served, shown, version.reason)
         console.print(history)
 

@@ -71,11 +71,11 @@ class Services:
         project = Project.open(settings, archive)
         project.catalog.database.check()
         device = Device(settings.device, threads=settings.threads or None, touched=project.paths.interaction)
+        sync = SyncService(project)
         models = ModelService(project, open_models(project, device), device)
         cases = CaseService(project)
         runner = JobRunner(project.catalog.jobs, project.paths.jobs, _job_command(project))
         jobs = JobService(project, models, runner, lambda: plugins.trainers().found)
-        sync = SyncService(project)
         prompting = PromptService(project, cases, models, device)
         labels = LabelService(project, cases, models)
         outbox_worker = OutboxWorker(project.catalog, project.labels, project.archive_of)
@@ -100,7 +100,9 @@ class Services:
             labels=labels,
             sessions=SessionService(prompting, labels, Matcher(project, cases)),
             deliveries=DeliveryService(project),
-            next_case=NextCaseService(project, cases, plugins.strategies().found, models.probabilistic()),
+            next_case=NextCaseService(
+                project, cases, plugins.strategies().found, models.probabilistic(), listing=sync.wait_for_first
+            ),
             models=models,
             external=ExternalModels(settings, models, device, project.paths),
             jobs=jobs,
@@ -128,8 +130,7 @@ class Services:
         shutil.rmtree(self.project.paths.incoming)
         self.project.paths.incoming.mkdir()
         self.jobs.runner.start()
-        # In a thread: a slow or unreachable archive must not delay the server's start.
-        threading.Thread(target=self.sync.run, name="first-sync", daemon=True).start()
+        self.sync.start()
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         threading.Thread(target=self.external.load_directory, name="load-models", daemon=True).start()
         self.clock.start()

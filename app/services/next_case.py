@@ -34,6 +34,8 @@ class NextCaseService:
 
     `clock` gives the time in seconds since the epoch, from which random strategies also get their seed.
 
+    `listing` waits for a first listing of the archive that is under way, and says whether it had to.
+
     `_skipped` holds until when (seconds since the epoch) a client isn't offered a case again, `_renewed` until when a
     claim needn't be renewed again. Both are replaced, never changed in place, and so need no lock.
     """
@@ -45,10 +47,12 @@ class NextCaseService:
         strategies: Mapping[str, Plugin],
         scored_models: Sequence[str],
         clock: Callable[[], float] = time.time,
+        listing: Callable[[], bool] = lambda: False,
     ) -> None:
         self._project = project
         self._cases = cases
         self._clock = clock
+        self._listing = listing
         self._offered = dict(_named(strategies, scored_models))
         self._skipped: dict[tuple[str, str], float] = {}
         self._renewed: dict[tuple[str, str], float] = {}
@@ -61,8 +65,8 @@ class NextCaseService:
         """Claim the next case for a client; None if no case is left.
 
         A client that has neither labelled nor skipped its case gets the same one again, whatever the strategy. A case
-        with unusable images is recorded as such and skipped. Raises `UnknownStrategy`, `BadOption`,
-        `ArchiveUnavailable`.
+        with unusable images is recorded as such and skipped. If none is left and the archive is being listed for the
+        first time, this waits for it. Raises `UnknownStrategy`, `BadOption`, `ArchiveUnavailable`.
         """
         chooser = self._make(strategy, options)
         seconds = self._project.settings.sessions.lease_seconds
@@ -75,6 +79,8 @@ class NextCaseService:
             choose = partial(self._rank, chooser, now=now, seed=int(now * 1000), skipped=skipped)
             claim = claims.claim(client, strategy, now, seconds, choose)
             if claim is None:
+                if self._listing():
+                    continue
                 return None
             row = self._cases.get(claim.case_id)
             if self._opens(row):

@@ -11,6 +11,8 @@ from app.project.project import Project
 
 logger = logging.getLogger(__name__)
 
+FIRST_SECONDS = 60.0
+
 
 class SyncService:
     """Queries the archive for changes and writes them into the catalog, one run at a time. Thread-safe."""
@@ -19,6 +21,7 @@ class SyncService:
         self._project = project
         self._one = threading.Lock()
         self._closed = False
+        self._first: threading.Thread | None = None
         self.problem = ""
         """Why the last run failed; "" if it didn't."""
         self.read = 0.0
@@ -28,6 +31,19 @@ class SyncService:
     def archive(self) -> str:
         """The archive's name."""
         return self._project.archive.name
+
+    def start(self) -> None:
+        """Sync for the first time, in a thread: a slow or unreachable archive must not delay the server's start."""
+        self._first = threading.Thread(target=self.run, name="first-sync", daemon=True)
+        self._first.start()
+
+    def wait_for_first(self) -> bool:
+        """Wait until the first sync has ended, for `FIRST_SECONDS` at most. Returns whether it was still running."""
+        first = self._first
+        if first is None or not first.is_alive():
+            return False
+        first.join(FIRST_SECONDS)
+        return True
 
     def run(self) -> None:
         """Sync once. If the archive doesn't answer, `problem` is set and the next run tries again."""

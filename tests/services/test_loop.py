@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from app.archives.memory import MemoryArchive
 from app.archives.outbox import OutboxWorker
+from app.core.archive import Listing
 from app.core.label import FINAL, ORIGINAL, Submission
 from app.core.mask import Mask
 from app.core.prompt import Point
@@ -52,6 +54,17 @@ def submit(services: Services, case_id: str, who: str = "anna", tag: str = FINAL
     return services.labels.submit_mask(
         case_id, a_mask(services, case_id, slice_index), Submission(who, "test", tag, "fake")
     )
+
+
+class LateArchive(MemoryArchive):
+    """Has one case, and takes a moment to list it."""
+
+    def __init__(self) -> None:
+        super().__init__([ct_series()[0]])
+
+    def list(self, cursor: str | None) -> Listing:
+        time.sleep(0.5)
+        return super().list(cursor)
 
 
 class TestNextCase:
@@ -110,6 +123,14 @@ class TestNextCase:
         patients = [offer.row.case.patient_key for offer in offers]
         assert len(set(patients[:3])) == 3
         assert len({offer.row.case.id for offer in offers}) == 4  # no other patient was left for the fourth
+
+    def test_right_after_the_start_it_waits_for_the_first_listing(self, tmp_path: Path) -> None:
+        services = Services.open(Settings(workspace=tmp_path / "w", models={}), LateArchive())
+        services.start()
+        offer = services.next_case.next("random", "anna", {})
+        assert services.next_case.next("random", "bo", {}) is None
+        services.stop()
+        assert offer is not None
 
     def test_unknown_strategy_is_named_with_those_there_are(self, services: Services) -> None:
         with pytest.raises(UnknownStrategy, match="random"):
