@@ -81,5 +81,5 @@ def case_of_entry(entry: Entry, location: str = "") -> Case | None:
         study_date=values["StudyDate"],
         study_time=values["StudyTime"],
         frame_of_reference_uid=values["FrameOfReferenceUID"],
-        instances=int(count) if count.isdigit() else 0,
+        instances=int(count) if count.isascii() and count.isdigit() and len(count) < 10 else 0,
     )

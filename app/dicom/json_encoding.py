@@ -15,8 +15,9 @@ from pydicom import DataElement, Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag, Tag
 
-from app.dicom.parsing import PARSER_ERRORS
+from app.dicom.parsing import PARSER_ERRORS, check_character_sets
 from app.dicom.pixel_layout import PixelLayout
+from app.errors import BadFile
 
 INLINE_BYTES = 1024
 """Binary values up to this size are inline; for larger ones the JSON has a BulkDataURI."""
@@ -75,6 +76,8 @@ class JsonEncoder:
         try:
             element = dataset[tag]
             if element.VR == "SQ":
+                for item in element.value:
+                    check_character_sets(item)
                 items = [
                     _joined(dict(self._elements(item, f"{path}{tag:08X}/{number}/")))
                     for number, item in enumerate(element.value, start=1)
@@ -83,6 +86,8 @@ class JsonEncoder:
             if element.VR in BULK_VRS:
                 return _binary(element, dataset.original_encoding[1] is False, f"{path}{tag:08X}")
             return json.dumps(element.to_json_dict(None, 0), separators=(",", ":"), allow_nan=False)
+        except BadFile:
+            return ""
         except PARSER_ERRORS:
             return ""
 

@@ -155,9 +155,12 @@ def _from_description(layers: Sequence[Layer], geometry: Geometry, own: Sequence
     """Segments as described in the file's header, renumbered in that order."""
     dtype: np.dtype[Any] = np.dtype(np.uint8 if len(own) < 256 else np.uint16)
     out: list[Layer] = []
+    by_layer: dict[int, dict[int, int]] = {}
+    for described in own:
+        by_layer.setdefault(described.layer, {})[described.value] = described.segment.number
     for number, layer in enumerate(layers):
         lookup = np.zeros(int(layer.max()) + 1, dtype)
-        known = {described.value: described.segment.number for described in own if described.layer == number}
+        known = by_layer.get(number, {})
         present = {int(v) for v in np.flatnonzero(np.bincount(layer.ravel(), minlength=1))} - {0}
         if present - set(known):
             raise BadInput(f"the mask has the values {_listed(present - set(known))}, which its header doesn't name")
@@ -190,11 +193,12 @@ def described_segments(fields: Mapping[str, str]) -> list[DescribedSegment]:
     Keys are `SegmentN_Name`, `SegmentN_LabelValue`, `SegmentN_Layer`, `SegmentN_Color` and `SegmentN_Tags`
     (https://slicer.readthedocs.io/en/latest/user_guide/modules/segmentations.html).
     """
-    numbers = sorted(int(m[1]) for key in fields if (m := re.fullmatch(r"Segment(\d{1,5})_LabelValue", key)))
+    named = (re.fullmatch(r"Segment(0|[1-9][0-9]{0,4})_LabelValue", key) for key in fields)
+    numbers = sorted(int(found[1]) for found in named if found)
     described = []
     for position, n in enumerate(numbers, start=1):
         value, layer = fields[f"Segment{n}_LabelValue"], fields.get(f"Segment{n}_Layer", "0")
-        if not re.fullmatch(r"\d{1,5}", value) or not re.fullmatch(r"\d{1,5}", layer):
+        if not re.fullmatch(r"[0-9]{1,5}", value) or not re.fullmatch(r"[0-9]{1,5}", layer):
             raise BadInput(f"the mask's header gives segment {n} the value {value[:16]!r} in layer {layer[:16]!r}")
         name = fields.get(f"Segment{n}_Name") or fields.get(f"Segment{n}_ID") or f"Segment {position}"
         category, kind = _terms(fields.get(f"Segment{n}_Tags", ""))
@@ -208,13 +212,14 @@ def described_segments(fields: Mapping[str, str]) -> list[DescribedSegment]:
 
 def _terms(tags: str) -> tuple[Code | None, Code | None]:
     """Category and type of Slicer's `TerminologyEntry:context~scheme^value^meaning~scheme^value^meaning~...|`."""
-    entry = re.search(r"TerminologyEntry:[^~|]*~([^~^|]*\^[^~^|]*\^[^~^|]*)~([^~^|]*\^[^~^|]*\^[^~^|]*)", tags)
-    if entry is None:
-        return None, None
-    (scheme, value, meaning), (scheme2, value2, meaning2) = entry[1].split("^"), entry[2].split("^")
-    if not (value and value2):
-        return None, None
-    return Code(value, scheme, meaning), Code(value2, scheme2, meaning2)
+    for tag in tags.split("|"):
+        _, found, entry = tag.partition("TerminologyEntry:")
+        terms = [term.split("^", 3) for term in entry.split("~", 3)[1:3]]
+        if found and len(terms) == 2 and len(terms[0]) == 3 and len(terms[1]) >= 3:
+            (scheme, value, meaning), (scheme2, value2, meaning2, *_) = terms
+            complete = bool(value and value2)
+            return (Code(value, scheme, meaning), Code(value2, scheme2, meaning2)) if complete else (None, None)
+    return None, None
 
 
 def _color(text: str) -> tuple[int, int, int] | None:

@@ -27,7 +27,7 @@ _TYPES = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
-_FIELD = re.compile(rb"([A-Za-z]+)[ \t]*=[ \t]*([^\r\n]*)\r?\n")
+_FIELD = re.compile(rb"([A-Za-z]+)[ \t]*=([^\r\n]*)\r?\n")
 
 
 def is_metaimage(head: bytes) -> bool:

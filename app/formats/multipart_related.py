@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from email.message import Message
+
+from python_multipart.multipart import parse_options_header
 
 CHUNK = 1 << 20
 SMALL_CHUNK = 1 << 14
@@ -35,12 +36,9 @@ class Part:
 
 def boundary_of(content_type: str) -> bytes | None:
     """The boundary in a multipart Content-Type, quoted or not; None without one."""
-    message = Message()
-    message["Content-Type"] = content_type
-    boundary = message.get_boundary()
-    if message.get_content_maintype() != "multipart" or not boundary:
-        return None
-    return boundary.encode("latin-1")
+    kind, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary", b"")
+    return boundary if kind.startswith(b"multipart/") and boundary else None
 
 
 def read_parts(read: Callable[[int], bytes], boundary: bytes, max_part: int = MAX_PART) -> Iterator[Part]:
@@ -49,17 +47,16 @@ def read_parts(read: Callable[[int], bytes], boundary: bytes, max_part: int = MA
     Raises `BrokenMultipart` if the body ends before the closing delimiter, if a part is longer than `max_part` bytes,
     or if a part isn't as long as its Content-Length.
     """
-    stream = _Stream(read)
-    delimiter = b"\r\n--" + boundary
     # A body may begin with the delimiter; with a CRLF before it, all delimiters are the same.
-    stream.push_back(b"\r\n")
+    stream = _Stream(read, b"\r\n")
+    delimiter = b"\r\n--" + boundary
     stream.take_until(delimiter, MAX_HEADERS)
     while _another_part_follows(stream):
         headers = _parse_headers(stream.take_until(b"\r\n\r\n", MAX_HEADERS))
         length = headers.get("content-length", "").strip()
-        if length.isdigit():
-            if int(length) > max_part:
-                raise BrokenMultipart(f"a part says it is {length} bytes long, which is more than is taken")
+        if length.isascii() and length.isdigit():
+            if len(length) > 18 or int(length) > max_part:
+                raise BrokenMultipart(f"a part says it is {length[:24]} bytes long, which is more than is taken")
             body = stream.take(int(length))
             if stream.take(len(delimiter)) != delimiter:
                 raise BrokenMultipart(f"a part says it is {length} bytes long and is not")
@@ -72,9 +69,8 @@ def _another_part_follows(stream: _Stream) -> bool:
     """Read the rest of a delimiter's line; False after the closing delimiter."""
     if stream.peek(2) == b"--":
         return False
-    stream.take_until(b"\r\n", 1024)
-    # Part headers end with an empty line, which is the first one if there are none.
-    stream.push_back(b"\r\n")
+    # The CRLF stays: part headers end with an empty line, which is the first one if there are none.
+    stream.take_until(b"\r\n", 1024, keep=2)
     return True
 
 
@@ -88,25 +84,20 @@ def _parse_headers(lines: bytes) -> dict[str, str]:
 
 
 class _Stream:
-    """A buffered stream with push-back."""
+    """A buffered stream. What is taken is removed at the buffer's start, which moves no other bytes."""
 
-    def __init__(self, read: Callable[[int], bytes]) -> None:
+    def __init__(self, read: Callable[[int], bytes], first: bytes) -> None:
         self._read = read
-        self._buffer = b""
-        self._at = 0
-
-    def push_back(self, data: bytes) -> None:
-        self._buffer, self._at = data + self._buffer[self._at :], 0
+        self._buffer = bytearray(first)
 
     def peek(self, count: int) -> bytes:
-        while len(self._buffer) - self._at < count:
-            self._buffer, self._at = self._buffer[self._at :] + self._more(SMALL_CHUNK), 0
-        return self._buffer[self._at : self._at + count]
+        while len(self._buffer) < count:
+            self._buffer += self._more(SMALL_CHUNK)
+        return bytes(self._buffer[:count])
 
     def take(self, count: int) -> bytes:
         """Exactly `count` bytes, joined once."""
-        pieces = [self._buffer[self._at : self._at + count]]
-        self._at += len(pieces[0])
+        pieces = [self._taken(count)]
         missing = count - len(pieces[0])
         while missing:
             piece = self._more(min(CHUNK, missing))
@@ -114,28 +105,34 @@ class _Stream:
             missing -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def take_until(self, mark: bytes, limit: int) -> bytes:
-        """The bytes before the next `mark`, which is consumed. A boundary must be followed by the end of its line."""
+    def take_until(self, mark: bytes, limit: int, keep: int = 0) -> bytes:
+        """The bytes before the next `mark`, which is consumed but for its last `keep` bytes. A boundary must be
+        followed by the end of its line."""
         chunk = SMALL_CHUNK if limit <= MAX_HEADERS else SCAN_CHUNK
-        found = bytearray(self._buffer[self._at :])
-        self._buffer, self._at = b"", 0
         looked = 0
         while True:
-            at = found.find(mark, looked)
+            at = self._buffer.find(mark, looked)
             if at >= 0:
-                end = at + len(mark)
-                if not mark.startswith(b"\r\n--") or self._ends_its_line(found, end):
-                    self._buffer = bytes(memoryview(found)[end:])
-                    return bytes(memoryview(found)[:at])
+                if not mark.startswith(b"\r\n--") or self._ends_its_line(at + len(mark)):
+                    found = self._taken(at)
+                    del self._buffer[: len(mark) - keep]
+                    return found
                 looked = at + 1
                 continue
-            looked = max(0, len(found) - len(mark) + 1)
-            if len(found) > limit:
+            looked = max(0, len(self._buffer) - len(mark) + 1)
+            if len(self._buffer) > limit:
                 raise BrokenMultipart(f"no end of a part within {limit} bytes")
-            found += self._more(chunk)
+            self._buffer += self._more(chunk)
 
-    def _ends_its_line(self, found: bytearray, end: int) -> bool:
+    def _taken(self, count: int) -> bytes:
+        with memoryview(self._buffer) as view:
+            taken = bytes(view[:count])
+        del self._buffer[:count]
+        return taken
+
+    def _ends_its_line(self, end: int) -> bool:
         """Whether the line ends after a boundary that ends at `end`; otherwise it is data."""
+        found = self._buffer
         while len(found) - end < 4 and b"\n" not in found[end:]:
             try:
                 found += self._more(SMALL_CHUNK)

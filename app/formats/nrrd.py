@@ -63,7 +63,7 @@ def parse_nrrd(head: bytes) -> VolumeHeader:
         raise BadFile(f"the NRRD file has voxels of type {fields.get('type', '')[:32]!r}")
     sizes = _integers(fields, "sizes")
     if fields.get("dimension") != str(len(sizes)) or len(sizes) not in (3, 4) or min(sizes) < 1:
-        raise BadFile(f"the NRRD file declares the sizes {sizes} in {fields.get('dimension', '')[:8]} dimensions")
+        raise BadFile(f"the NRRD file declares the sizes {sizes[:8]} in {fields.get('dimension', '')[:8]} dimensions")
     spatial, affine = _axes(fields, len(sizes))
     first = len(sizes) == 4 and spatial == [1, 2, 3]
     if spatial not in ([0, 1, 2], [1, 2, 3]):
@@ -109,7 +109,8 @@ def _axes(fields: dict[str, str], dimension: int) -> tuple[list[int], NDArray[np
         raise BadFile(f"the NRRD file's space is {space[:40]!r}; LPS, RAS and LAS can be read")
     affine = np.eye(4)
     if "space directions" in fields:
-        vectors = re.findall(r"none|\([^)]*\)", fields["space directions"].lower())
+        # Without "(" inside a vector, no character is looked at from more than one opening bracket.
+        vectors = re.findall(r"none|\([^()]*\)", fields["space directions"].lower())
         spatial = [axis for axis, vector in enumerate(vectors) if vector != "none"]
         if len(vectors) != dimension or len(spatial) != 3:
             raise BadFile("the NRRD file doesn't give a direction for each of three spatial axes")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from app.core.volume import Geometry, Volume
 from app.errors import BadFile
 from app.formats import metaimage, nifti, nrrd
+from app.formats.inflate import GZIP, ZLIB, InflatedFile
 from app.formats.nifti import NIFTI_DATA_OFFSET, nifti_header_bytes
 from app.formats.volume_header import DEFAULT_MAX_BYTES, VolumeHeader, check_sizes
 
@@ -116,7 +117,7 @@ def _parse(file: BinaryIO) -> VolumeHeader:
 
 def _inflated_head(compressed: bytes) -> bytes:
     try:
-        return zlib.decompressobj(wbits=31).decompress(compressed, nifti.MAX_HEADER)
+        return zlib.decompressobj(wbits=GZIP).decompress(compressed, nifti.MAX_HEADER)
     except zlib.error as error:
         raise BadFile("the compressed file is damaged") from error
 
@@ -128,65 +129,21 @@ def _fill(data: memoryview, file: BinaryIO, header: VolumeHeader) -> None:
         count = 0
         while count < len(data) and (read := file.readinto(data[count:])):  # type: ignore[attr-defined]
             count += read
-        more = file.read(1)
+        more = bool(file.read(1))
     else:
-        stream = _Inflated(file, wbits=31 if header.encoding == "gzip" else 15)
+        gzipped = header.encoding == "gzip"
+        stream = InflatedFile(file, GZIP if gzipped else ZLIB, members=gzipped)
         if header.inside:
             stream.skip(header.offset)
         count = stream.read_into(data)
-        more = stream.read(1)
-        if not more and not stream.finished:
+        more = stream.has_more()
+        if not more and not stream.complete:
             raise BadFile(f"the {header.format} file's compressed voxels were cut off")
     if count < len(data) or more:
         raise BadFile(
             f"the {header.format} file declares {len(data)} bytes of voxels and has"
             f" {'more' if more else count}; it is damaged or was cut off"
         )
-
-
-class _Inflated:
-    """A deflated stream that is inflated only as far as it is read. gzip files may have several members."""
-
-    def __init__(self, file: BinaryIO, wbits: int) -> None:
-        self._file, self._wbits = file, wbits
-        self._inflater = zlib.decompressobj(wbits=wbits)
-        self._left = b""
-
-    @property
-    def finished(self) -> bool:
-        """Whether the stream is complete, including its checksum."""
-        return self._inflater.eof
-
-    def read(self, count: int) -> bytes:
-        """At most `count` bytes; empty at the end."""
-        while True:
-            if self._inflater.eof:
-                self._left = self._inflater.unused_data or self._file.read(_CHUNK)
-                if self._wbits != 31 or not self._left.strip(b"\0"):
-                    return b""
-                self._inflater = zlib.decompressobj(wbits=self._wbits)
-            source = self._left or self._file.read(_CHUNK)
-            inflated = self._inflater.decompress(source, count)
-            self._left = self._inflater.unconsumed_tail
-            if inflated or (not source and not self._inflater.eof):
-                return inflated
-
-    def read_into(self, target: memoryview) -> int:
-        done = 0
-        while done < len(target):
-            piece = self.read(min(len(target) - done, _CHUNK))
-            if not piece:
-                break
-            target[done : done + len(piece)] = piece
-            done += len(piece)
-        return done
-
-    def skip(self, count: int) -> None:
-        while count > 0:
-            piece = self.read(min(count, _CHUNK))
-            if not piece:
-                return
-            count -= len(piece)
 
 
 def _scaled(values: NDArray[Any], slope: float, intercept: float) -> NDArray[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from app.core.volume import Geometry
 from app.errors import BadFile
+from app.formats.inflate import GREATEST_RATIO
 
 Encoding = Literal["raw", "gzip", "zlib"]
 
@@ -17,9 +18,6 @@ MAX_VOXELS = 1 << 31
 
 DEFAULT_MAX_BYTES = 4 << 30
 """The limit of one image's decoded size in bytes."""
-
-_MAX_DEFLATE_RATIO = 1032
-"""The highest compression ratio of deflate (RFC 1951: 258 bytes in 2 bits)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,5 +63,5 @@ def check_sizes(header: VolumeHeader, file_bytes: int, max_bytes: int) -> None:
         there = file_bytes - header.offset
         if there != header.data_bytes:
             raise BadFile(f"the {header.format} file declares {header.data_bytes} bytes of voxels and has {there}")
-    elif header.data_bytes > file_bytes * _MAX_DEFLATE_RATIO:
+    elif header.data_bytes > file_bytes * GREATEST_RATIO:
         raise BadFile(f"the {header.format} file declares {size} voxels, which its {file_bytes} bytes can't hold")

@@ -22,7 +22,7 @@ async def limited(
     """The chunks of a body. Raises the error from `too_large` once there are more than `limit` bytes, or before reading
     if Content-Length says so."""
     declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared) > limit:
+    if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
         raise too_large()
     size = 0
     async for chunk in chunks:

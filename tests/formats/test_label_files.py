@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from app.core.mask import Code, Mask
 from app.core.volume import Geometry
 from app.errors import BadFile, BadInput, GeometryMismatch
-from app.formats.label_files import read_label, write_label_nifti
+from app.formats.label_files import described_segments, read_label, write_label_nifti
 from tests.dicom import itk
 from tests.dicom.masks import assert_same_voxels, random_mask
 from tests.dicom.synthetic import grid
@@ -205,3 +205,23 @@ def test_every_turn_has_one_way_back():
         assert view is not None
         assert GRID.difference(view.geometry) is None
         np.testing.assert_array_equal(view.of(voxels), LABELS)
+
+
+@pytest.mark.parametrize("number", ["00", "07", "\u0663", "123456", "1\n"])
+def test_keys_that_number_no_segment_describe_none(number):
+    assert described_segments({f"Segment{number}_LabelValue": "1"}) == []
+
+
+@pytest.mark.parametrize(
+    ("tags", "codes"),
+    [
+        ("A:1|TerminologyEntry:c~SCT^1^One~SRT^2^Two^x~~|B:2", (Code("1", "SCT", "One"), Code("2", "SRT", "Two"))),
+        ("TerminologyEntry:c~SCT^1^One|TerminologyEntry:c~S^3^~S^4^", (Code("3", "S", ""), Code("4", "S", ""))),
+        ("TerminologyEntry:c~SCT^^One~SCT^2^Two", (None, None)),
+        ("TerminologyEntry:c~SCT^1^One^more~SCT^2^Two", (None, None)),
+        ("", (None, None)),
+    ],
+)
+def test_terms_of_a_slicer_segment(tags, codes):
+    (described,) = described_segments({"Segment0_LabelValue": "1", "Segment0_Tags": tags})
+    assert (described.segment.category, described.segment.type) == codes

@@ -182,8 +182,8 @@ def _backoff(attempt: int) -> float:
 def _retry_after(answer: requests.Response) -> float | None:
     """Retry-After in seconds (RFC 9110 section 10.2.3: seconds or a date); None without one."""
     text = answer.headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        return float(text)
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
     try:
         date = parsedate_to_datetime(text)
     except ValueError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from app.archives.folder.fields import SEARCHABLE_FIELDS
 from app.archives.folder.options import volume_stem
-from app.dicom.parsing import DEFLATED, PARSER_ERRORS
+from app.dicom.parsing import DEFLATED, PARSER_ERRORS, check_character_sets
 from app.dicom.values import check_uid
 from app.errors import BadFile, BadInput
 from app.formats.volume_files import read_header
@@ -63,7 +63,7 @@ def examine(path: Path, max_bytes: int) -> Found:
 def read_instance_header(path: Path, fields: Sequence[str] | None = None) -> Dataset:
     """A DICOM file's header without pixel data, or only its `fields`.
 
-    Raises `BadFile` for deflated files, and what pydicom raises.
+    Raises `BadFile` for deflated files and too many character sets, and what pydicom raises.
     """
     import pydicom
     from pydicom.filereader import read_file_meta_info
@@ -71,7 +71,9 @@ def read_instance_header(path: Path, fields: Sequence[str] | None = None) -> Dat
     # pydicom inflates without a limit, even if it stops before the pixel data.
     if read_file_meta_info(path).get("TransferSyntaxUID", "") in DEFLATED:
         raise BadFile("uses a deflated transfer syntax; store it uncompressed or with compressed frames")
-    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=None if fields is None else list(fields))
+    header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=None if fields is None else list(fields))
+    check_character_sets(header)
+    return header
 
 
 def _examine_dicom(path: Path) -> Found:

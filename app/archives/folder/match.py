@@ -16,6 +16,10 @@ FOLDED_VRS = frozenset({"PN", "LO", "SH", "LT", "ST", "UC", "UT"})
 for names only."""
 NO_WILDCARD_VRS = frozenset({"UI", "DA", "TM", "DT", "IS", "DS", "US", "SS", "UL", "SL", "FL", "FD", "AT"})
 
+MAX_PATTERN = 1024
+"""Characters of a value with wildcards, and of a stored value that is compared with it. The longest value of any of
+these VRs but UC has 324 (PN)."""
+
 Matcher = Callable[[Entry], bool]
 
 
@@ -70,9 +74,11 @@ def _accepts(vr: str, wanted: str, fuzzy: bool) -> Callable[[str], bool]:
     options = re.split(r"[,\\]", folded) if vr == "CS" else folded.split("\\")
     if vr in NO_WILDCARD_VRS or not re.search(r"[*?]", folded):
         return lambda value: fold(value) in options
+    if len(folded) > MAX_PATTERN:
+        raise BadOption(f"values with wildcards have at most {MAX_PATTERN} characters, not {len(folded)}")
     # "[" isn't a wildcard in DICOM.
     patterns = [re.compile(translate(option.replace("[", "[[]"))) for option in options]
-    return lambda value: any(p.match(fold(value)) for p in patterns)
+    return lambda value: any(p.match(fold(value[:MAX_PATTERN])) for p in patterns)
 
 
 def _range(vr: str, wanted: str) -> Callable[[str], bool]:

@@ -76,7 +76,7 @@ def unchanged(request: Request, stamp: str) -> Response | None:
 def ranged(request: Request, content: bytes, kind: str, stamp: str) -> Response:
     """The content, or the one part of it that the request's Range names (RFC 9110 14)."""
     headers = {**tagged(stamp), "Accept-Ranges": "bytes"}
-    asked = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", "").replace(" ", ""), re.ASCII)
+    asked = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", request.headers.get("range", "").replace(" ", ""), re.ASCII)
     condition = request.headers.get("if-range")
     if asked is None or not (asked[1] or asked[2]) or condition not in (None, headers["ETag"]):
         return Response(content, media_type=kind, headers=headers)

@@ -6,6 +6,8 @@ Protocol: docs/protocols/itksnap.md, section 2.3.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO
 
 import numpy as np
@@ -15,10 +17,7 @@ from app.core.prompt import Region
 from app.core.volume import Index
 from app.dialects.itksnap.metadata import Grid
 from app.errors import BadFile, BadInput, BadPrompt
-
-_READ = 256 * 1024
-_UNPACK = 2**20
-_GREATEST_RATIO = 1032  # deflate's limit: a match of 258 bytes takes at least two bits
+from app.formats.inflate import GREATEST_RATIO, GZIP, InflatedFile
 
 
 def read_image(file: IO[bytes], grid: Grid) -> NDArray[np.generic]:
@@ -64,46 +63,42 @@ def _cut_out(drawn: dict[int, NDArray[np.bool_]], shape: Index) -> tuple[Region,
 
 
 class _Unpacker:
-    """A gzip stream (one member) that is decompressed in chunks; at most one chunk is in memory."""
+    """A gzip stream (one member) of exactly the bytes of `grid`, decompressed as far as it is read."""
 
     def __init__(self, file: IO[bytes], grid: Grid) -> None:
-        self._file = file
-        self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 16)
         self._expected = grid.bytes
         packed = file.seek(0, 2)
         file.seek(0)
         # Before allocating: a few bytes can't contain a whole volume.
-        if packed * _GREATEST_RATIO < self._expected:
+        if packed * GREATEST_RATIO < self._expected:
             raise BadFile(f"the buffer is too short: {packed} bytes can't hold the {self._expected} of its dimensions")
+        self._stream = InflatedFile(file, GZIP)
 
     def fill(self, into: NDArray[np.generic]) -> None:
         """Decompress exactly as many bytes as `into` has."""
-        room = into.reshape(-1).view(np.uint8).data
-        at = 0
-        while at < len(room):
-            piece = self._piece(min(len(room) - at, _UNPACK))
-            if piece is None:
+        with _bad_streams():
+            room = into.reshape(-1).view(np.uint8).data
+            if self._stream.read_into(room) < len(room):
+                self._check_complete()
                 raise BadFile(f"the buffer is too short: its dimensions ask for {self._expected} bytes")
-            room[at : at + len(piece)] = piece
-            at += len(piece)
 
     def finish(self) -> None:
         """Check that the stream ends here and its checksum is right."""
-        while (piece := self._piece(1)) is not None:
-            if piece:
+        with _bad_streams():
+            if self._stream.has_more():
                 raise BadFile(f"the buffer is too long: its dimensions ask for {self._expected} bytes")
-        if self._zlib.unused_data or self._file.read(1):
-            raise BadFile("something follows the gzip stream")
+            self._check_complete()
+            if self._stream.has_trailer():
+                raise BadFile("something follows the gzip stream")
 
-    def _piece(self, most: int) -> bytes | None:
-        """The next bytes, from none to the given maximum; None at the end of the stream."""
-        if self._zlib.eof:
-            return None
-        packed = self._zlib.unconsumed_tail or self._file.read(_READ)
-        try:
-            piece = self._zlib.decompress(packed, most)
-        except zlib.error as error:
-            raise BadFile(f"the buffer is no gzip stream that can be read: {error}") from error
-        if not packed and not piece:
+    def _check_complete(self) -> None:
+        if not self._stream.complete:
             raise BadFile("the gzip stream breaks off before its end")
-        return piece
+
+
+@contextmanager
+def _bad_streams() -> Iterator[None]:
+    try:
+        yield
+    except zlib.error as error:
+        raise BadFile(f"the buffer is no gzip stream that can be read: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import math
+import tokenize
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ def read_header(start: bytes) -> Header:
         if version not in readers:
             raise BadFile(f"NPY file of version {version}; known are 1.0 and 2.0")
         shape, fortran, dtype = readers[version](stream, max_header_size=_HEADER_BYTES)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, tokenize.TokenError) as error:
         raise BadFile(f"this is no NPY file: {error}") from error
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise BadFile(f"the array is of type {dtype}; real numbers of up to 8 bytes are taken")
