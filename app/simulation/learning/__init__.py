@@ -1,0 +1,2 @@
+"""Annotators who know the truth, and what a model learns from the order in which they label: `segloop simulate
+learning`."""
