@@ -246,6 +246,34 @@ def simulate_clicks(
         clicks(target, (images, labels), robot, Protocol(count, box, min_voxels), Outputs(csv, picture))
 
 
+@simulation.command("learning")
+def simulate_learning(
+    images: Annotated[
+        Path | None, typer.Argument(help="volume files of your own, for a scenario without phantoms")
+    ] = None,
+    labels: Annotated[Path | None, typer.Argument(help="their labels, by the same names")] = None,
+    scenario: Annotated[
+        str, typer.Option(help="see docs/simulate.md; own-cases: your files or your project")
+    ] = "redundant",
+    strategies: Annotated[str, typer.Option(help="names, separated by commas")] = "random,patient_random,entropy",
+    seeds: Annotated[str, typer.Option(help="such as 0,1,2 or 0-9")] = "0-2",
+    processes: Annotated[int, typer.Option(min=1, help="how many runs at a time, with one thread each")] = 2,
+    patient: Annotated[str, typer.Option(help="a regular expression; its group in a file's name is the patient")] = "",
+    folder: Annotated[Path, typer.Option(help="where results go; the runs that it has aren't repeated")] = Path(
+        "simulated"
+    ),
+    config: Config = None,
+    workspace: WorkspaceDir = None,
+) -> None:
+    """Label cases in the order that strategies pick, train after each round, and compare what the models learn."""
+    from app.cli.simulate_learning import learning, scenario_named, seeds_of, source_of, strategies_of
+
+    chosen = scenario_named(scenario)
+    source = source_of(chosen, images, labels, patient, load(config, _options(workspace=workspace))[0])
+    runs = [(name, seed) for seed in seeds_of(seeds) for name in strategies_of(strategies)]
+    learning(chosen, source, runs, processes, folder)
+
+
 def _token(given: str | None, config: Path | None) -> str:
     return load(config, {})[0].secret_token if given is None else given
 
