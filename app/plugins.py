@@ -52,6 +52,11 @@ class Plugin:
     description: str
     options: Mapping[str, Option]
 
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """For a strategy: the class attribute `scorers`, empty without one."""
+        return tuple(getattr(self.factory, "scorers", ()))
+
     def create(self, given: Mapping[str, object]) -> Any:
         """Make one with those of the `given` options that it has; the others are somebody else's.
 

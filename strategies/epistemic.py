@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from app.core.pool import Pick, Pool
 from app.core.ranking import most_uncertain
@@ -12,6 +13,8 @@ from app.core.ranking import most_uncertain
 @dataclass(frozen=True)
 class Epistemic:
     """The case on which snapshots of the model disagree most."""
+
+    scorers: ClassVar[tuple[str, ...]] = ("epistemic",)
 
     model: str
 

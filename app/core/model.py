@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.core.mask import Mask
 from app.core.progress import Progress
 from app.core.prompt import Prompt, Region
-from app.core.volume import Index, Volume
+from app.core.volume import Geometry, Index, Volume
 
 ModelKind = Literal["interactive", "deepedit", "scribbles", "automatic"]
 """`interactive`: segments one structure from prompts, mask 0/1. `scribbles`: the same from scribbles only. `automatic`:
@@ -153,6 +153,9 @@ class ProbabilisticModel(AutomaticModel, Protocol):
 
     def probabilities(self, volume: Volume, progress: Progress) -> NDArray[np.float32]:
         """Softmax over classes, `(class, k, j, i)` with background first, on the model's own (resampled) grid."""
+
+    def mask_from(self, probabilities: NDArray[np.float32], geometry: Geometry) -> Mask:
+        """What `segment` answers about a volume of `geometry` of which `probabilities` are those of `probabilities`."""
 
     def snapshots(self) -> list[ProbabilisticModel]:
         """The same network with earlier weights of the same training run, newest first, for epistemic scores."""

@@ -57,7 +57,9 @@ class Strategy(Protocol):
     """One small file in `strategies/`; the file's stem is its public name, its class a frozen dataclass of options.
 
     The class docstring's first line is what viewers show. A strategy that serves every model under the name
-    `<model>_<stem>` has a field `model: str`.
+    `<model>_<stem>` has a field `model: str`. If it reads other scores of that model than `entropy`, which the server
+    always has computed, a class attribute `scorers: ClassVar[tuple[str, ...]]` names them: they are computed while
+    somebody uses the strategy.
     """
 
     def rank(self, pool: Pool) -> Sequence[Pick]:

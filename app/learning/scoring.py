@@ -1,23 +1,26 @@
 """The scoring job: a model's uncertainty about unlabelled cases, within a time budget.
 
-One pass over a case writes `entropy:<model>`, and `epistemic:<model>` too if snapshots of the training run were kept.
-Stale scores, of earlier versions, are nearly as good as fresh ones, so the highest of them are updated first.
+One forward pass over a case gives `entropy:<model>` and the model's mask, which is kept as the case's pre-annotation.
+`epistemic:<model>` needs one more pass for each snapshot of the training run, and is computed only if it is asked for.
+Stale scores, of earlier versions, are nearly as good as fresh ones, so the highest of them are updated first. A job
+has a budget; further jobs of the same version go on until every case has a score (`app.services.schedule`).
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from itertools import chain
 from typing import Any, cast
 
 from app.core.case import CaseRow
 from app.core.job import Job
+from app.core.mask import Mask
 from app.core.model import ProbabilisticModel
 from app.core.pool import Candidate, Score
 from app.core.volume import Volume
-from app.errors import Cancelled, ModelNotTrained, NotSupported, SegloopError
+from app.errors import ArchiveUnavailable, Cancelled, ModelNotTrained, NotSupported, SegloopError
 from app.learning.control import Control
 from app.learning.uncertainty import Summary, entropy, mutual_information, summarise
 from app.models.device import Device
@@ -34,7 +37,10 @@ _HARD = 0.3
 def score(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
     """Score unlabelled cases with the model `job.name`; cases that its served version has scored are skipped.
 
-    Raises `UnknownModel`, `NotSupported`, `ModelNotTrained`.
+    Options of the request: `scorers`, by default `entropy` only. The result counts the cases `scored` and `left`, and
+    lists those that `failed`: further jobs of the same version try them last.
+
+    Raises `UnknownModel`, `NotSupported`, `ModelNotTrained`, `ArchiveUnavailable`.
     """
     device = Device(project.settings.device, threads=project.settings.threads or None)
     if not model_type(project, job.name).scored:
@@ -44,37 +50,69 @@ def score(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
         raise ModelNotTrained(f"{job.name} has no weights yet", retry_after=60)
     served = project.catalog.versions.served(job.name)
     version = served.id if served is not None else model.card.version
-    members = [model, *model.snapshots()]
+    scorers = scorers_of(job)
+    members = [model, *model.snapshots()] if EPISTEMIC in scorers else [model]
 
-    known = project.catalog.scores.dated(f"{ENTROPY}:{job.name}")
-    todo = in_order(project.catalog.cases.candidates(), known, version)[: project.settings.learning.score_cases]
+    waiting = (one.case_id for one in project.catalog.cases.candidates())
+    project.preannotations.prune(job.name, model.card.version, waiting)
+    todo = unscored(project, job.name, version, scorers)
+    todo = in_order(
+        todo, project.catalog.scores.dated(f"{scorers[-1]}:{job.name}"), _failed(project, job.name, version)
+    )
+    budget = todo[: project.settings.learning.score_cases]
     until = time.monotonic() + project.settings.learning.score_seconds
-    done = 0
-    for count, candidate in enumerate(todo):
+    done, failed = 0, []
+    for count, candidate in enumerate(budget):
         control.pause()
-        control.progress(count / len(todo))
+        control.progress(count / len(budget))
         if time.monotonic() - control.waited > until:
             break
         try:
             _score_case(project, project.catalog.cases.get(candidate.case_id), members, version, job.name, control)
             done += 1
-        except Cancelled:
+        except (Cancelled, ArchiveUnavailable):
             raise
         except SegloopError as error:
             logger.warning("case %s can't be scored: %s", candidate.case_id, error)
-    return {"scored": done, "left": len(todo) - done, "version": version, "members": len(members)}
+            failed.append(candidate.case_id)
+    result = {"scored": done, "left": len(todo) - done, "version": version, "members": len(members)}
+    return {**result, "failed": failed}
+
+
+def scorers_of(job: Job) -> tuple[str, ...]:
+    """The scorers that a scoring job is for."""
+    return tuple(job.request.get("scorers") or (ENTROPY,))
+
+
+def unscored(project: Project, model: str, version: str, scorers: Sequence[str]) -> list[Candidate]:
+    """The unlabelled cases that `version` of a model hasn't given each of the scores, in the archive's order."""
+    known = [project.catalog.scores.newest(f"{scorer}:{model}") for scorer in scorers]
+    return [
+        one
+        for one in project.catalog.cases.candidates()
+        if any(one.case_id not in scores or scores[one.case_id].model_version != version for scores in known)
+    ]
 
 
 def in_order(
-    candidates: Sequence[Candidate], known: Mapping[str, tuple[Score, float]], version: str
+    todo: Sequence[Candidate], known: Mapping[str, tuple[Score, float]], failed: Container[str] = ()
 ) -> list[Candidate]:
-    """The cases to score, the most useful first: unscored ones, then the highest stale scores, then the oldest stale
-    ones. `known` has the newest score and its time by case id; those of `version` are fresh."""
-    never = [one for one in candidates if one.case_id not in known]
-    stale = [one for one in candidates if one.case_id in known and known[one.case_id][0].model_version != version]
+    """The cases to score, the most useful first: those without a score, then the highest stale scores, then the oldest
+    ones, and at last those that `failed`. `known` has the newest score and its time by case id."""
+    ready = [one for one in todo if one.case_id not in failed]
+    never = [one for one in ready if one.case_id not in known]
+    stale = [one for one in ready if one.case_id in known]
     stale.sort(key=lambda one: -known[one.case_id][0].value)
     hard = round(_HARD * len(stale))
-    return [*never, *stale[:hard], *sorted(stale[hard:], key=lambda one: known[one.case_id][1])]
+    later = sorted(stale[hard:], key=lambda one: known[one.case_id][1])
+    return [*never, *stale[:hard], *later, *(one for one in todo if one.case_id in failed)]
+
+
+def _failed(project: Project, model: str, version: str) -> set[str]:
+    """The cases that earlier jobs of a version couldn't score."""
+    jobs = project.catalog.jobs.listed("score")
+    ours = (job.result for job in jobs if job.name == model and job.result.get("version") == version)
+    return {case_id for result in ours for case_id in result.get("failed", ())}
 
 
 def _score_case(
@@ -82,8 +120,9 @@ def _score_case(
 ) -> None:
     start = time.monotonic()
     volume = project.volumes(row.origin).volume(row.case)
-    summaries = look(volume, members, control)
+    summaries, mask = look(volume, members, control)
     seconds = time.monotonic() - start
+    project.preannotations.put(row.case, model, members[0].card.version, mask)
     # Entropy is written last: a case that has it is done.
     for scorer in (EPISTEMIC, ENTROPY):
         if scorer in summaries:
@@ -92,8 +131,8 @@ def _score_case(
             project.catalog.scores.put(row.case.id, f"{scorer}:{model}", version, summary.value, seconds, detail)
 
 
-def look(volume: Volume, members: Sequence[ProbabilisticModel], control: Control) -> dict[str, Summary]:
-    """The entropy of the first member, and with several members also their disagreement."""
+def look(volume: Volume, members: Sequence[ProbabilisticModel], control: Control) -> tuple[dict[str, Summary], Mask]:
+    """The entropy of the first member and its mask, from one pass; with several members also their disagreement."""
 
     def step(done: float, text: str = "") -> None:
         control.pause()
@@ -101,8 +140,9 @@ def look(volume: Volume, members: Sequence[ProbabilisticModel], control: Control
     labels, depth = members[0].card.labels, volume.geometry.shape[0]
     first = members[0].probabilities(volume, step)
     summaries = {ENTROPY: summarise(entropy(first), first, labels, depth)}
+    mask = members[0].mask_from(first, volume.geometry)
     if len(members) > 1:
         others = (member.probabilities(volume, step) for member in members[1:])
         information, mean = mutual_information(chain([first], others))
         summaries[EPISTEMIC] = summarise(information, mean, labels, depth)
-    return summaries
+    return summaries, mask

@@ -15,7 +15,7 @@ from app.core.mask import Mask
 from app.core.model import InteractiveSession, ModelCard, Option, ProbabilisticModel
 from app.core.progress import Progress
 from app.core.prompt import Box, InitialMask, Lasso, Point, Prompt, Scribble
-from app.core.volume import Volume
+from app.core.volume import Geometry, Volume
 from app.models.checks import check_volume
 from app.models.options import chosen
 from app.models.registry import ModelType
@@ -112,6 +112,10 @@ class FakeAutomatic:
         weights = np.exp(logits - logits.max(axis=0))
         progress(1.0)
         return np.asarray(weights / weights.sum(axis=0), np.float32)
+
+    def mask_from(self, probabilities: NDArray[np.float32], geometry: Geometry) -> Mask:
+        """See `ProbabilisticModel.mask_from`."""
+        return Mask.single(probabilities.argmax(axis=0).astype(np.uint8), list(self.labels), geometry)
 
     def snapshots(self) -> list[ProbabilisticModel]:
         """See `ProbabilisticModel.snapshots`."""

@@ -11,6 +11,7 @@ from app.archives.registry import ArchiveOptions, open_archive
 from app.archives.uploads import UploadArchive
 from app.catalog import Catalog
 from app.core.archive import Archive
+from app.project.preannotations import PreAnnotations
 from app.settings import Settings
 from app.workspace import Workspace
 
@@ -26,6 +27,7 @@ class Project:
     uploads: UploadArchive
     labels: LabelStore
     caches: Mapping[str, VolumeCache]
+    preannotations: PreAnnotations
 
     @classmethod
     def open(cls, settings: Settings, archive: Archive | None = None) -> Project:
@@ -48,6 +50,7 @@ class Project:
                 "archive": VolumeCache(source, paths.cache / "archive", limit * 3 // 4),
                 "upload": VolumeCache(uploads, paths.cache / "upload", limit // 4),
             },
+            preannotations=PreAnnotations(paths.cache / "preannotations"),
         )
 
     def volumes(self, origin: str) -> VolumeCache:

@@ -79,7 +79,10 @@ class Services:
         prompting = PromptService(project, cases, models, device)
         labels = LabelService(project, cases, models)
         outbox_worker = OutboxWorker(project.catalog, project.labels, project.archive_of)
-        due = DueJobs(project, jobs, models)
+        next_case = NextCaseService(
+            project, cases, plugins.strategies().found, models.probabilistic(), listing=sync.wait_for_first
+        )
+        due = DueJobs(project, jobs, models, next_case)
         clock = Clock(
             [
                 Recurring("sync", settings.archive.sync_seconds, sync.run),
@@ -100,9 +103,7 @@ class Services:
             labels=labels,
             sessions=SessionService(prompting, labels, Matcher(project, cases)),
             deliveries=DeliveryService(project),
-            next_case=NextCaseService(
-                project, cases, plugins.strategies().found, models.probabilistic(), listing=sync.wait_for_first
-            ),
+            next_case=next_case,
             models=models,
             external=ExternalModels(settings, models, device, project.paths),
             jobs=jobs,

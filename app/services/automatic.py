@@ -31,15 +31,21 @@ class AutomaticService:
         self._lock = threading.Lock()
 
     def segment(self, model: str, case_id: str, options: Mapping[str, Option], who: str) -> Mask:
-        """Segment a case with an automatic model; a repeated request gets the cached mask.
+        """Segment a case with an automatic model; a repeated request gets the cached mask, and a case that the served
+        version has scored its pre-annotation.
 
         Raises `ModelNotTrained`, `UnknownCase`, `UnknownModel`.
         """
         automatic = self._models.automatic(model)
-        key = (self._cases.get(case_id).case, model, automatic.card.version, tuple(sorted(options.items())))
+        case, version = self._cases.get(case_id).case, automatic.card.version
+        key = (case, model, version, tuple(sorted(options.items())))
 
         def work() -> Mask:
             volume = self._cases.volume(case_id)
+            if not options:
+                kept = self._cases.project.preannotations.get(case, model, version, volume.geometry)
+                if kept is not None:
+                    return kept
             return self._device.run(
                 lambda: automatic.segment(volume, ignore_progress, options), Priority.AUTOMATIC, who
             )

@@ -12,6 +12,7 @@ from app.core.job import Job, JobKind
 from app.core.model import Option
 from app.errors import AlreadyRunning, BadOption, UnknownModel
 from app.learning.runner import JobRunner
+from app.learning.scoring import ENTROPY, scorers_of
 from app.plugins import Plugin
 from app.project.project import Project
 from app.services.models import ModelService
@@ -104,15 +105,31 @@ class JobService:
             request["max_epochs"] = _epochs(request["max_epochs"])
         return self._add("train", model, {**request, "label_ids": list(label_ids)}, who, once=not enqueue)
 
-    def score(self, method: str, options: Mapping[str, Any], who: str) -> Job:
-        """Queue a scoring run over unlabelled cases. `method` is one of `scorers`, or a scorer's or model's name."""
+    def score(self, method: str, options: Mapping[str, Any], who: str, scorers: Sequence[str] = ()) -> Job:
+        """Queue a scoring run over unlabelled cases. `method` is one of `scorers`, or a scorer's or model's name.
+
+        `scorers` are what to compute, by default what `method` says and `entropy`, which costs nothing more. Raises
+        `UnknownModel`, and `AlreadyRunning` if an open run computes that too.
+        """
+        model, scorer = self._method(method)
+        wanted = tuple(scorers) or tuple(dict.fromkeys([ENTROPY, scorer]))
+        request = {key: value for key, value in options.items() if key != "scorers"}
+        if wanted != (ENTROPY,):
+            request["scorers"] = list(wanted)
+        others = [job for job in self.open("score") if job.name == model]
+        return self._add("score", model, request, who, once=any({*wanted} <= {*scorers_of(job)} for job in others))
+
+    def _method(self, method: str) -> tuple[str, str]:
+        """The model and the scorer of a scoring method. Raises `UnknownModel`."""
         models = self.models.probabilistic()
-        model = next((m for m in models if method in {m, *(f"{s}_{m}" for s in SCORERS)}), None)
-        if model is None and method in SCORERS and models:
-            model = models[0]
-        if model is None:
-            raise UnknownModel(f"no scoring method {method!r}; there are: {', '.join(self.scorers()) or 'none yet'}")
-        return self._add("score", model, dict(options), who, once=True)
+        for model in models:
+            if method == model:
+                return model, ENTROPY
+            if method in {f"{scorer}_{model}" for scorer in SCORERS}:
+                return model, method.removesuffix(f"_{model}")
+        if method in SCORERS and models:
+            return models[0], method
+        raise UnknownModel(f"no scoring method {method!r}; there are: {', '.join(self.scorers()) or 'none yet'}")
 
     def segment(self, model: str, images: str, options: Mapping[str, Any], who: str) -> Job:
         """Queue an automatic model over `all`, `labeled` or `unlabeled` cases; the results become labels."""

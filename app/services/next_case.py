@@ -16,6 +16,9 @@ from app.plugins import Plugin
 from app.project.project import Project
 from app.services.cases import CaseService
 
+USED_SECONDS = 86400.0
+"""For so long after somebody used a strategy, the scores that only it needs are computed."""
+
 
 @dataclass(frozen=True)
 class Offer:
@@ -37,7 +40,8 @@ class NextCaseService:
     `listing` waits for a first listing of the archive that is under way, and says whether it had to.
 
     `_skipped` holds until when (seconds since the epoch) a client isn't offered a case again, `_renewed` until when a
-    claim needn't be renewed again. Both are replaced, never changed in place, and so need no lock.
+    claim needn't be renewed again, `_used` when a strategy was last used. They are replaced, never changed in place,
+    and so need no lock.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class NextCaseService:
         self._offered = dict(_named(strategies, scored_models))
         self._skipped: dict[tuple[str, str], float] = {}
         self._renewed: dict[tuple[str, str], float] = {}
+        self._used: dict[str, float] = {}
 
     def strategies(self) -> dict[str, str]:
         """Public name -> what it does, the default first."""
@@ -95,6 +100,12 @@ class NextCaseService:
         chooser, now = self._make(strategy, options), self._clock()
         held = frozenset(claim.case_id for claim in self.held())
         return self._rank(chooser, held, now, seed=0)
+
+    def scorers(self, model: str) -> frozenset[str]:
+        """The scorers of a model that strategies need which somebody has used within `USED_SECONDS`."""
+        since = self._clock() - USED_SECONDS
+        used = (self._offered[name] for name, when in self._used.items() if when > since)
+        return frozenset(s for plugin, fixed in used if fixed.get("model") == model for s in plugin.scorers)
 
     def waiting(self) -> int:
         """How many cases have no final label yet, claimed or not."""
@@ -139,6 +150,7 @@ class NextCaseService:
         if name not in self._offered:
             raise UnknownStrategy(f"no strategy {name!r}; there are: {', '.join(self._offered)}")
         plugin, fixed = self._offered[name]
+        self._used = {**self._used, name: self._clock()}
         given = {key: value for key, value in options.items() if key in plugin.options and key not in fixed}
         try:
             strategy: Strategy = plugin.factory(**fixed, **given)

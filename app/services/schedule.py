@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 
+from app.core.job import Job
 from app.core.label import FINAL
 from app.errors import AlreadyRunning
+from app.learning.scoring import ENTROPY, unscored
 from app.project.project import Project
 from app.services.jobs import JobService
 from app.services.models import ModelService
+from app.services.next_case import NextCaseService
 
 logger = logging.getLogger(__name__)
 
 CLOCK = "clock"
 """The requester of jobs that are queued automatically."""
+
+RETRY_SECONDS = 600.0
+"""After a scoring job that scored nothing, the next one of the same version waits so long."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +31,11 @@ class DueJobs:
     project: Project
     jobs: JobService
     models: ModelService
+    next_case: NextCaseService
 
     def queue(self) -> None:
-        """Queue training of models with enough new labels, and scoring by new model versions."""
+        """Queue training of models with enough new labels, and scoring of cases without a score of the served version:
+        one job after the other, until all have one."""
         learning = self.project.settings.learning
         if learning.train_after == 0 or self.jobs.open("train"):
             return
@@ -58,8 +67,25 @@ class DueJobs:
 
     def _score(self, model: str) -> None:
         version = self.models.version(model)
-        done = any(job.name == model and job.request.get("version") == version for job in self.jobs.all("score"))
-        if not version or done or self.jobs.open("score"):
+        if not version or self.jobs.open("score"):
             return
-        self.jobs.score(model, {"version": version}, CLOCK)
-        logger.info("scoring by %s is due: version %s is new", model, version)
+        mine = [job for job in self.jobs.all("score") if job.name == model and job.request.get("version") == version]
+        # A person who stopped scoring doesn't want it again before there is another version.
+        if mine and (
+            mine[0].state == "stopped" or (_in_vain(mine[0]) and time.time() - _ended(mine[0]) < RETRY_SECONDS)
+        ):
+            return
+        scorers = (ENTROPY, *sorted(self.next_case.scorers(model) - {ENTROPY}))
+        todo = unscored(self.project, model, self.models.version_served(model) or version, scorers)
+        if todo:
+            self.jobs.score(model, {"version": version}, CLOCK, scorers)
+            logger.info("scoring by %s is due: %d cases have no score of version %s", model, len(todo), version)
+
+
+def _in_vain(job: Job) -> bool:
+    """Whether a job scored nothing: the archive doesn't answer, or none of the cases can be scored."""
+    return job.state == "failed" or not job.result.get("scored")
+
+
+def _ended(job: Job) -> float:
+    return job.ended or job.created

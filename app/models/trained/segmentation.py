@@ -12,7 +12,7 @@ from app.core.mask import Mask
 from app.core.model import ModelCard, Option, ProbabilisticModel
 from app.core.progress import Progress
 from app.core.training import ModelSpec
-from app.core.volume import Volume
+from app.core.volume import Geometry, Volume
 from app.errors import BadFile
 from app.models.checks import check_volume
 from app.models.device import Device
@@ -52,11 +52,13 @@ class Segmentation:
         """See `AutomaticModel.segment`. Raises `ModelNotTrained`, `BadInput`, `Cancelled`."""
         chosen(self.card, options)
         loaded = self._served.get()
-        label = labelmap_from(self._probabilities(loaded, volume, progress), volume.geometry.shape)
-        return Mask.single(label, list(loaded.spec.labels), volume.geometry)
+        return _mask(loaded, self._probabilities(loaded, volume, progress), volume.geometry)
 
     def probabilities(self, volume: Volume, progress: Progress) -> NDArray[np.float32]:
         return self._probabilities(self._served.get(), volume, progress)
+
+    def mask_from(self, probabilities: NDArray[np.float32], geometry: Geometry) -> Mask:
+        return _mask(self._served.get(), probabilities, geometry)
 
     def snapshots(self) -> list[ProbabilisticModel]:
         return [Segmentation(self._name, served, self._device, self._labels) for served in self._served.earlier()]
@@ -76,6 +78,10 @@ class Segmentation:
         image = prepare_image(volume, loaded.spec)
         probabilities = window_probabilities(loaded, image[None], "softmax", self._device, progress)
         return check_classes(probabilities, loaded)
+
+
+def _mask(loaded: Loaded, probabilities: NDArray[np.float32], geometry: Geometry) -> Mask:
+    return Mask.single(labelmap_from(probabilities, geometry.shape), list(loaded.spec.labels), geometry)
 
 
 def check_classes(probabilities: NDArray[np.float32], loaded: Loaded) -> NDArray[np.float32]:

@@ -28,7 +28,7 @@ from app.learning.control import Control
 from app.learning.dataset import labelled_cases, learnable, prepare
 from app.learning.gate import Verdict
 from app.learning.publish import Outcome, publish
-from app.learning.scoring import score
+from app.learning.scoring import ENTROPY, score
 from app.models.device import Device
 from app.models.trained.spec import read_version
 from app.project.label_commit import commit_label
@@ -81,8 +81,8 @@ def replay(scenario: Scenario, split: Split, strategy: str, seed: int, folder: P
         for number in range(scenario.labelling.rounds + 1):
             if number > 0:
                 start, before = process_time(), people.count
-                if people.scores_needed:
-                    _score(project)
+                if people.scorers:
+                    _score(project, people.scorers)
                 shared = people.label(scenario.labelling.per_round, scenario.labelling.annotators)
                 selecting = process_time() - start - people.take_seconds()
                 if people.count == before:
@@ -122,7 +122,8 @@ class _Annotators:
         self._desk = NextCaseService(project, CaseService(project), found, [MODEL], clock=self._clock)
         self._labelled: dict[str, LabelledCase] = {}
         self._seconds = 0.0
-        self.scores_needed = strategy in found and "model" in found[strategy].options
+        looks = strategy in found and "model" in found[strategy].options
+        self.scorers = tuple(dict.fromkeys((ENTROPY, *found[strategy].scorers))) if looks else ()
 
     @property
     def count(self) -> int:
@@ -240,8 +241,8 @@ def _train(project: Project, learner: Learner, seed: int, number: int) -> None:
     project.catalog.jobs.finish(job.id, "done", {})
 
 
-def _score(project: Project) -> None:
-    job = project.catalog.jobs.add("score", MODEL, {}, once=False)
+def _score(project: Project, scorers: Sequence[str]) -> None:
+    job = project.catalog.jobs.add("score", MODEL, {"scorers": list(scorers)}, once=False)
     score(project, job, Control(project.catalog.jobs, job.id, project.paths.interaction, pause_seconds=0))
     project.catalog.jobs.finish(job.id, "done", {})
 

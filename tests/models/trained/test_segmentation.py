@@ -55,6 +55,13 @@ def test_a_coarser_model_grid_finds_the_ball_in_its_place(tmp_path: Path) -> Non
     np.testing.assert_allclose(np.argwhere(found).mean(axis=0), centre, atol=0.15)
 
 
+def test_the_mask_of_given_probabilities_is_what_segmenting_answers(tmp_path: Path) -> None:
+    segmenting, volume = model(tiny_version(tmp_path / "1", "segmentation", spacing=2.0)), ball_volume()
+    mask = segmenting.mask_from(segmenting.probabilities(volume, ignore_progress), volume.geometry)
+    wanted = segmenting.segment(volume, ignore_progress, {})
+    assert (mask.sha256, mask.segments) == (wanted.sha256, wanted.segments)
+
+
 def test_probabilities_lie_on_the_models_grid_and_sum_to_one(tmp_path: Path) -> None:
     volume = ball_volume(spacing=1.0)
     probabilities = model(tiny_version(tmp_path / "1", "segmentation", spacing=2.0)).probabilities(
