@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.core.archive import Archive
 from app.dialects import api, dicomweb, itkit, itksnap, monailabel, nninteractive, slicer_legacy
+from app.http.connections import Connections
 from app.services import Services
 from app.settings import Settings
 from app.web import dashboard, errors, health, viewer
@@ -56,6 +57,7 @@ def create_app(settings: Settings, archive: Archive | None = None, token: str | 
         # It would also take over the routers' lifespans; `lifespan` above runs them.
         app.router.routes.extend(router.routes)
     shown = settings.secret_token if token is None else token
+    app.add_middleware(Connections)
     app.add_middleware(DicomwebAlias)
     app.add_middleware(UserPrefix)
     # Added after what they guard, so that they stand in front: what the gate refuses reaches nothing, and CORS answers

@@ -19,6 +19,7 @@ NAMES = (
     "again",
     "dicomweb",
     "click",
+    "gone",
     "nninteractive",
     "itksnap",
     "itkit",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.core.mask import Mask
+from app.core.patches import Patches
 from app.core.progress import Progress
 from app.core.prompt import Prompt, Region
 from app.core.volume import Geometry, Index, Volume
@@ -117,6 +118,15 @@ class InteractiveSession(Protocol):
 
     def close(self) -> None:
         """Free its memory. The session can't be used afterwards."""
+
+
+@runtime_checkable
+class PatchedSession(Protocol):
+    """What an `InteractiveSession` also has if its predictions consist of patches and can end between two of them."""
+
+    def predict_with(self, patches: Patches) -> None:
+        """Ask `patches` from the next prompt on. If it raises in the middle of a prompt or a prediction, the session is
+        as it was before, what can be undone included."""
 
 
 class InteractiveModel(Protocol):

@@ -177,7 +177,7 @@ def add(api: APIRouter, services: Services) -> None:
     )
     def mask(session_id: Id) -> Response:
         """One byte (0 or 1) per voxel, C order; the header X-Shape is `k,j,i`. Always gzipped."""
-        with _session(prompting, session_id) as session:
+        with _session(prompting, session_id, reading=True) as session:
             shape, content = session.shape, session.gzip()
         headers = {
             "Content-Encoding": "gzip",
@@ -208,9 +208,9 @@ def _label(services: Services, label: Label) -> LabelShape:
 
 
 @contextmanager
-def _session(prompting: PromptService, session_id: str) -> Iterator[Session]:
+def _session(prompting: PromptService, session_id: str, reading: bool = False) -> Iterator[Session]:
     """Lock a session of this dialect for one request. Raises `UnknownSession`."""
-    with prompting.session(session_id, _own(prompting, session_id).owner) as session:
+    with prompting.session(session_id, _own(prompting, session_id).owner, reading) as session:
         yield session
 
 

@@ -44,6 +44,13 @@ class Clicks:
         box: list[Prompt] = [Box(later.box)] if later.box is not None and self.box is None else []
         return [*box, *(Point(p) for p in include), *(Point(p, include=False) for p in exclude)]
 
+    def after(self, prompts: Sequence[Prompt]) -> Clicks:
+        """With some of the prompts that `until` returned."""
+        include = (prompt.at for prompt in prompts if isinstance(prompt, Point) and prompt.include)
+        exclude = (prompt.at for prompt in prompts if isinstance(prompt, Point) and not prompt.include)
+        boxes = (prompt.region for prompt in prompts if isinstance(prompt, Box))
+        return Clicks((*self.include, *include), (*self.exclude, *exclude), next(boxes, self.box))
+
 
 def decode_clicks(params: InferParams, shape: Index, dimension: int) -> Clicks:
     """The clicks in `params` on a volume of `shape` `(k, j, i)`; for a 2D model those on one slice.

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from app.core.model import Option
 from app.core.prompt import Prompt
 from app.dialects.monailabel.clicks import Clicks
+from app.errors import Cancelled
 from app.services.prompting.service import PromptService, Slot
 from app.services.prompting.session import Session
 
@@ -54,11 +55,12 @@ def clicked(
     """
     with prompting.slot(key.owner, key) as slot:
         had = _noted(slot, start)
-        new = had.clicks.until(wanted) if had is not None and had.clicks is not None and not fresh else None
-        if new is not None:
-            _add(slot.session, start, new)
+        known = None if had is None or fresh else had.clicks
+        new = None if known is None else known.until(wanted)
+        if known is not None and new is not None:
+            _add(slot.session, start, new, known)
         else:
-            _add(_empty_session(slot, key, start), start, wanted.prompts())
+            _add(_empty_session(slot, key, start), start, wanted.prompts(), Clicks())
         slot.session.note = _Had(start, wanted)
         yield slot.session
 
@@ -67,7 +69,7 @@ def clicked(
 def drawn(prompting: PromptService, key: StructureKey, start: Start, prompts: Sequence[Prompt]) -> Iterator[Session]:
     """As above for scribbles, which are sent completely each time: a session that has processed exactly `prompts`."""
     with prompting.slot(key.owner, key) as slot:
-        _add(_empty_session(slot, key, start), start, prompts)
+        _add(_empty_session(slot, key, start), start, prompts, None)
         yield slot.session
 
 
@@ -85,6 +87,15 @@ def _empty_session(slot: Slot, key: StructureKey, start: Start) -> Session:
     return slot.session
 
 
-def _add(session: Session, start: Start, prompts: Sequence[Prompt]) -> None:
+def _add(session: Session, start: Start, prompts: Sequence[Prompt], before: Clicks | None) -> None:
+    """Add prompts to a session that has processed the clicks `before`. A client that has gone takes back the click in
+    progress as a whole: the mask of a request must not depend on when an earlier one broke off. Those before it are
+    kept, so that a long request that a proxy cuts off gets further each time it is repeated."""
     session.note = _Had(start, None)
-    session.add(prompts)
+    for number, prompt in enumerate(prompts):
+        try:
+            session.add([prompt], whole=True)
+        except Cancelled:
+            if before is not None:
+                session.note = _Had(start, before.after(prompts[:number]))
+            raise

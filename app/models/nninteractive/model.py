@@ -7,7 +7,8 @@ choke on before it gets there, and says which voxels changed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.model import InteractiveSession, ModelCard, Option, SessionState
+from app.core.patches import EveryPatch, Patches
 from app.core.prompt import Box, InitialMask, Lasso, Point, Prompt, Region, Scribble
 from app.core.volume import Index, Volume
 from app.errors import BadFile, BadOption, BadPrompt, SegloopError
@@ -32,6 +34,7 @@ from app.models.nninteractive.library import (
     read_capabilities,
     repeatable,
 )
+from app.models.nninteractive.patches import ask_between
 from app.models.nninteractive.state import form_of, put_back, take
 from app.models.options import chosen
 from app.models.registry import ModelType
@@ -143,7 +146,7 @@ class _Clicks:
 
 
 class NnInteractiveSession:
-    """A library session and the mask people see. Keeps `app.core.model.InteractiveSession`.
+    """A library session and the mask people see. Keeps `app.core.model.InteractiveSession` and `PatchedSession`.
 
     The library writes into a buffer of its own; what changed there is copied into `mask`, so that a prompt that fails
     half-way never shows, and so that the changed region is exact. If the folder asks for the guard, a click or stroke
@@ -158,6 +161,7 @@ class NnInteractiveSession:
         self._undoable = False
         self._clicks = _Clicks()
         self._clicks_before = _Clicks()
+        self._patches: Patches = EveryPatch()
         library.set_target_buffer(self._target)
 
     @property
@@ -180,7 +184,7 @@ class NnInteractiveSession:
         check_prompt(prompt, self._shape, _EVERY if unchecked else self._folder.accepts)
         flatten = not (self._folder.boxes_3d or unchecked)
         try:
-            with repeatable():
+            with self._predicting():
                 box = _send(library, prompt, predict=predict, flatten=flatten, unchecked=unchecked)
         except ValueError as error:  # the library's word for a prompt it can't take; it has rolled back
             raise BadPrompt(str(error)) from error
@@ -196,9 +200,14 @@ class NnInteractiveSession:
 
     def predict(self, *, full_refine: bool = False) -> Region | None:
         """See `InteractiveSession.predict`. To the library it is part of the last prompt: undo takes back both."""
-        with repeatable():
-            box = self._open_library()._predict(force_full_refine=full_refine)
+        library = self._open_library()
+        with self._predicting():
+            box = library._predict(force_full_refine=full_refine)
         return self._copy(self._guarded(box, judge=False))
+
+    def predict_with(self, patches: Patches) -> None:
+        """See `PatchedSession.predict_with`. Predictions within a limit of patches are divisible."""
+        self._patches = patches
 
     def set_options(self, options: Mapping[str, Option]) -> None:
         """See `InteractiveSession.set_options`."""
@@ -271,6 +280,11 @@ class NnInteractiveSession:
     def _shape(self) -> Index:
         k, j, i = self._mask.shape
         return k, j, i
+
+    @contextmanager
+    def _predicting(self) -> Iterator[None]:
+        with repeatable(), ask_between(self._open_library(), self._folder.patches, self._patches):
+            yield
 
     def _open_library(self) -> Any:
         if self._library is None:

@@ -9,12 +9,21 @@ mask that runs through a whole image is refined with dozens of patches.
 `limit_patches` bounds that: the patches besides the first are counted, not timed, so that a replay does the same. Each
 look is twice as far as the one before, and what is no longer refined is kept as it was predicted from further away.
 Without a limit a session predicts as the library does.
+
+A prediction within a limit may also end before its limit (`ask_between`): what it leaves depends on the number of
+patches that were done, and on nothing else. One without a limit is finished, or taken back as a whole. Both write only
+once their last patch is done.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from app.core.patches import EveryPatch, Patches
 
 LIBRARY_MARGIN = 24
 """The library's margin on each side, in voxels."""
@@ -26,6 +35,36 @@ ZOOM_STEP = 2.0
 """How much further away each look is within a limit."""
 
 Box = list[list[int]]
+
+
+@dataclass(frozen=True)
+class _Bounded:
+    """How many patches are left of the limit, and what is asked before each of them."""
+
+    limit: int
+    patches: Patches
+
+
+@dataclass(frozen=True, eq=False)
+class _Refined:
+    """The mask of the box `hull` at full resolution, in which `done` are the patches that were predicted."""
+
+    hull: Box
+    done: list[Box]
+    mask: Any
+
+    def write(self, library: Any) -> None:
+        """Make the patches that were predicted part of a session's mask, undoable as one."""
+        channel = library._get_prev_seg_channel()
+        inside = library._clip_bbox_to_shape(self.hull, library.interactions.shape[1:])
+        if inside is not None:
+            library._record_interactions_region(channel, _slices(inside))
+            library._record_target_region(_slices(inside))
+        for patch in self.done:
+            part = self.mask[_slices(library._bbox_to_local(patch, self.hull))]
+            library._paste_interactions(channel, part, patch, record_undo=False)
+            library._paste_prediction_to_target_buffer(part, patch, record_undo=False)
+        library._last_paste_bbox = self.hull
 
 
 def fit_plans(library: Any) -> None:
@@ -42,17 +81,35 @@ def fit_plans(library: Any) -> None:
 
 def limit_patches(library: Any, limit: int) -> None:
     """Let a session of the library look at no more than `limit` patches besides the first in one prediction."""
-
-    def predict(force_full_refine: bool = False) -> Box | None:
-        return _predict(library, limit, whole=force_full_refine)
-
-    library._predict = predict
+    library._predict = partial(_predict, library, limit, EveryPatch())
     # A channel without prompts is empty from any distance, and dilating it is what takes longest.
     thin = library._get_dilation_channels_for_resample
     library._get_dilation_channels_for_resample = lambda: [c for c in thin() if c in library._dirty_channels]
 
 
-def _predict(library: Any, limit: int, *, whole: bool) -> Box | None:
+@contextmanager
+def ask_between(library: Any, limit: int | None, patches: Patches) -> Iterator[None]:
+    """Let a session of the library, with this limit or none, ask `patches` before each patch within the block."""
+    name, replaced = ("network", library.network) if limit is None else ("_predict", library._predict)
+    if limit is None:
+        setattr(library, name, _asking_first(replaced, patches))
+    else:
+        setattr(library, name, partial(_predict, library, limit, patches))
+    try:
+        yield
+    finally:
+        setattr(library, name, replaced)
+
+
+def _asking_first(network: Callable[[Any], Any], patches: Patches) -> Callable[[Any], Any]:
+    def predict(patch: Any) -> Any:
+        patches.begin(divisible=False)
+        return network(patch)
+
+    return predict
+
+
+def _predict(library: Any, limit: int, patches: Patches, force_full_refine: bool = False) -> Box | None:
     """As the library's `_predict`, which see, within a limit."""
     import torch
 
@@ -61,16 +118,20 @@ def _predict(library: Any, limit: int, *, whole: bool) -> Box | None:
     centre = library.new_interaction_centers[-1]
     zoom = min(library.MAX_AUTOZOOM_FACTOR, library.new_interaction_zoom_out_factors[-1])
     with torch.inference_mode(), _half_on_cards(library):
+        patches.begin(divisible=True)
         mask, box, grown = _look(library, centre, zoom)
         # Each further look is of use only if what it sees can be refined.
         while grown and library.do_autozoom and limit > 1 and zoom < library.MAX_AUTOZOOM_FACTOR:
+            if not patches.begin(divisible=True):
+                limit = 0
+                break
             zoom = min(library.MAX_AUTOZOOM_FACTOR, zoom * ZOOM_STEP)
             limit -= 1
             mask, box, grown = _look(library, centre, zoom)
         if zoom == 1:
             _write(library, mask, box)
         else:
-            _refine(library, mask, box, limit, whole=whole)
+            _refine(library, mask, box, _Bounded(limit, patches), whole=force_full_refine)
     library.new_interaction_centers = []
     library.new_interaction_zoom_out_factors = []
     written: Box | None = library._clipped_last_paste_bbox()
@@ -91,21 +152,53 @@ def _look(library: Any, centre: Any, zoom: float) -> tuple[Any, Box, bool]:
     return mask, box, bool(library._detect_change_at_border(mask, before))
 
 
-def _refine(library: Any, coarse: Any, box: Box, limit: int, *, whole: bool) -> None:
-    """Write a mask that was predicted from further away, where it differs from the one before, and predict the first
-    `limit` of the patches anew that cover those places."""
+def _refine(library: Any, coarse: Any, box: Box, patches: _Bounded, *, whole: bool) -> None:
+    """Predict the places anew where a mask that was predicted from further away differs from the one before, as many as
+    `patches` allows, and write that mask with what was predicted."""
     from torch.nn.functional import interpolate
 
     size = library._bbox_size(box)
     coarse = (interpolate(coarse[None, None].float(), size, mode="trilinear")[0, 0] >= 0.5).byte()
     seen, changed = _changed(library, coarse, box, whole=whole)
-    patches = plan_patches(library, (seen, changed))[:limit]
+    planned = plan_patches(library, (seen, changed))[: patches.limit]
     inside = library._clip_bbox_to_shape(box, library.interactions.shape[1:])
+    refined = _predict_again(library, planned, coarse, box, patches.patches) if planned else None
     if inside is not None and seen is not None:
         _write_where(library, coarse, box, inside, changed, seen)
-    if patches:
-        library._refine_coarse_with_local_cache(patches, library._get_prev_seg_channel(), coarse, box)
+    if refined is not None:
+        refined.write(library)
     library._last_paste_bbox = library._union_bboxes(inside, library._last_paste_bbox)
+
+
+def _predict_again(library: Any, planned: list[Box], coarse: Any, box: Box, patches: Patches) -> _Refined | None:
+    """Predict `planned` patches at full resolution, each from what those before it found and from `coarse` (the mask of
+    `box`) elsewhere. None if not even the first was to be begun."""
+    import torch
+    from nnInteractive.utils.crop import paste_tensor
+
+    if not patches.begin(divisible=True):
+        return None
+    hull, image, prompts = library._build_refinement_local_cache(planned)
+    channel = library._get_prev_seg_channel()
+    inside = library._clip_bbox_to_shape(box, library.interactions.shape[1:])
+    if inside is not None:
+        part = coarse[_slices(library._bbox_to_local(inside, box))].to(prompts.device, prompts.dtype)
+        paste_tensor(prompts, part, library._bbox_to_local(inside, hull), channel_idx=channel)
+    elsewhere = image.device.type != library.device.type  # then the library leaves prompts to be normalised here
+    done: list[Box] = []
+    for patch in planned:
+        if done and not patches.begin(divisible=True):
+            break
+        local = library._bbox_to_local(patch, hull)
+        around = (slice(None), *_slices(local))
+        given = library._to_device(prompts[around])
+        if elsewhere:
+            library._normalize_interaction_channels_for_network_(given)
+        stack = torch.cat((library._to_device(image[_slices(local)][None]), given))
+        found = library.network(stack[None].contiguous())[0].argmax(0).detach()
+        paste_tensor(prompts, found.to(prompts.device, prompts.dtype), local, channel_idx=channel)
+        done.append(patch)
+    return _Refined(hull, done, prompts[channel])
 
 
 def _changed(library: Any, coarse: Any, box: Box, *, whole: bool) -> tuple[Box | None, Any]:

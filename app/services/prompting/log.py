@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.core.model import Option
-from app.core.prompt import Prompt, decoded_prompt, encoded_prompt
+from app.core.prompt import InitialMask, Prompt, decoded_prompt, encoded_prompt
 from app.core.volume import Index
 from app.errors import IntegrityError, UnknownSession
 
@@ -74,6 +74,9 @@ class Step:
 
     `adopt` is added by the server: the session's weights no longer exist, and it continues with those of `version` from
     its last mask, which is the `prompt`.
+
+    `patches` is the number of patches that were predicted in an `add` or `predict`, if the model's predictions consist
+    of patches; a replay does as many where a prediction could have ended early.
     """
 
     kind: Literal["add", "predict", "undo", "reset", "options", "adopt"]
@@ -83,6 +86,14 @@ class Step:
     full_refine: bool = False
     options: Mapping[str, Option] | None = None
     version: str = ""
+    patches: int | None = None
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the step contains a prediction."""
+        if self.kind == "add":
+            return self.prompt.refine if isinstance(self.prompt, InitialMask) else self.predict
+        return self.kind == "predict"
 
 
 @dataclass(frozen=True)
@@ -247,13 +258,16 @@ def _encoded(step: Step) -> dict[str, Any]:
         values["full_refine"] = step.full_refine
     elif step.kind == "options":
         values["options"] = dict(step.options or {})
+    if step.patches is not None:
+        values["patches"] = step.patches
     return values
 
 
 def _decoded(values: dict[str, Any], shape: Index) -> Step:
-    kind = values["step"]
+    kind, patches = values["step"], values.get("patches")
     if kind == "add":
-        return Step("add", decoded_prompt(values, shape), values["predict"], values["unchecked"])
+        return Step("add", decoded_prompt(values, shape), values["predict"], values["unchecked"], patches=patches)
     if kind == "adopt":
         return Step("adopt", decoded_prompt(values, shape), version=values["version"])
-    return Step(kind, full_refine=values.get("full_refine", False), options=values.get("options"))
+    full_refine, options = values.get("full_refine", False), values.get("options")
+    return Step(kind, full_refine=full_refine, options=options, patches=patches)

@@ -109,7 +109,7 @@ class Restorer:
             if plan.snapshot is not None:
                 memory.session.restore(plan.snapshot.state, plan.snapshot.mask)
             for step in plan.steps:
-                session.perform(memory, step)
+                session.replay(memory, step)
             if plan.adopted is not None:
                 self._adopt(plan.adopted, session, memory)
         except BaseException:
@@ -122,7 +122,7 @@ class Restorer:
         """Continue from a mask with other weights, and log that."""
         record = session.record
         step = Step("adopt", InitialMask(mask != 0), version=memory.session.version)
-        session.perform(memory, step)
+        session.replay(memory, step)
         self.log.append(record.id, step)
         logger.warning(
             "session %s goes on with version %s of %s from its last mask; the weights that made it no longer exist",
@@ -165,15 +165,11 @@ def _prompt_pending(steps: Sequence[Step]) -> bool:
     for step in steps:
         if step.kind == "undo":
             pending = any_deferred  # an undo may bring back an earlier pending prompt
-        elif step.kind == "predict" or (step.kind == "add" and _predicts(step)):
+        elif step.predicts:
             pending = False
         elif step.kind == "add" and not isinstance(step.prompt, InitialMask):
             any_deferred = pending = True
     return pending
-
-
-def _predicts(step: Step) -> bool:
-    return step.prompt.refine if isinstance(step.prompt, InitialMask) else step.predict
 
 
 def options_of(steps: Sequence[Step]) -> list[Step]:

@@ -31,7 +31,7 @@ from app.services.models import ModelService
 from app.services.prompting.images import SentImage, SentImages
 from app.services.prompting.log import SessionLog, SessionRecord, Viewer
 from app.services.prompting.restore import Restorer
-from app.services.prompting.session import SESSION_OVER, Context, Memory, Session
+from app.services.prompting.session import SESSION_OVER, Context, CountingLock, Memory, Session
 from app.services.prompting.snapshots import Snapshots
 
 BUSY_SECONDS = 60.0
@@ -49,7 +49,7 @@ class _Slot:
     """`session_id` is "" for an empty slot, and None until the logs were searched for the owner's last session."""
 
     session_id: str | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: CountingLock = field(default_factory=CountingLock)
 
 
 class PromptService:
@@ -106,13 +106,14 @@ class PromptService:
         return record.id
 
     @contextmanager
-    def session(self, session_id: str, owner: str) -> Iterator[Session]:
-        """Lock a session until the block ends, and yield it. Raises `UnknownSession`."""
+    def session(self, session_id: str, owner: str, reading: bool = False) -> Iterator[Session]:
+        """Lock a session until the block ends, and yield it. A prediction in progress ends at its next patch for it
+        unless it is only `reading`. Raises `UnknownSession`."""
         session = self._found(session_id)
         # Another owner's session gives the same error as an unknown one, so that ids can't be probed.
         if session.record.owner != owner:
             raise UnknownSession(SESSION_OVER)
-        with session.locked():
+        with session.locked(overtaking=not reading):
             yield session
 
     @contextmanager
@@ -123,7 +124,7 @@ class PromptService:
             if len(self._slots) > MAX_SLOTS:
                 self._evict_slots()
             state = self._slots.setdefault((owner, key), _Slot(None if key is None else ""))
-        with state.lock:
+        with state.lock.held():
             if state.session_id is None:
                 newest = self.log.newest(owner)
                 state.session_id = newest.id if newest is not None else ""
@@ -241,7 +242,7 @@ class PromptService:
         """Call with `_lock` held. The session of a slot without a key is found again in the logs."""
         for name, slot in list(self._slots.items()):
             session = self._table.get(slot.session_id or "")
-            if not slot.lock.locked() and (session is None or session.size is None):
+            if not slot.lock.locked and (session is None or session.size is None):
                 del self._slots[name]
 
     def _make_room(self, owner: str, size: int) -> None:
@@ -336,9 +337,12 @@ class Slot:
 
     def leave(self) -> None:
         """Release the session's lock. Called when the block ends."""
+        if self._session is not None:
+            self._session.slot_lock = None
         self._session = None
         self._turn.close()
 
     def _enter(self, session_id: str) -> Session:
         self._session = self._turn.enter_context(self._service.session(session_id, self._owner))
+        self._session.slot_lock = self._state.lock
         return self._session

@@ -7,7 +7,8 @@
 A `with` block holds the session's lock, so its calls are atomic to other callers. Each step is logged before `add` and
 the like return; an error later in the block doesn't undo it.
 
-A parked session (only its log and a snapshot are on disk) is restored at first use.
+A parked session (only its log and a snapshot are on disk) is restored at first use. A prediction may end early
+(`ending`); its step says after how many patches.
 """
 
 from __future__ import annotations
@@ -17,19 +18,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.model import InteractiveModel, InteractiveSession, Option
+from app.core.connection import NoConnection, current_connection
+from app.core.model import InteractiveModel, InteractiveSession, Option, PatchedSession
+from app.core.patches import Patches
 from app.core.prompt import InitialMask, Prompt, Region
 from app.core.volume import Geometry, Index
 from app.errors import SegloopError, UnknownSession
 from app.formats.slicewise_gzip import PackedGzip, SlicewiseGzip
 from app.models.device import Device, Priority
+from app.services.prompting.ending import LivePatches, ReplayedPatches
 from app.services.prompting.images import SentImages
 from app.services.prompting.log import SessionLog, SessionRecord, Step
 from app.services.prompting.snapshots import Snapshots
@@ -89,6 +92,7 @@ class CountingLock:
         self._lock = threading.Lock()
         self._count = threading.Lock()
         self._waiting = 0
+        self._overtaking = 0
 
     @property
     def waiting(self) -> int:
@@ -96,19 +100,35 @@ class CountingLock:
         return self._waiting
 
     @property
+    def overtaking(self) -> bool:
+        """Whether a thread waits for what the holder's work is in the way of."""
+        return self._overtaking > 0
+
+    @property
     def locked(self) -> bool:
         """Whether a thread holds the lock."""
         return self._lock.locked()
 
-    def acquire(self) -> None:
+    def acquire(self, overtaking: bool = True) -> None:
         """Wait for the lock and take it."""
         with self._count:
             self._waiting += 1
+            self._overtaking += overtaking
         try:
             self._lock.acquire()
         finally:
             with self._count:
                 self._waiting -= 1
+                self._overtaking -= overtaking
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock for the block."""
+        self.acquire()
+        try:
+            yield
+        finally:
+            self.release()
 
     def try_acquire(self) -> bool:
         """Take the lock if it is free; False otherwise."""
@@ -124,7 +144,8 @@ class Session:
     `shape`, `used`, `waiting`, `busy` and `size` may be used.
 
     `note` is for the dialect's own data about the session; it is in memory only. `used` is the time of the last use, on
-    the monotonic clock. `has_unsaved_steps` says that there are steps that aren't in the snapshot.
+    the monotonic clock. `has_unsaved_steps` says that there are steps that aren't in the snapshot. `slot_lock` is that
+    of the slot through which the session is in use: the next requests wait there.
     """
 
     def __init__(self, record: SessionRecord, logged: bool, context: Context, memory: Memory | None = None) -> None:
@@ -136,6 +157,7 @@ class Session:
         self._context = context
         self._memory = memory
         self._lock = CountingLock()
+        self.slot_lock: CountingLock | None = None
         self.has_unsaved_steps = False
 
     @property
@@ -153,20 +175,24 @@ class Session:
         """The model, with the weights that this session uses."""
         return self._opened().model
 
-    def add(self, prompts: Sequence[Prompt], predict: bool = True, unchecked: bool = False) -> Change:
+    def add(
+        self, prompts: Sequence[Prompt], predict: bool = True, unchecked: bool = False, whole: bool = False
+    ) -> Change:
         """Add prompts in order, with one prediction each; returns their combined change.
 
         With `predict=False` the prompts are only recorded, for the next prediction. `unchecked` also accepts prompt
-        types that the model doesn't announce. Raises `BadPrompt` at the first unusable prompt; earlier ones stay added.
+        types that the model doesn't announce. `whole` predictions are never ended early, only taken back. Raises
+        `BadPrompt` at the first unusable prompt, and `Cancelled` at the one during which the client closed its
+        connection if that is taken back; earlier ones stay added.
         """
         changed: Region | None = None
         for prompt in prompts:
-            region = self._take(Step("add", prompt, predict, unchecked))
+            region = self._take(Step("add", prompt, predict, unchecked), whole)
             changed = region if changed is None else changed if region is None else changed.join(region)
         return self.cut(changed)
 
     def predict(self, full_refine: bool = False) -> Change:
-        """Predict from the prompts that were added without a prediction."""
+        """Predict from the prompts that were added without a prediction. Raises `Cancelled`, as `add`."""
         return self.cut(self._take(Step("predict", full_refine=full_refine)))
 
     def undo(self) -> Change | None:
@@ -217,6 +243,11 @@ class Session:
         return self._lock.waiting
 
     @property
+    def overtaken(self) -> bool:
+        """Whether the session's next prompt, undo, reset or end waits for this one."""
+        return self._lock.overtaking or (self.slot_lock is not None and self.slot_lock.overtaking)
+
+    @property
     def size(self) -> int | None:
         """The session's approximate size in memory, in bytes; None while it is parked."""
         memory = self._memory
@@ -228,9 +259,9 @@ class Session:
         return self._lock.locked
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, overtaking: bool) -> Iterator[None]:
         """Hold the session's lock. Raises `UnknownSession` if the session was closed meanwhile."""
-        self._lock.acquire()
+        self._lock.acquire(overtaking)
         try:
             if self.closed:
                 raise UnknownSession(SESSION_OVER)
@@ -256,12 +287,9 @@ class Session:
         finally:
             self._lock.release()
 
-    def perform(self, memory: Memory, step: Step) -> Region | None:
-        """Perform one step on the device, without logging it; returns the changed region."""
-        work = partial(perform, memory.session, step)
-        region = self._context.device.run(work, Priority.PROMPT, self.record.owner)
-        memory.touch(region)
-        return region
+    def replay(self, memory: Memory, step: Step) -> Region | None:
+        """Perform one step as it was logged, without logging it again; returns the changed region."""
+        return self._perform(memory, step, ReplayedPatches(step.patches))
 
     def keep_snapshot(self) -> None:
         """Take a snapshot if there are unsaved steps."""
@@ -282,11 +310,24 @@ class Session:
             self._memory = self._context.restore(self)
         return self._memory
 
-    def _take(self, step: Step) -> Region | None:
+    def _perform(self, memory: Memory, step: Step, patches: LivePatches | ReplayedPatches) -> Region | None:
+        def work() -> Region | None:
+            patches.restart()  # after waiting for the device, and again if the device was out of memory
+            return perform(memory.session, step, patches)
+
+        region = self._context.device.run(work, Priority.PROMPT, self.record.owner)
+        memory.touch(region)
+        return region
+
+    def _take(self, step: Step, whole: bool = False) -> Region | None:
         """Perform one step and log it."""
+        connection = current_connection.get() if step.predicts else NoConnection()
+        connection.watch()
+        patches = LivePatches(connection, lambda: self.overtaken, whole)
         memory = self._opened()
         try:
-            region = self.perform(memory, step)
+            region = self._perform(memory, step, patches)
+            step = replace(step, patches=patches.done or None)
             if self.logged:
                 self._context.images.wait_stored(self.record.case_id)  # without its image, a step can't be replayed
                 self._context.log.append(self.record.id, step)
@@ -301,8 +342,11 @@ class Session:
         return region
 
 
-def perform(session: InteractiveSession, step: Step) -> Region | None:
-    """Perform one logged step on a model's session; returns the changed region."""
+def perform(session: InteractiveSession, step: Step, patches: Patches | None = None) -> Region | None:
+    """Perform one step on a model's session, as it was logged unless there are other `patches`; returns the changed
+    region."""
+    if isinstance(session, PatchedSession):
+        session.predict_with(patches or ReplayedPatches(step.patches))
     if step.kind == "add" and step.prompt is not None:
         return session.add(step.prompt, predict=step.predict, unchecked=step.unchecked)
     if step.kind == "predict":

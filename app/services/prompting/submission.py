@@ -95,7 +95,7 @@ class SessionService:
         Raises `UnknownSession`, and `BadInput` for an empty mask.
         """
         record = self.get(name_or_id).record
-        with self.prompting.session(record.id, record.owner) as session:
+        with self.prompting.session(record.id, record.owner, reading=True) as session:
             voxels = session.mask.copy()
         if not voxels.any():
             raise BadInput("nothing is segmented in this session; there is no label to keep")

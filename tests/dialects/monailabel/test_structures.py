@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from hypothesis import settings
@@ -13,21 +13,26 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from app.core.prompt import Point
 from app.dialects.monailabel.clicks import Clicks
 from app.dialects.monailabel.structures import Start, StructureKey, clicked, drawn
-from app.errors import BadPrompt
+from app.errors import BadPrompt, Cancelled
 
 
 class FakeSession:
-    """Keeps its prompts since it was opened or reset. A point at slice 9 is a bad prompt."""
+    """Keeps its prompts since it was opened or reset. A point at slice 9 is a bad prompt; the client goes after as many
+    prompts as `sessions.patience` says."""
 
     def __init__(self, sessions, name):
         self.sessions, self.name = sessions, name
         self.prompts = []
         self.note = None
 
-    def add(self, prompts):
+    def add(self, prompts, whole):
+        assert whole
         for prompt in prompts:
             if prompt.at[0] == 9:
                 raise BadPrompt("no")
+            if self.sessions.patience == 0:
+                raise Cancelled("gone")
+            self.sessions.patience -= 1
             self.prompts.append(prompt)
             self.sessions.predicted += 1
 
@@ -60,6 +65,7 @@ class Sessions:
         self.open = {}
         self.opened = 0
         self.predicted = 0
+        self.patience = 10**9
 
     @contextmanager
     def slot(self, owner, key):
@@ -96,6 +102,15 @@ class Annotators(RuleBasedStateMachine):
         with pytest.raises(BadPrompt), clicked(self.sessions, key, START, Clicks(((1, 1, 1), (9, 0, 0))), False):
             pass
 
+    @rule(owner=st.sampled_from("abc"), include=points, exclude=points, patience=st.integers(0, 3))
+    def leave(self, owner, include, exclude, patience):
+        """The client closes its connection, in the middle or later."""
+        self.sessions.patience = patience
+        key = StructureKey(owner, "ct", "clicks", "liver")
+        with suppress(Cancelled), clicked(self.sessions, key, START, Clicks(include, exclude), False):
+            pass
+        self.sessions.patience = 10**9
+
     @rule()
     def expire(self):
         self.sessions.open.clear()
@@ -120,6 +135,16 @@ def test_only_new_clicks_are_predicted(sessions):
     assert click(sessions, (0, 0, 1), (0, 0, 2)) == first
     assert click(sessions, (0, 0, 1), (0, 0, 2)) == first
     assert (sessions.opened, sessions.predicted) == (1, 2)
+
+
+def test_a_request_that_breaks_off_is_further_along_when_it_is_repeated(sessions):
+    wanted = [(0, 0, 1), (0, 0, 2), (0, 0, 3)]
+    sessions.patience = 2
+    with pytest.raises(Cancelled):
+        click(sessions, *wanted)
+    sessions.patience = 10**9
+    click(sessions, *wanted)
+    assert (sessions.opened, sessions.predicted) == (1, 3)
 
 
 def test_starting_over_keeps_the_session(sessions):

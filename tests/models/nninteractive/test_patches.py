@@ -1,4 +1,4 @@
-"""The limit of patches: kept by count, and otherwise a prediction like any other."""
+"""The limit of patches: kept by count, and otherwise a prediction like any other, also if it ends before its limit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from app.core.prompt import Point, Prompt, Region, Scribble
-from app.errors import BadFile
+from app.errors import BadFile, Cancelled
 from app.models.device import Device
+from app.models.nninteractive import patches as module
 from app.models.nninteractive.folder import find_folder, read_folder
 from app.models.nninteractive.model import NNINTERACTIVE, NnInteractive
 from app.models.registry import ModelOptions
@@ -132,3 +133,112 @@ def test_a_folder_says_its_limit_and_the_setting_goes_before(tmp_path: Path, dev
 
 def test_the_shipped_model_has_a_limit() -> None:
     assert read_folder(find_folder("demo")).patches is not None
+
+
+class Asked:
+    """Ends a prediction after `most` patches, or takes it back after as many."""
+
+    def __init__(self, most: int, *, taken_back: bool = False) -> None:
+        self.left = most
+        self.taken_back = taken_back
+        self.divisible: set[bool] = set()
+
+    def begin(self, *, divisible: bool) -> bool:
+        self.divisible.add(divisible)
+        self.left -= 1
+        if self.left < 0 and self.taken_back:
+            raise Cancelled("gone")
+        return self.left >= 0
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5])
+def test_a_prediction_ends_after_the_patches_it_may_begin(folder: Path, device: Device, most: int) -> None:
+    """What it leaves depends on their number only, and one undo takes it back."""
+    (session, network), (again, _) = counted(folder, device, 6), counted(folder, device, 6)
+    ended = 0
+    for prompt in PROMPTS:
+        before = session.mask.copy()
+        network.sizes.clear()
+        for one in (session, again):
+            one.predict_with(Asked(most))
+        region = session.add(prompt)
+        assert 1 <= len(network.sizes) <= most
+        ended += len(network.sizes) == most
+        assert again.add(prompt) == region
+        np.testing.assert_array_equal(again.mask, session.mask)
+        assert session.undo() == region
+        np.testing.assert_array_equal(session.mask, before)
+        session.predict_with(Asked(most))
+        session.add(prompt)
+        np.testing.assert_array_equal(again.mask, session.mask)
+    assert ended > 0
+
+
+def test_each_number_of_patches_leaves_a_mask_of_its_own(folder: Path, device: Device) -> None:
+    masks = []
+    for most in (1, 2, 3, 5):
+        session, _ = counted(folder, device, 6)
+        session.predict_with(Asked(most))
+        session.add(PROMPTS[0])
+        masks.append(session.mask.tobytes())
+    assert len(set(masks)) == len(masks)
+
+
+@pytest.mark.parametrize("limit", [6, None])
+@pytest.mark.parametrize("patches", [0, 1, 3])
+def test_a_prediction_that_is_taken_back_leaves_nothing(
+    folder: Path, device: Device, limit: int | None, patches: int
+) -> None:
+    (session, network), (still, _) = counted(folder, device, limit), counted(folder, device, limit)
+    for one in (session, still):
+        one.add(PROMPTS[0])
+        one.add(PROMPTS[1], predict=False)
+    before = session.mask.copy()
+    network.sizes.clear()
+    session.predict_with(asked := Asked(patches, taken_back=True))
+    for attempt in (lambda: session.add(PROMPTS[3]), lambda: session.predict(full_refine=True)):
+        asked.left = patches
+        with pytest.raises(Cancelled):
+            attempt()
+        np.testing.assert_array_equal(session.mask, before)
+    assert len(network.sizes) == 2 * patches
+    assert asked.divisible == {limit is not None}
+
+    session.predict_with(Asked(1000))
+    for step in (
+        lambda one: one.predict(),
+        lambda one: one.undo(),
+        lambda one: one.add(PROMPTS[2]),
+        lambda one: one.undo(),
+    ):
+        assert step(session) == step(still)
+        np.testing.assert_array_equal(session.mask, still.mask)
+
+
+def test_patches_are_refined_as_the_library_refines_them(
+    folder: Path, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's loop, which can't end early, is the known value."""
+    ours, theirs = counted(folder, device, 7)[0], counted(folder, device, 7)[0]
+    refined = 0
+
+    def refine(library: Any, planned: Any, coarse: Any, box: Any, patches: Any) -> Any:
+        nonlocal refined
+        refined += len(planned)
+
+        class Later:
+            def write(self, library: Any) -> None:
+                library._refine_coarse_with_local_cache(planned, library._get_prev_seg_channel(), coarse, box)
+
+        return Later()
+
+    for prompt in PROMPTS:
+        expected = ours.add(prompt)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_predict_again", refine)
+            assert theirs.add(prompt) == expected
+        np.testing.assert_array_equal(ours.mask, theirs.mask)
+        np.testing.assert_array_equal(ours._library.interactions[:], theirs._library.interactions[:])
+    assert refined > 4
+    assert ours.undo() == theirs.undo()
+    np.testing.assert_array_equal(ours.mask, theirs.mask)

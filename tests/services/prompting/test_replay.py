@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from app.core.model import InteractiveModel, InteractiveSession, Option
+from app.core.model import InteractiveModel, InteractiveSession
 from app.core.prompt import Box, InitialMask, Point, Prompt, Region
 from app.models.device import Device
 from app.models.fake import FakeInteractive
@@ -26,19 +27,20 @@ PROMPTS: list[Prompt] = [POINT, OTHER, Point((3, 4, 5), include=False), Box(Regi
 RECORD = SessionRecord("secret", "ana", "case", "fake", "1", {}, Viewer("viewer", "ana"), SHAPE, True, 1.0)
 
 
-@pytest.fixture(scope="module", params=["fake", "nninteractive"])
+@pytest.fixture(scope="module", params=["fake", "nninteractive", "limited"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InteractiveModel]:
     device = Device("cpu", threads=1, precision="fp32")
     if request.param == "fake":
         yield FakeInteractive()
     else:
-        yield NnInteractive("tiny", tiny_nninteractive(tmp_path_factory.mktemp("models") / "tiny"), device)
+        limit = 3 if request.param == "limited" else None
+        folder = tiny_nninteractive(tmp_path_factory.mktemp("models") / "tiny", seed=1)
+        yield NnInteractive(request.param, folder, device, autozoom=limit is not None, patches=limit)
     device.shutdown()
 
 
 def opened(model: InteractiveModel) -> InteractiveSession:
-    options: dict[str, Option] = {"autozoom": False} if "autozoom" in model.card.options else {}
-    return model.open(ball_volume(SHAPE, CENTRE, 7), options)
+    return model.open(ball_volume(SHAPE, CENTRE, 7), {})
 
 
 def played(session: InteractiveSession, steps: list[Step]) -> list[Step]:
@@ -67,12 +69,14 @@ def check(model: InteractiveModel, steps: list[Step], then: Step) -> None:
 )
 @pytest.mark.parametrize("seed", range(12))
 def test_random_sessions_come_out_the_same(model: InteractiveModel, seed: int, then: Step) -> None:
-    rng = np.random.default_rng(seed)
+    """Where predictions can end early, they do so after random numbers of patches."""
+    rng, ends = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     steps = []
     for _ in range(12):
         kind = rng.choice(["add", "note", "predict", "undo", "reset"], p=[0.4, 0.15, 0.1, 0.25, 0.1])
         prompt = PROMPTS[rng.integers(len(PROMPTS))]
         steps.append(Step("add", prompt, predict=bool(kind == "add")) if kind in {"add", "note"} else Step(kind))
+    steps = [replace(step, patches=int(ends.integers(1, 5))) if step.predicts else step for step in steps]
     check(model, steps, then)
 
 
