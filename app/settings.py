@@ -57,6 +57,11 @@ class LabelSettings(_Section):
     seg_type: Literal["auto", "binary", "labelmap"] = Field(
         "auto", description="auto writes BINARY up to 10 segments, which every viewer reads, and LABELMAP above"
     )
+    unmarked: Literal["not_examined", "absent"] = Field(
+        "not_examined",
+        description="what a structure without voxels is where the viewer can't say; absent is for projects whose"
+        " annotators always look for every structure",
+    )
     max_upload_bytes: int = Field(2 * GIB, ge=MIB, description="a larger upload is refused")
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.catalog.labels import StoredFile
 from app.core.case import Case
-from app.core.label import Label
-from app.core.mask import Mask
+from app.core.label import Label, StructureState, Submission, states_of
+from app.core.mask import Mask, Segment
 from app.core.volume import Geometry
+from app.dicom.parsing import parse
 from app.dicom.seg import SegKind, SegOptions, write_seg
 from app.dicom.seg_read import read_seg
+from app.dicom.seg_record import record_of
 from app.durable import file_sha256, write_durably
 from app.errors import IntegrityError
 from app.formats.label_files import read_label, write_label_nifti
+from app.formats.volume_files import read_header
 from app.workspace import safe_name
 
 if TYPE_CHECKING:
@@ -33,6 +37,18 @@ def derived_uid(*parts: object) -> str:
 
 
 @dataclass(frozen=True)
+class RecordedLabel:
+    """What the DICOM SEG of a version says by itself; enough to make its row in the catalog again."""
+
+    case_id: str
+    number: int
+    submission: Submission
+    sop_instance_uid: str
+    segments: tuple[Segment, ...]
+    states: Mapping[str, StructureState]
+
+
+@dataclass(frozen=True)
 class LabelStore:
     """`labels/<case>/<tag>/v0001-….dcm` (DICOM SEG of a series) or `.nii.gz` (labelmap of a volume file)."""
 
@@ -40,9 +56,10 @@ class LabelStore:
     seg_kind: SegKind
 
     def write(
-        self, case: Case, tag: str, number: int, mask: Mask, headers: Sequence[Dataset], author: str
+        self, case: Case, submission: Submission, number: int, mask: Mask, headers: Sequence[Dataset]
     ) -> StoredFile:
         """Write a version's file durably."""
+        tag = submission.tag
         place = self.folder / safe_name(case.id) / safe_name(tag)
         unique = uuid.uuid4().hex[:8]  # concurrent writers may use the same number; the catalog accepts one of them
         if case.kind == "file":
@@ -56,22 +73,70 @@ class LabelStore:
             series_uid=derived_uid("series", case.id, tag),
             instance_number=number,
             series_description=f"Segloop {tag} v{number}",
-            author=author,
+            author=submission.author,
+            created=datetime.now(UTC),
+            record=_record(case, submission, number, mask),
         )
         digest = write_durably(final, lambda file: write_seg(mask, headers, file, options))
         return StoredFile(str(final.relative_to(self.folder)), digest, options.sop_instance_uid)
+
+    def recorded(self, file: Path) -> RecordedLabel | None:
+        """What a stored DICOM SEG says of itself; None for one of an older segloop or of another program, whose empty
+        segments nobody may have looked for. Raises `BadFile` and what else `read_seg` raises."""
+        dataset = parse(file.read_bytes())
+        record = record_of(dataset)
+        if record is None:
+            return None
+        mask = read_seg(dataset).renamed(record["structures"])
+        return RecordedLabel(
+            case_id=record["case_id"],
+            number=record["number"],
+            submission=Submission(**record["submission"]),
+            sop_instance_uid=str(dataset.SOPInstanceUID),
+            segments=mask.segments,
+            states=states_of(mask),
+        )
+
+    def states(self, label: Label) -> dict[str, StructureState]:
+        """What a version's file says of its structures. In a file of an older segloop an empty segment may be one that
+        nobody looked for: it is not examined. Raises `IntegrityError`, and what the file's reader raises."""
+        file = self._intact(label)
+        if file.suffix == ".dcm":
+            recorded = self.recorded(file)
+            if recorded is not None:
+                return dict(recorded.states)
+            mask = read_seg(file)
+        else:
+            mask = read_label(file, read_header(file).geometry, [segment.name for segment in label.segments])
+        filled = mask.filled()
+        return {
+            known.name: "segmented" if read.number in filled else "not_examined"
+            for known, read in zip(label.segments, mask.segments, strict=True)
+        }
 
     def path(self, label: Label) -> Path:
         return self.folder / label.path
 
     def read(self, label: Label, geometry: Geometry) -> Mask:
         """A version's mask on its case's grid. Raises `IntegrityError` if the file isn't what was written."""
-        file = self.path(label)
-        if not file.is_file() or file_sha256(file) != label.sha256:
-            raise IntegrityError(f"the file of label {label.tag} v{label.number} of {label.case_id} is damaged or lost")
+        file = self._intact(label)
         if file.suffix == ".dcm":
             return read_seg(file, geometry).renamed([s.name for s in label.segments])
         names = [segment.name for segment in label.segments]
         mask = read_label(file, geometry, names)
         placed = zip(label.segments, mask.segments, strict=True)
         return Mask(mask.layers, tuple(replace(known, layer=read.layer) for known, read in placed), geometry)
+
+    def _intact(self, label: Label) -> Path:
+        """The file of a version. Raises `IntegrityError` if it isn't what was written."""
+        file = self.path(label)
+        if not file.is_file() or file_sha256(file) != label.sha256:
+            raise IntegrityError(f"the file of label {label.tag} v{label.number} of {label.case_id} is damaged or lost")
+        return file
+
+
+def _record(case: Case, submission: Submission, number: int, mask: Mask) -> dict[str, Any]:
+    """What `LabelStore.recorded` reads: the states are those of the voxels, so they aren't repeated here."""
+    said = {key: value for key, value in asdict(submission).items() if key != "info"}
+    structures = [segment.name for segment in mask.segments]
+    return {"case_id": case.id, "number": number, "submission": said, "structures": structures}

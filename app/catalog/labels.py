@@ -14,7 +14,7 @@ from app.catalog.audit import Audit
 from app.catalog.cases import refresh_completed
 from app.catalog.database import Database
 from app.catalog.schema import label, outbox
-from app.core.label import FINAL, Contribution, Label, Submission
+from app.core.label import FINAL, Contribution, Label, StructureState, Submission
 from app.core.mask import Code, Segment
 from app.errors import Conflict, UnknownLabel
 
@@ -29,6 +29,7 @@ class NewLabel:
     case_id: str
     submission: Submission
     segments: tuple[Segment, ...]
+    states: Mapping[str, StructureState]
     submitted_sha256: str
 
     @property
@@ -76,7 +77,8 @@ class Labels:
             created = time.time()
             values: dict[str, Any] = {**vars(new.submission), **vars(stored), "number": number, "created": created}
             values |= {"case_id": new.case_id, "submitted_sha256": new.submitted_sha256}
-            values |= {"segments": [asdict(s) for s in new.segments], "info": dict(new.submission.info)}
+            values |= {"segments": [asdict(s) for s in new.segments], "states": dict(new.states)}
+            values |= {"info": dict(new.submission.info)}
             inserted = connection.execute(sa.insert(label).values(**values).returning(label)).one()
             if deliver:
                 connection.execute(sa.insert(outbox).values(label_id=inserted.id, state="waiting", next_try=created))
@@ -173,6 +175,18 @@ class Labels:
                 names |= {segment["name"]: None for segment in segments}
         return list(names)
 
+    def without_states(self) -> list[Label]:
+        """The versions, deleted ones too, whose states nobody has read from their files."""
+        query = sa.select(label).where(label.c.states.is_(None)).order_by(label.c.id)
+        with self._database.read() as connection:
+            return [_label(row) for row in connection.execute(query)]
+
+    def set_states(self, states: Mapping[int, Mapping[str, StructureState]]) -> None:
+        """Set the states of versions by their ids, as read from their files."""
+        with self._database.write() as connection:
+            for label_id, said in states.items():
+                connection.execute(sa.update(label).where(label.c.id == label_id).values(states=dict(said)))
+
     def info(self, label_id: int) -> dict[str, Any]:
         with self._database.read() as connection:
             return dict(connection.scalar(sa.select(label.c.info).where(label.c.id == label_id)) or {})
@@ -209,7 +223,8 @@ def _find_retry(connection: sa.Connection, new: NewLabel) -> Label | None:
     if row is None or row.author != new.submission.author or row.submitted_sha256 != new.submitted_sha256:
         return None
     same_names = [s["name"] for s in row.segments] == [s.name for s in new.segments]
-    return _label(row) if same_names and time.time() - row.created < RETRY_WINDOW else None
+    said_the_same = same_names and row.states == dict(new.states)
+    return _label(row) if said_the_same and time.time() - row.created < RETRY_WINDOW else None
 
 
 def _next_number(connection: sa.Connection, case_id: str, tag: str) -> int:
@@ -220,6 +235,7 @@ def _next_number(connection: sa.Connection, case_id: str, tag: str) -> int:
 def _label(row: sa.Row[Any]) -> Label:
     values = {name: row._mapping[name] for name in Label.__dataclass_fields__}
     values["segments"] = tuple(_segment(s) for s in values["segments"])
+    values["states"] = values["states"] or {}
     values["created"] = datetime.fromtimestamp(values["created"], UTC)
     return Label(**values)
 

@@ -73,6 +73,8 @@ label = sa.Table(
     sa.Column("submitted_sha256", sa.Text, nullable=False),
     sa.Column("sop_instance_uid", sa.Text, nullable=False),
     sa.Column("segments", sa.JSON, nullable=False),
+    # What is said of each segment: name -> state. NULL (of older versions) until the file was read.
+    sa.Column("states", sa.JSON(none_as_null=True)),
     _text("author"),
     _text("client"),
     _text("model"),

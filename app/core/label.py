@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from app.core.mask import Segment
+from app.core.mask import Mask, Segment
 
 FINAL = "final"
 """The tag of labels that a person approved: they count as completed and are trained on."""
 
 ORIGINAL = "original"
 """The tag of labels that a model made."""
+
+StructureState = Literal["segmented", "absent", "not_examined"]
+"""What a label says of a structure. `absent`: somebody looked for it and it isn't in the image. `not_examined`: nothing
+is known of it."""
+
+
+def states_of(mask: Mask) -> dict[str, StructureState]:
+    """What a mask says of each of its segments; a structure that has none is not examined.
+
+    With voxels it is segmented, without it is absent: only what somebody marked as absent has an empty segment. An
+    empty segment that a model made by itself (AUTOMATIC) is not examined.
+    """
+    filled = mask.filled()
+    states: dict[str, StructureState] = {}
+    for segment in mask.segments:
+        if segment.number in filled:
+            states[segment.name] = "segmented"
+        elif segment.name not in states:
+            states[segment.name] = "not_examined" if segment.algorithm == "AUTOMATIC" else "absent"
+    return states
+
+
+def with_absent(mask: Mask, absent: Collection[str]) -> Mask:
+    """The mask that says of `absent` that they are absent, and nothing of its other segments without voxels: those are
+    dropped. Raises `ValueError` if one of `absent` has voxels."""
+    filled = mask.filled()
+    drawn = [s.name for s in mask.segments if s.number in filled and s.name in absent]
+    if drawn:
+        raise ValueError(f"marked as absent, and segmented: {', '.join(drawn)}")
+    kept = mask.keeping([s.number for s in mask.segments if s.number in filled or s.name in absent])
+    listed = {s.name: replace(s, algorithm="MANUAL", algorithm_name="") for s in kept.segments if s.name in absent}
+    segments = [listed.get(s.name, s) for s in kept.segments]
+    for name in absent:
+        if name not in listed:
+            segments.append(Segment(len(segments) + 1, name, algorithm="MANUAL"))
+    return Mask(kept.layers, tuple(segments), mask.geometry)
 
 
 @dataclass(frozen=True)
@@ -37,7 +73,8 @@ class Label:
     `number` counts from 1 per `(case_id, tag)`. `sha256` is the digest of the stored file `path` (relative to the
     label store), a DICOM SEG for series and a NIfTI for volume files. `submitted_sha256` is the digest of what the
     client sent: submitting is idempotent, the same bytes from the same author return the same version.
-    `model` is what the label was made with, `model_version` the weights. `created` is UTC.
+    `model` is what the label was made with, `model_version` the weights. `created` is UTC. `states` says what is known
+    of each structure that has a segment; all others are not examined.
     """
 
     id: int
@@ -49,6 +86,7 @@ class Label:
     submitted_sha256: str
     sop_instance_uid: str
     segments: tuple[Segment, ...]
+    states: Mapping[str, StructureState]
     author: str
     client: str
     model: str
@@ -56,6 +94,16 @@ class Label:
     comment: str
     created: datetime
     deleted: bool = False
+
+    @property
+    def examined(self) -> frozenset[str]:
+        """The structures that are segmented or absent."""
+        return frozenset(name for name, state in self.states.items() if state != "not_examined")
+
+    def states_among(self, structures: Iterable[str]) -> dict[str, StructureState]:
+        """The state of each of `structures`, and of those that have a segment here."""
+        names = dict.fromkeys([*structures, *self.states])
+        return {name: self.states.get(name, "not_examined") for name in names}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Literal
@@ -89,7 +90,6 @@ class Mask:
     @property
     def overlapping(self) -> bool:
         """Whether segments may overlap: there is more than one layer."""
-        """Whether segments may overlap: there is more than one layer."""
         return len(self.layers) > 1
 
     def labelmap(self) -> NDArray[np.unsignedinteger]:
@@ -100,6 +100,25 @@ class Mask:
         for segment in self.segments:
             merged[self.voxels_of(segment.number)] = segment.number
         return merged
+
+    def filled(self) -> frozenset[int]:
+        """The numbers of the segments that have voxels."""
+        found: set[int] = set()
+        for layer in self.layers:
+            for plane in layer:  # slice by slice: counting needs eight bytes a voxel
+                found.update(np.flatnonzero(np.bincount(plane.ravel())).tolist())
+        return frozenset(found - {0})
+
+    def keeping(self, numbers: Collection[int]) -> Mask:
+        """Only these segments, renumbered in their order; the others' voxels become background."""
+        kept = [s for s in self.segments if s.number in numbers]
+        if len(kept) == len(self.segments):
+            return self
+        used = sorted({s.layer for s in kept}) or [0]
+        lookup = np.zeros(len(self.segments) + 1, self.layers[0].dtype)
+        lookup[[s.number for s in kept]] = np.arange(1, len(kept) + 1)
+        segments = (replace(s, number=n, layer=used.index(s.layer)) for n, s in enumerate(kept, start=1))
+        return Mask(tuple(lookup[self.layers[layer]] for layer in used), tuple(segments), self.geometry)
 
     def renamed(self, names: list[str]) -> Mask:
         """The same voxels with other segment names, by position."""

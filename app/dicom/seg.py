@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from app.dicom.codes import codes_of
 from app.dicom.ordering import SPACING_TOLERANCE
 from app.dicom.parsing import PARSER_ERRORS
 from app.dicom.planes import positions_of
+from app.dicom.seg_record import add_record
 from app.dicom.seg_sources import plane_text, source_images
 from app.dicom.values import check_uid
 from app.errors import BadInput, GeometryMismatch
@@ -40,7 +41,8 @@ class SegOptions:
     The caller provides UIDs: a label version keeps its UID, and new content gets a new one. `kind` `auto` is BINARY for
     up to `MAX_BINARY_SEGMENTS` segments and for overlapping ones, else LABELMAP with RLE. `author` is the
     ContentCreatorName. `modified_from` is the SOPInstanceUID of the predecessor in the same series. `server_id`
-    identifies this server (DeviceSerialNumber).
+    identifies this server (DeviceSerialNumber). `record` is what segloop notes about a label version (`seg_record`);
+    nothing if it is empty.
     """
 
     sop_instance_uid: str
@@ -56,6 +58,7 @@ class SegOptions:
     modified_from: str = ""
     server_id: str = "0"
     software_version: str = "0"
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_seg(mask: Mask, headers: Sequence[Dataset], file: Path | BinaryIO, options: SegOptions) -> None:
@@ -102,8 +105,9 @@ def _segmentation(mask: Mask, headers: Sequence[Dataset], options: SegOptions) -
     kind = _kind(mask, options.kind)
     sources = source_images(headers, mask.geometry)
     multiframe = "PerFrameFunctionalGroupsSequence" in headers[0]
-    if multiframe or not _one_per_slice(headers, mask.geometry):
-        used = _used_slices(mask)
+    used = _used_slices(mask)
+    if multiframe or not used or not _one_per_slice(headers, mask.geometry):
+        used = used or [0]  # a DICOM image has at least one frame: an empty mask has an empty one for each segment
         slices: list[int] | slice = used
         places = (plane_text(mask.geometry.to_patient((k, 0, 0))) for k in used)
         positions = [PlanePositionSequence("PATIENT", place) for place in places]
@@ -148,11 +152,11 @@ def _one_per_slice(headers: Sequence[Dataset], geometry: Geometry) -> bool:
 
 
 def _used_slices(mask: Mask) -> list[int]:
-    """Slices with any segment. An empty mask keeps one slice: a DICOM image has at least one frame."""
+    """Slices with any segment."""
     used = np.zeros(mask.geometry.shape[0], bool)
     for layer in mask.layers:
         used |= layer.any(axis=(1, 2))
-    return [int(k) for k in np.flatnonzero(used)] or [0]
+    return [int(k) for k in np.flatnonzero(used)]
 
 
 def _pixels(mask: Mask, slices: list[int] | slice) -> NDArray[np.generic]:
@@ -207,6 +211,8 @@ def _complete(segmentation: Segmentation, mask: Mask, options: SegOptions) -> No
     from highdicom.sr import CodedConcept
 
     segmentation.ContentCreatorName = _long(options.author).replace("=", "-")
+    if options.record:
+        add_record(segmentation, options.record)
     if mask.overlapping:
         segmentation.SegmentsOverlap = "YES"
     if options.created is not None:

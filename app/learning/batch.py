@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from app.catalog.labels import NewLabel
 from app.core.case import CaseRow
 from app.core.job import Job
 from app.core.label import FINAL, ORIGINAL, Submission
@@ -55,7 +54,7 @@ def segment_cases(project: Project, job: Job, control: Control) -> Mapping[str, 
             segments = tuple(replace(s, algorithm="AUTOMATIC", algorithm_name=job.name) for s in mask.segments)
             mask = Mask(mask.layers, segments, mask.geometry)
             submission = Submission(job.name, "segloop", tag, job.name, version)
-            commit_label(project, row, mask, NewLabel(row.case.id, submission, mask.segments, mask.sha256))
+            commit_label(project, row, mask, submission, mask.sha256)
         except Cancelled:
             raise
         except SegloopError as error:

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from app.catalog.labels import NewLabel
 from app.core.case import CaseRow
-from app.core.label import FINAL, Label
+from app.core.label import FINAL, Label, Submission, states_of
 from app.core.mask import Mask
 from app.core.progress import ignore_progress
 from app.errors import Conflict
 from app.project.project import Project
 
 
-def commit_label(project: Project, row: CaseRow, mask: Mask, new: NewLabel) -> Label:
+def commit_label(project: Project, row: CaseRow, mask: Mask, submission: Submission, submitted_sha256: str) -> Label:
     """Store `mask` as the next version of a label of the case. Durable when this returns.
+
+    What it says of each structure is `states_of(mask)`. `submitted_sha256` is the digest of what the client sent.
 
     Final labels are delivered to the archive through the outbox; others stay here. Idempotent: the same bytes from the
     same author return the existing version. Raises what `VolumeCache.headers` and `LabelStore.write` raise.
     """
     labels = project.catalog.labels
+    new = NewLabel(row.case.id, submission, mask.segments, states_of(mask), submitted_sha256)
     known = labels.find_retry(new)
     if known is not None:
         return known
     headers = project.volumes(row.origin).headers(row.case, ignore_progress) if row.case.kind == "series" else ()
     while True:
         number = labels.next_number(new.case_id, new.tag)
-        stored = project.labels.write(row.case, new.tag, number, mask, headers, new.submission.author)
+        stored = project.labels.write(row.case, submission, number, mask, headers)
         try:
             return labels.append(new, number, stored, deliver=new.tag == FINAL)
         except Conflict:

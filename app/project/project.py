@@ -11,6 +11,7 @@ from app.archives.registry import ArchiveOptions, open_archive
 from app.archives.uploads import UploadArchive
 from app.catalog import Catalog
 from app.core.archive import Archive
+from app.project.label_states import read_missing_states
 from app.project.preannotations import PreAnnotations
 from app.settings import Settings
 from app.workspace import Workspace
@@ -39,13 +40,16 @@ class Project:
         source = archive if archive is not None else open_archive(archive_options(settings))
         uploads = UploadArchive(paths.uploads, settings.labels.max_upload_bytes)
         limit = settings.cache.max_bytes
+        catalog = Catalog.open(paths.catalog)
+        labels = LabelStore(paths.labels, settings.labels.seg_type)
+        read_missing_states(catalog, labels)
         return cls(
             settings=settings,
             paths=paths,
-            catalog=Catalog.open(paths.catalog),
+            catalog=catalog,
             archive=source,
             uploads=uploads,
-            labels=LabelStore(paths.labels, settings.labels.seg_type),
+            labels=labels,
             caches={
                 "archive": VolumeCache(source, paths.cache / "archive", limit * 3 // 4),
                 "upload": VolumeCache(uploads, paths.cache / "upload", limit // 4),

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from app.archives.label_store import derived_uid
-from app.catalog.labels import NewLabel
 from app.core.case import CaseRow
-from app.core.label import FINAL, Contribution, Label, Submission
+from app.core.label import FINAL, Contribution, Label, Submission, with_absent
 from app.core.mask import Mask
 from app.core.progress import ignore_progress
 from app.dicom.parsing import parse
@@ -53,13 +52,27 @@ class LabelService:
             mask = self._with_project_names(mask)
         return self._commit(row, mask, file_sha256(file), submission)
 
-    def submit_mask(self, case_id: str, mask: Mask, submission: Submission) -> Label:
-        """Commit a mask as the next version. Raises `UnknownCase`, and `BadInput` if it isn't on the case's grid."""
-        row = self.cases.get(case_id)
-        difference = self.cases.open(row).geometry.difference(mask.geometry)
-        if difference is not None:
-            raise BadInput(f"the mask doesn't lie on the image's voxels: {difference}")
-        return self._commit(row, mask, mask.sha256, submission)
+    def submit_mask(
+        self, case_id: str, mask: Mask, submission: Submission, absent: Collection[str] | None = None
+    ) -> Label:
+        """Commit a mask as the next version.
+
+        `absent` are the structures that the annotator looked for and that aren't there; None if the client can't say.
+        Raises `UnknownCase`, and `BadInput` if the mask isn't on the case's grid or says nothing.
+        """
+        row = self._row_on_grid(case_id, mask)
+        return self._commit(row, mask, mask.sha256, submission, absent)
+
+    def keep_answer(self, case_id: str, mask: Mask, submission: Submission) -> Label:
+        """Commit what a model made and nobody has looked at: its empty structures are not examined.
+
+        Raises as `submit_mask`.
+        """
+        row = self._row_on_grid(case_id, mask)
+        segments = (replace(s, algorithm="AUTOMATIC", algorithm_name=submission.model) for s in mask.segments)
+        answer = Mask(mask.layers, tuple(segments), mask.geometry)
+        version = submission.model_version or self.models.version(submission.model)
+        return commit_label(self.project, row, answer, replace(submission, model_version=version), mask.sha256)
 
     def submit_seg(self, case_id: str, file: bytes, author: str, client: str) -> Label:
         """Commit a DICOM SEG from a viewer as the next final version; it is durable when this returns.
@@ -197,12 +210,50 @@ class LabelService:
         count = len(mask.segments)
         return mask.renamed(names[:count]) if count <= len(names) else mask
 
-    def _commit(self, row: CaseRow, mask: Mask, submitted_sha256: str, submission: Submission) -> Label:
+    def _row_on_grid(self, case_id: str, mask: Mask) -> CaseRow:
+        row = self.cases.get(case_id)
+        difference = self.cases.open(row).geometry.difference(mask.geometry)
+        if difference is not None:
+            raise BadInput(f"the mask doesn't lie on the image's voxels: {difference}")
+        return row
+
+    def _commit(
+        self,
+        row: CaseRow,
+        mask: Mask,
+        submitted_sha256: str,
+        submission: Submission,
+        absent: Collection[str] | None = None,
+    ) -> Label:
         model = submission.model
         algorithm = self.models.provenance(model)
         segments = tuple(replace(s, algorithm=algorithm, algorithm_name=model) for s in mask.segments)
+        said = self._said(Mask(mask.layers, segments, mask.geometry), absent)
         submission = replace(submission, model_version=submission.model_version or self.models.version(model))
-        new = NewLabel(row.case.id, submission, segments, submitted_sha256)
-        label = commit_label(self.project, row, Mask(mask.layers, segments, mask.geometry), new)
+        label = commit_label(self.project, row, said, submission, submitted_sha256)
         self.project.catalog.claims.release(row.case.id)
         return label
+
+    def _said(self, mask: Mask, absent: Collection[str] | None) -> Mask:
+        """The mask with segments for what is segmented and what is absent. Raises `BadInput` if that is nothing."""
+        if absent is None:
+            absent = self._unmarked(mask)
+        try:
+            said = with_absent(mask, absent)
+        except ValueError as error:
+            raise BadInput(str(error)) from error
+        if not said.segments:
+            raise BadInput(
+                "the label says nothing: no structure has voxels, and none is marked as absent (the setting"
+                " labels.unmarked is for projects whose annotators always look for every structure)"
+            )
+        return said
+
+    def _unmarked(self, mask: Mask) -> Collection[str]:
+        """What is absent where the client can't say."""
+        labels = self.project.settings.labels
+        if labels.unmarked == "not_examined":
+            return ()
+        filled = mask.filled()
+        drawn = {s.name for s in mask.segments if s.number in filled}
+        return [n for n in dict.fromkeys([*(s.name for s in mask.segments), *labels.structures]) if n not in drawn]

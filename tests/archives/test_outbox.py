@@ -67,7 +67,7 @@ class Post:
     outbox_worker: OutboxWorker
 
     def submit(self, number: int) -> int:
-        new = NewLabel("1.2.1", Submission("ana", ""), (Segment(1, "liver"),), f"sent {number}")
+        new = NewLabel("1.2.1", Submission("ana", ""), (Segment(1, "liver"),), {"liver": "segmented"}, f"sent {number}")
         return self.catalog.labels.append(new, number, StoredFile(f"{number}.dcm", "", f"2.25.{number}"), True).id
 
     def again(self) -> int:

@@ -23,6 +23,7 @@ NEW = NewLabel(
     case_id="1.2.1",
     submission=ANNAS,
     segments=(Segment(1, "liver", type=Code("10200004", "SCT", "Liver"), color=(1, 2, 3)), Segment(2, "spleen")),
+    states={"liver": "segmented", "spleen": "absent"},
     submitted_sha256="aa",
 )
 
@@ -46,6 +47,7 @@ def append(catalog: Catalog, new: NewLabel = NEW, deliver: bool = True):
 def test_version_comes_back_whole(catalog: Catalog) -> None:
     label = append(catalog)
     assert (label.number, label.segments, label.sha256) == (1, NEW.segments, "sha1")
+    assert label.states == {"liver": "segmented", "spleen": "absent"}
     assert catalog.labels.newest("1.2.1", "final") == label
     assert catalog.labels.info(label.id) == {"level": "easy"}
 

@@ -24,7 +24,7 @@ def catalog(tmp_path: Path) -> Catalog:
 
 
 def append(catalog: Catalog, number: int, author: str = "anna", deliver: bool = True) -> int:
-    new = NewLabel("1.2.1", Submission(author, ""), (Segment(1, "liver"),), f"sent {number}")
+    new = NewLabel("1.2.1", Submission(author, ""), (Segment(1, "liver"),), {"liver": "segmented"}, f"sent {number}")
     return catalog.labels.append(new, number, StoredFile(f"{number}.dcm", f"{number}", f"2.25.{number}"), deliver).id
 
 

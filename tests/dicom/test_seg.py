@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 
+import highdicom
 import numpy as np
 import pydicom
 import pytest
@@ -14,10 +16,11 @@ from pydicom.tag import Tag
 
 from app.core.mask import Mask, Segment
 from app.core.volume import Geometry
-from app.dicom.seg import SegOptions, write_seg
+from app.dicom.seg import SegKind, SegOptions, write_seg
 from app.dicom.seg_read import read_seg
 from app.dicom.series import assemble
 from app.errors import BadInput, GeometryMismatch
+from tests.dicom import itk
 from tests.dicom.masks import assert_same_voxels, random_mask
 from tests.dicom.synthetic import ct_series, encode, enhanced_series, mr_series, pt_series, uid, write_series
 
@@ -248,6 +251,50 @@ def test_frames_lie_where_the_slices_lie(tmp_path):
         assert np.allclose(position, truth.geometry.to_patient((k, 0, 0)), atol=1e-6)
         found.add(k)
     assert found == set(range(1, 9))  # slice 0 is empty
+
+
+@pytest.mark.parametrize("kind", ["binary", "labelmap"])
+@pytest.mark.parametrize("drawn", [True, False])
+def test_a_segment_without_frames(tmp_path, kind, drawn):
+    """Segment 2 is examined and absent; without `drawn` all are, and the frame that there has to be is empty."""
+    path = write_absent(tmp_path, kind, drawn)
+    told = highdicom.seg.segread(path)
+    described = {number: told.get_segment_description(number).segment_label for number in told.segment_numbers}
+    assert {name for number, name in described.items() if number} == {"liver", "spleen", "aorta"}
+    frames = told.PerFrameFunctionalGroupsSequence
+    assert len({tuple(f.PlanePositionSequence[0].ImagePositionPatient) for f in frames}) == (4 if drawn else 1)
+    if kind == "binary" and drawn:
+        assert {f.SegmentIdentificationSequence[0].ReferencedSegmentNumber for f in frames} == {1, 3}
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is missing")
+@pytest.mark.parametrize("drawn", [True, False])
+def test_dciodvfy_takes_a_segment_without_frames(tmp_path, drawn):
+    path = write_absent(tmp_path, "binary", drawn)
+    image, *_ = write_series(ct_series()[0][:1], tmp_path / "source")
+    assert errors(path) - errors(image) == set()
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_dcmqi_takes_a_segment_without_frames(tmp_path, drawn):
+    dcmqi = pytest.importorskip("dcmqi", reason="the dcmqi wheel, an independent reader, is not installed")
+    path = write_absent(tmp_path, "binary", drawn)
+    tool = Path(dcmqi.__file__).parent / "bin" / "segimage2itkimage"
+    command = [tool, "--inputDICOM", path, "--outputDirectory", tmp_path, "-t", "nrrd"]
+    subprocess.run(command, check=True, capture_output=True)
+    found = {int(file.stem): int((itk.read(file)[0] > 0).sum()) for file in tmp_path.glob("*.nrrd")}
+    assert found == ({1: 48, 2: 0, 3: 48} if drawn else {1: 0, 2: 0, 3: 0})
+
+
+def write_absent(folder: Path, kind: SegKind, drawn: bool) -> Path:
+    source = assemble(ct_series()[0])
+    labelmap = np.zeros(source.volume.geometry.shape, np.uint8)
+    if drawn:
+        labelmap[2:4, 3:9, 4:8], labelmap[4:6, 3:9, 4:8] = 1, 3
+    mask = Mask.single(labelmap, ["liver", "spleen", "aorta"], source.volume.geometry)
+    options = SegOptions(uid("a"), uid("b"), kind=kind, record={"author": "Änne"})
+    write_seg(mask, source.headers, folder / "seg.dcm", options)
+    return folder / "seg.dcm"
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is missing")

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.archives.memory import MemoryArchive
-from app.catalog.labels import NewLabel
 from app.core.label import Label, Submission
 from app.core.mask import Mask
 from app.core.training import Sample
@@ -91,5 +90,4 @@ def submit(
     truth = np.where(truth <= len(names), truth, 0).astype(np.uint8)
     mask = Mask.single(truth, list(names), geometry())
     row = opened.catalog.cases.get(f"case-{seed}")
-    new = NewLabel(row.case.id, Submission("ann", "test"), mask.segments, str(hash(truth.tobytes())))
-    return commit_label(opened, row, mask, new)
+    return commit_label(opened, row, mask, Submission("ann", "test"), str(hash(truth.tobytes())))

@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field, ValidationError
 
-from app.core.label import FINAL, DeliveryState, Label, Submission
+from app.core.label import FINAL, DeliveryState, Label, StructureState, Submission
 from app.core.mask import Mask
 from app.dialects.api.common import Asking, binary, gzipped, inflate
 from app.errors import BadInput, NotSupported
@@ -28,7 +28,8 @@ Tag = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+
 
 
 class LabelShape(BaseModel):
-    """One version of a case's label. `delivered`: whether the archive confirmed it; null if it isn't sent there."""
+    """One version of a case's label. `structures` are those that have a segment, `states` what is said of every
+    structure of the project. `delivered`: whether the archive confirmed it; null if it isn't sent there."""
 
     id: int
     case_id: str
@@ -41,12 +42,14 @@ class LabelShape(BaseModel):
     comment: str
     created: datetime
     structures: list[str]
+    states: dict[str, StructureState]
     sop_instance_uid: str
     delivered: bool | None
     sha256: str
 
     @classmethod
-    def of(cls, label: Label, state: DeliveryState | None) -> LabelShape:
+    def of(cls, label: Label, state: DeliveryState | None, structures: list[str]) -> LabelShape:
+        """`structures` are those of the project."""
         return cls(
             id=label.id,
             case_id=label.case_id,
@@ -59,6 +62,7 @@ class LabelShape(BaseModel):
             comment=label.comment,
             created=label.created,
             structures=[segment.name for segment in label.segments],
+            states=label.states_among(structures),
             sop_instance_uid=label.sop_instance_uid,
             delivered=None if state is None else state == "delivered",
             sha256=label.sha256,
@@ -67,16 +71,20 @@ class LabelShape(BaseModel):
 
 class LabelMeta(BaseModel):
     """The metadata of submitted voxels. `structures` are in the order of their numbers, as a list or separated by
-    commas; the project's own if there are none."""
+    commas; the project's own if there are none. `absent` are those that the annotator looked for and that aren't there;
+    all others without voxels are not examined. Without it, the setting `labels.unmarked` says what they are."""
 
     structures: list[str] | str = ""
+    absent: list[str] | str | None = None
     comment: str = ""
     tag: Tag = FINAL
     model: str = ""
 
     def names(self) -> list[str]:
-        given = self.structures.split(",") if isinstance(self.structures, str) else self.structures
-        return [name.strip() for name in given] if self.structures else []
+        return _listed(self.structures)
+
+    def marked_absent(self) -> list[str] | None:
+        return None if self.absent is None else list(dict.fromkeys(_listed(self.absent)))
 
 
 class VoxelsShape(BaseModel):
@@ -111,12 +119,13 @@ def add(api: APIRouter, services: Services) -> None:
         comment: str = "",
         tag: str = FINAL,
         model: str = "",
+        absent: str | None = None,
     ) -> LabelShape:
         """The body is gzip of one byte per voxel of the whole case, C order [k, j, i]: 0, or the position in
         `structures`, from 1. In a form it is the file `voxels`, and the metadata may be JSON in the field `meta`. The
         label is durable when this responds."""
         await run_in_threadpool(services.cases.get, case_id)  # fail before receiving a large body
-        given = {"structures": structures, "comment": comment, "tag": tag, "model": model}
+        given = {"structures": structures, "comment": comment, "tag": tag, "model": model, "absent": absent}
         limit = services.settings.labels.max_upload_bytes
         if request.headers.get("content-type", "").lower().startswith("multipart/"):
             async with received(request, services.incoming, limit) as form:
@@ -167,7 +176,8 @@ def add(api: APIRouter, services: Services) -> None:
 
 def shapes_of(services: Services, labels: list[Label]) -> list[LabelShape]:
     states = services.deliveries.states([label.id for label in labels])
-    return [LabelShape.of(label, states.get(label.id)) for label in labels]
+    structures = services.settings.labels.structures
+    return [LabelShape.of(label, states.get(label.id), structures) for label in labels]
 
 
 def _submit_file(services: Services, case_id: str, file: Path, meta: LabelMeta, asking: Viewer) -> LabelShape:
@@ -180,7 +190,7 @@ def _submit(services: Services, case_id: str, packed: bytes | bytearray, meta: L
     voxels = inflate(packed, geometry.shape)
     mask = Mask.single(voxels, _names(services, meta, int(voxels.max())), geometry)
     submission = Submission(asking.who, asking.client, meta.tag, meta.model, comment=meta.comment)
-    label = services.labels.submit_mask(case_id, mask, submission)
+    label = services.labels.submit_mask(case_id, mask, submission, meta.marked_absent())
     return shapes_of(services, [label])[0]
 
 
@@ -200,6 +210,11 @@ def _seconds(since: datetime | None) -> float:
     if since is None:
         return 0.0
     return (since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp() - 1e-6
+
+
+def _listed(names: list[str] | str) -> list[str]:
+    given = names.split(",") if isinstance(names, str) else names
+    return [name.strip() for name in given] if names else []
 
 
 def _meta(given: Mapping[str, Any]) -> LabelMeta:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from app.core.label import FINAL, Label
 from app.core.model import Option
 from app.dialects.api.common import Asking, binary, gzipped, moment
-from app.dialects.api.labels import LabelShape, Tag
+from app.dialects.api.labels import LabelShape, Tag, shapes_of
 from app.dialects.api.prompts import PromptsRequest, decoded
 from app.errors import UnknownSession
 from app.services import Services
@@ -204,7 +204,7 @@ def add_submission(api: APIRouter, services: Services) -> None:
 
 
 def _label(services: Services, label: Label) -> LabelShape:
-    return LabelShape.of(label, services.deliveries.states([label.id]).get(label.id))
+    return shapes_of(services, [label])[0]
 
 
 @contextmanager

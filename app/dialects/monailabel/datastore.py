@@ -117,15 +117,17 @@ def label_note(label: Label, noted: Mapping[str, Any]) -> dict[str, Any]:
     """The info of a label. `label_info` and `label_names` are from the stored file, by position; the client's `idx` is
     ignored.
 
-    `label_names` is an object because Slicer drops a label whose names are a list.
+    `label_names` is an object because Slicer drops a label whose names are a list. `states` is segloop's own: what the
+    label says of each of its structures; all others are not examined.
 
     Protocol: docs/protocols/monailabel.md, sections 7 and 8.4.
     """
     given = noted.get("label_info")
-    entries = given if isinstance(given, list) and len(given) == len(label.segments) else [{}] * len(label.segments)
+    entries = [entry for entry in given if isinstance(entry, dict)] if isinstance(given, list) else []
+    kept_of = {entry.get("name"): entry for entry in entries if isinstance(entry.get("name"), str)}
     label_info = []
-    for entry, segment in zip(entries, label.segments, strict=True):
-        kept = dict(entry) if isinstance(entry, dict) else {}
+    for segment in label.segments:
+        kept = kept_of.get(segment.name, {})
         color = {"color": list(segment.color)} if segment.color is not None else {}
         label_info.append({**color, **kept, "name": segment.name, "idx": segment.number})
     params = noted.get("params")
@@ -137,6 +139,7 @@ def label_note(label: Label, noted: Mapping[str, Any]) -> dict[str, Any]:
         "model": label.model,
         "version": label.number,
         "label_info": label_info,
+        "states": dict(label.states),
         "params": {
             **(params if isinstance(params, dict) else {}),
             "label_names": {segment.name: segment.number for segment in label.segments},

@@ -71,7 +71,7 @@ class Inference:
             if params.save_label:
                 info = {"client_id": who, "model": model}
                 submission = Submission(who, "monailabel", params.label_tag or ORIGINAL, model, info=info)
-                self._services.labels.submit_mask(case_id, result.mask(), submission)
+                self._services.labels.keep_answer(case_id, result.mask(), submission)
             return answer(self._services, result, output, params, case_id, who)
 
     @contextmanager

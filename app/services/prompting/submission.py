@@ -115,7 +115,7 @@ class SessionService:
             comment=comment,
             info={"session": record.name},
         )
-        label = self.labels.submit_mask(case_id, Mask.single(voxels, [structure], geometry), submission)
+        label = self.labels.submit_mask(case_id, Mask.single(voxels, [structure], geometry), submission, absent=())
         self.prompting.log.mark_submitted(record.id, label.id)
         return label, match is not None
 

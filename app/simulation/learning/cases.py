@@ -93,8 +93,9 @@ class Labelled:
         project = Project.open(self.settings)
         try:
             cases = []
-            for one in labelled_cases(project):
-                volume, mask = one.open(project)
+            for one in (case for case in labelled_cases(project) if case.label.examined):
+                volume, whole = one.open(project)
+                mask = whole.keeping([s.number for s in whole.segments if s.name in one.label.examined])
                 cases.append(
                     LabelledCase(one.row.case.id, one.row.case.patient_key, volume, mask, one.row.case.modality)
                 )

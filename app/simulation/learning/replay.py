@@ -17,7 +17,6 @@ import numpy as np
 
 from app import plugins
 from app.archives.memory import MemoryArchive
-from app.catalog.labels import NewLabel
 from app.core.label import Submission
 from app.core.mask import Mask, dice
 from app.core.model import AutomaticModel
@@ -177,7 +176,7 @@ class _Annotators:
         one = self._truth[case_id]
         row = self._project.catalog.cases.get(case_id)
         submission = Submission("annotator", "simulation")
-        commit_label(self._project, row, one.mask, NewLabel(case_id, submission, one.mask.segments, one.mask.sha256))
+        commit_label(self._project, row, one.mask, submission, one.mask.sha256)
         self._project.catalog.claims.release(case_id)
         self._labelled[case_id] = one
         self._seconds += process_time() - start

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from tests.dialects.api.calls import API, get, unzipped
-from tests.dialects.monailabel.site import SHAPE, Site
+from tests.dialects.monailabel.site import SHAPE, Site, opened
 
 ANA = {"X-Segloop-User": "ana", "X-Segloop-Client": "panel"}
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -91,6 +91,40 @@ def test_structures_without_names_are_the_projects(fresh: Site) -> None:
     assert label["structures"] == ["liver", "spleen"]
 
 
+@pytest.mark.parametrize("kind", ["series", "file"])
+def test_what_is_said_of_each_structure(tmp_path: Path, kind: str) -> None:
+    with opened(tmp_path, labels={"structures": ["liver", "spleen", "aorta", "lung"]}) as site:
+        case_id = site.series if kind == "series" else "case 07"
+        voxels = (two_structures() == 2).astype(np.uint8) * 2
+        label = submitted(site, case_id, voxels, structures="liver,spleen,aorta", absent="lung,liver")
+        assert label["structures"] == ["liver", "spleen", "lung"]
+        said = {"liver": "absent", "spleen": "segmented", "aorta": "not_examined", "lung": "absent"}
+        assert label["states"] == said
+        assert get(site, f"/cases/{case_id}/labels")[0]["states"] == said
+        back = get(site, f"/labels/{label['id']}/voxels")
+        np.testing.assert_array_equal(unzipped(back["voxels"], SHAPE), voxels)
+        for more in ({}, {"absent": ""}):
+            told = submitted(
+                site, case_id, voxels, structures="liver,spleen", comment=str(more), tag=f"t{more}", **more
+            )
+            assert told["states"] == {**dict.fromkeys(said, "not_examined"), "spleen": "segmented"}
+
+
+def test_only_an_absence_is_a_label(fresh: Site) -> None:
+    nothing = np.zeros(SHAPE, np.uint8)
+    refused = submit(fresh, fresh.series, nothing, structures="liver", absent="")
+    assert refused.status_code == 400
+    assert "no structure has voxels" in refused.json()["detail"]
+    label = submitted(fresh, fresh.series, nothing, structures="liver", absent="liver")
+    assert label["states"] == {"liver": "absent", "spleen": "not_examined"}
+
+
+def test_segmented_and_absent_at_once_is_refused(fresh: Site) -> None:
+    refused = submit(fresh, "case 07", two_structures(), structures="liver,spleen", absent="spleen")
+    assert refused.status_code == 400
+    assert "marked as absent, and segmented: spleen" in refused.json()["detail"]
+
+
 def test_the_same_bytes_again_are_the_same_version(fresh: Site) -> None:
     voxels = two_structures()
     first = submitted(fresh, "case 07", voxels)
@@ -132,8 +166,6 @@ def test_a_label_of_no_case(site: Site) -> None:
 
 
 def test_an_upload_has_a_limit(tmp_path: Path) -> None:
-    from tests.dialects.monailabel.site import opened
-
     settings = {"labels": {"structures": ["liver"], "max_upload_bytes": 2**20}}
     with opened(tmp_path / "workspace", **settings) as site:
         path = f"{API}/cases/case 07/labels"

@@ -13,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 
 from app.core.volume import Geometry
-from tests.dialects.monailabel.site import SHAPE, Site, nifti
+from tests.dialects.monailabel.site import SHAPE, Site, nifti, opened
 from tests.dicom.synthetic import ct_series, encode
 
 
@@ -75,9 +75,29 @@ class TestLabels:
         content = nifti((painted() == 2).astype(np.uint8) * 2, fresh.truth["case 07"].geometry, tmp_path)
         names = [{"name": "liver", "idx": 1}, {"name": "spleen", "idx": 2}]
         assert submit(fresh, "case 07", content, "x.nii.gz", names).status_code == 200
-        mask = fresh.services.labels.mask(fresh.services.labels.newest("case 07", "final"))
-        assert not mask.voxels_of(1).any()
-        assert (mask.voxels_of(2) == (painted() == 2)).all()
+        label = fresh.services.labels.newest("case 07", "final")
+        mask = fresh.services.labels.mask(label)
+        assert [segment.name for segment in mask.segments] == ["spleen"]
+        assert label.states == {"spleen": "segmented"}, "nobody said anything of the liver"
+        assert (mask.voxels_of(1) == (painted() == 2)).all()
+        assert note(fresh, "case 07")["params"]["label_names"] == {"spleen": 1}
+        assert note(fresh, "case 07")["states"] == {"spleen": "segmented"}
+
+    def test_an_empty_mask_says_nothing(self, fresh: Site, tmp_path):
+        content = nifti(painted() * 0, fresh.truth["case 07"].geometry, tmp_path)
+        refused = submit(fresh, "case 07", content, "x.nii.gz", [{"name": "liver"}])
+        assert refused.status_code == 400
+        assert "no structure has voxels" in refused.json()["detail"]
+        assert fresh.services.labels.history("case 07") == []
+
+    def test_annotators_who_always_look_for_everything(self, tmp_path):
+        with opened(tmp_path / "w", labels={"structures": ["liver", "spleen", "aorta"], "unmarked": "absent"}) as site:
+            content = nifti((painted() == 2).astype(np.uint8), site.truth["case 07"].geometry, tmp_path)
+            names = [{"name": "spleen"}, {"name": "liver"}]
+            assert submit(site, "case 07", content, "x.nii.gz", names).status_code == 200
+            label = site.services.labels.newest("case 07", "final")
+            assert label.states == {"spleen": "segmented", "liver": "absent", "aorta": "absent"}
+            assert [s.algorithm for s in label.segments] == ["SEMIAUTOMATIC", "MANUAL", "MANUAL"]
 
     @pytest.mark.parametrize("name", ["x.nrrd", "x.nii", "x.bin"])
     def test_other_formats(self, fresh: Site, tmp_path, name):
