@@ -19,11 +19,12 @@ _MAX_VOXELS_KEPT = 5000  # per structure and case: enough to sample all parts of
 @dataclass(frozen=True, eq=False)
 class Patch:
     """`image` float32 and `label` uint8 of one size `(k, j, i)`. `structure` is the label it was cut around, 0 if it
-    was cut anywhere. Beyond the case's edge the image is 0 and the label unknown."""
+    was cut anywhere; `examined` as in `Sample`. Beyond the case's edge the image is 0 and the label unknown."""
 
     image: NDArray[np.float32]
     label: NDArray[np.uint8]
     structure: int
+    examined: frozenset[int]
 
 
 @dataclass
@@ -72,7 +73,7 @@ def augmented(patch: Patch, rng: np.random.Generator, mirrored: bool) -> Patch:
     image = image + rng.normal(0, rng.uniform(0, 0.1), image.shape)
     axes = tuple(axis for axis in range(3) if mirrored and rng.random() < 0.5)
     image, label = np.flip(image, axes), np.flip(patch.label, axes)
-    return Patch(np.ascontiguousarray(image, np.float32), np.ascontiguousarray(label), patch.structure)
+    return Patch(np.ascontiguousarray(image, np.float32), np.ascontiguousarray(label), patch.structure, patch.examined)
 
 
 def has_left_and_right(labels: Sequence[str]) -> bool:
@@ -92,4 +93,4 @@ def _cut(sample: Sample, middle: Index, size: Index, structure: int) -> Patch:
     label = np.full(size, UNKNOWN, np.uint8)
     image[tuple(target)] = sample.image[tuple(source)]
     label[tuple(target)] = sample.label[tuple(source)]
-    return Patch(image, label, structure)
+    return Patch(image, label, structure, sample.examined)

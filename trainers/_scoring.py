@@ -35,12 +35,14 @@ class MeasuredPatches:
         return cls(spec.labels, tuple(source.draw(rng) for _ in range(COUNT)))
 
     def dice(self, predict: Callable[[Patch], torch.Tensor]) -> dict[str, float]:
-        """`predict` returns label numbers `(k, j, i)` for a patch."""
+        """`predict` returns label numbers `(k, j, i)` for a patch. Only structures that are examined in a patch's case
+        count there."""
         overlap, sizes = dict.fromkeys(self.labels, 0), dict.fromkeys(self.labels, 0)
         for patch in self.patches:
             known = patch.label != UNKNOWN
             predicted = predict(patch).cpu().numpy()
-            for number, name in enumerate(self.labels, start=1):
+            for number in patch.examined:
+                name = self.labels[number - 1]
                 here, there = (predicted == number) & known, patch.label == number
                 overlap[name] += int((here & there).sum())
                 sizes[name] += int(here.sum() + there.sum())

@@ -72,10 +72,11 @@ class DeepEdit:
                 with torch.no_grad():
                     predicted = forward(run.network, _inputs(drawn, clicks, classes, run.device)).argmax(1)
                 for patch, there, answer in zip(drawn, clicks, predicted.cpu().numpy(), strict=True):
-                    there.extend(_correction(answer, patch.label, rng))
+                    there.extend(_correction(answer, patch, rng))
             label = torch.from_numpy(np.stack([patch.label for patch in drawn])).long()
             logits = forward(run.network, _inputs(drawn, clicks, classes, run.device))
-            return _losses.multiclass(logits, label.to(run.device))
+            examined = _losses.examined_classes([patch.examined for patch in drawn], classes, run.device)
+            return _losses.multiclass(logits, label.to(run.device), examined)
 
         def measure() -> dict[str, float]:
             return measured.dice(
@@ -85,11 +86,12 @@ class DeepEdit:
         return epochs(run, self.learning_rate, self.steps_per_epoch, loss_of, measure)
 
 
-def _correction(
-    predicted: NDArray[np.integer], label: NDArray[np.uint8], rng: np.random.Generator
-) -> list[tuple[int, Index]]:
-    """A click for the label with the most wrong voxels, as `(label, voxel)`; empty without errors."""
-    wrong = (predicted != label) & (label != UNKNOWN)
+def _correction(predicted: NDArray[np.integer], patch: Patch, rng: np.random.Generator) -> list[tuple[int, Index]]:
+    """A click for the label with the most wrong voxels, as `(label, voxel)`; empty without errors. A structure that
+    nobody examined may be where it was found."""
+    label = patch.label
+    judged = np.where(np.isin(predicted, list(patch.examined)), predicted, 0)
+    wrong = (judged != label) & (label != UNKNOWN)
     if not wrong.any():
         return []
     worst = int(np.bincount(label[wrong]).argmax())

@@ -58,11 +58,14 @@ class Segmentation:
         patches = Patches(run.train, run.spec.patch, self.foreground)
         measured = MeasuredPatches.of(run.validate, run.spec)
         mirrored = not has_left_and_right(run.spec.labels)
+        classes = len(run.spec.labels) + 1
 
         def loss_of(rng: np.random.Generator) -> torch.Tensor:
             drawn = [augmented(patches.draw(rng), rng, mirrored) for _ in range(self.batch)]
             label = torch.from_numpy(np.stack([patch.label for patch in drawn])).long()
-            return _losses.multiclass(forward(run.network, _images(drawn, run.device)), label.to(run.device))
+            examined = _losses.examined_classes([patch.examined for patch in drawn], classes, run.device)
+            logits = forward(run.network, _images(drawn, run.device))
+            return _losses.multiclass(logits, label.to(run.device), examined)
 
         def measure() -> dict[str, float]:
             return measured.dice(lambda patch: forward(run.network, _images([patch], run.device))[0].argmax(0))

@@ -37,13 +37,16 @@ class ModelSpec:
 class Sample:
     """One labelled case on the model's grid: `image` float32 and `label` uint8, both `(k, j, i)`.
 
-    Label values are positions in the spec's labels; 255 means unknown (a structure the annotator was not asked for).
+    Label values are positions in the spec's labels. `examined` are the positions of the structures that somebody
+    segmented or found to be absent: a voxel of value 0 is none of these, and may be any other. A value of 255 is a
+    voxel of which nothing is known.
     """
 
     case_id: str
     patient: str
     image: NDArray[np.float32]
     label: NDArray[np.uint8]
+    examined: frozenset[int]
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,8 @@ from app.project.project import Project
 
 logger = logging.getLogger(__name__)
 
-UNKNOWN = 255
+_FORMAT = 2
+"""Changes with what the prepared arrays mean, so that those of an older segloop are not used."""
 
 
 @dataclass(frozen=True)
@@ -54,30 +55,29 @@ def labelled_cases(project: Project, label_ids: Sequence[int] | None = None) -> 
 
 
 def learnable(structures: Sequence[str], cases: Sequence[Labelled]) -> tuple[str, ...]:
-    """The project's structures that at least one label lists, in the project's order. Others can't be learnt, and would
-    make the label of every background voxel unknown."""
-    spoken_of = {segment.name for one in cases for segment in one.label.segments}
-    return tuple(name for name in structures if name in spoken_of)
+    """The project's structures that somebody examined in at least one case, in the project's order. Others can't be
+    learnt."""
+    examined = {name for one in cases for name in one.label.examined}
+    return tuple(name for name in structures if name in examined)
 
 
 def training_label(mask: Mask, labels: Sequence[str]) -> NDArray[np.uint8]:
-    """A mask as uint8 `(k, j, i)`: 1-based positions in `labels`, 0 for background, 255 for unknown.
+    """A mask as uint8 `(k, j, i)`: 1-based positions in `labels`, 0 elsewhere.
 
-    Structures are matched by name. An empty segment means that the structure is absent. If one of `labels` isn't a
-    segment, the annotator wasn't asked for it, so voxels outside of the segments are unknown. Segments that aren't in
-    `labels` are background; where segments overlap, the later one of `labels` wins.
+    Structures are matched by name. Which of them 0 excludes is said by `examined_in`: only those that the label speaks
+    of. Where segments overlap, the later one of `labels` wins.
     """
     listed = {segment.name: segment.number for segment in mask.segments}
-    partial = any(name not in listed for name in labels)
-    answer = np.full(mask.geometry.shape, UNKNOWN if partial else 0, np.uint8)
-    if partial:
-        for segment in mask.segments:
-            if segment.name not in labels:
-                answer[mask.voxels_of(segment.number)] = 0
+    answer = np.zeros(mask.geometry.shape, np.uint8)
     for position, name in enumerate(labels, start=1):
         if name in listed:
             answer[mask.voxels_of(listed[name])] = position
     return answer
+
+
+def examined_in(label: Label, labels: Sequence[str]) -> frozenset[int]:
+    """The 1-based positions in `labels` of the structures that are segmented or absent in a label."""
+    return frozenset(position for position, name in enumerate(labels, start=1) if name in label.examined)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +85,7 @@ class Samples(Sequence[Sample]):
     """Prepared cases, opened on access and memory-mapped, so that hundreds of cases need little memory."""
 
     folder: Path
+    labels: tuple[str, ...]
     entries: Sequence[tuple[Labelled, str]]
 
     def __len__(self) -> int:
@@ -94,7 +95,8 @@ class Samples(Sequence[Sample]):
         one, key = self.entries[index]
         image = np.load(self.folder / f"{key}.image.npy", mmap_mode="r")
         label = np.load(self.folder / f"{key}.label.npy", mmap_mode="r")
-        return Sample(one.row.case.id, one.row.case.patient_key, image, label)
+        examined = examined_in(one.label, self.labels)
+        return Sample(one.row.case.id, one.row.case.patient_key, image, label, examined)
 
 
 def prepare(
@@ -124,7 +126,7 @@ def prepare(
     for file in folder.iterdir():
         if file.name.partition(".")[0] not in needed:
             file.unlink()
-    return Samples(folder, entries), problems
+    return Samples(folder, spec.labels, entries), problems
 
 
 def _write(project: Project, folder: Path, one: Labelled, spec: ModelSpec, key: str) -> None:
@@ -140,7 +142,7 @@ def _key(one: Labelled, spec: ModelSpec) -> str:
     """A cache key of everything that the prepared arrays depend on."""
     names = [segment.name for segment in one.label.segments]
     parts = (one.row.case.id, one.row.case.stamp, one.label.sha256, names, spec.labels, spec.spacing, spec.intensity)
-    return hashlib.sha256(repr((*parts, spec.patch[0] == 1)).encode()).hexdigest()[:32]
+    return hashlib.sha256(repr((*parts, spec.patch[0] == 1, _FORMAT)).encode()).hexdigest()[:32]
 
 
 T = TypeVar("T")

@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 def evaluate(
     model: AnyModel, cases: Sequence[Labelled], names: Sequence[str], project: Project, step: Callable[[], None]
 ) -> Measured:
-    """Mean Dice by structure. An interactive model gets one click, in the middle of each structure.
+    """Mean Dice by structure, over the cases in which it is segmented or absent. An interactive model gets one click,
+    in the middle of each structure.
 
     Calls `step` before each case and each window, which may raise to cancel. Unreadable cases are left out.
     """
@@ -35,7 +36,8 @@ def evaluate(
         step()
         try:
             volume, truth = one.open(project)
-            for name, value in _dice_of_case(model, volume, truth, names, step):
+            examined = [name for name in names if name in one.label.examined]
+            for name, value in _dice_of_case(model, volume, truth, examined, step):
                 found[name].append(value)
             count += 1
         except Cancelled:

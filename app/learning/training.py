@@ -109,7 +109,7 @@ def _begin(
     device = Device(project.settings.device, threads=project.settings.threads or None).torch_name
     network = checkpoints.network(spec, parent_version, seed).to(device)
 
-    usable = [one for one in cases if any(s.name in spec.labels for s in one.label.segments)]
+    usable = [one for one in cases if one.label.examined.intersection(spec.labels)]
     learn, validation = split(
         [(one.row.case.patient_key, one) for one in usable], project.settings.learning.validation_fold
     )

@@ -135,9 +135,12 @@ def test_it_pauses_before_every_step_and_stops_there(subject: Subject) -> None:
 
 def test_unknown_voxels_and_cases_without_structures_are_no_error(subject: Subject) -> None:
     whole = phantoms.sample(0)
-    empty = Sample("e", "e", whole.image, np.zeros_like(whole.label))
-    unknown = Sample("u", "u", whole.image, np.where(whole.label == 0, 255, whole.label).astype(np.uint8))
-    for samples in ([empty], [unknown], [empty, unknown]):
+    empty = Sample("e", "e", whole.image, np.zeros_like(whole.label), frozenset({1, 2}))
+    unknown = Sample(
+        "u", "u", whole.image, np.where(whole.label == 0, 255, whole.label).astype(np.uint8), frozenset({1, 2})
+    )
+    nothing = Sample("n", "n", whole.image, np.zeros_like(whole.label), frozenset({2}))
+    for samples in ([empty], [unknown], [empty, unknown], [nothing]):
         (epoch,) = subject.trainer.train(subject.run(epochs=1, train=samples, validate=samples))
         assert np.isfinite(epoch.metrics["loss"])
 

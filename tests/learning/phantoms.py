@@ -45,7 +45,7 @@ def voxels(seed: int, shape: tuple[int, int, int] = SHAPE) -> tuple[NDArray[np.f
 
 def sample(seed: int, shape: tuple[int, int, int] = SHAPE) -> Sample:
     image, label = voxels(seed, shape)
-    return Sample(f"case-{seed}", f"patient-{seed}", image, label)
+    return Sample(f"case-{seed}", f"patient-{seed}", image, label, frozenset({1, 2}))
 
 
 def archive(count: int) -> MemoryArchive:

@@ -55,6 +55,19 @@ def test_an_automatic_model_by_structure_name(project: Project) -> None:
     assert measured.mean == pytest.approx(measured.dice["bright"] / 2)
 
 
+def test_only_what_was_examined_counts(project: Project) -> None:
+    phantoms.submit(project, 0, names=("bright",))
+    assert evaluate(
+        FakeAutomatic(phantoms.NAMES), labelled_cases(project), phantoms.NAMES, project, lambda: None
+    ).dice == {"bright": pytest.approx(0, abs=0.1)}
+    absent = np.zeros(phantoms.SHAPE, np.uint8)
+    phantoms.submit(project, 1, names=("bright",), labelmap=(phantoms.voxels(1)[1] == 1).astype(np.uint8))
+    phantoms.submit(project, 2, names=("dark",), labelmap=absent)
+    measured = evaluate(FakeAutomatic(phantoms.NAMES), labelled_cases(project), phantoms.NAMES, project, lambda: None)
+    assert measured.dice["dark"] == 0.0, "it finds what isn't there"
+    assert measured.cases == 3
+
+
 def test_a_case_that_cannot_be_read_is_left_out(project: Project) -> None:
     project.labels.path(phantoms.submit(project, 0)).unlink()
     phantoms.submit(project, 1)

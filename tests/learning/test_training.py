@@ -13,10 +13,19 @@ import pytest
 from app.core.job import Job
 from app.errors import BadInput, Cancelled, ConfigurationError
 from app.learning.control import Control
-from app.learning.dataset import is_validation, labelled_cases, learnable, training_label
+from app.learning.dataset import (
+    Labelled,
+    examined_in,
+    is_validation,
+    labelled_cases,
+    learnable,
+    prepare,
+    training_label,
+)
 from app.learning.training import train
 from app.models.trained.spec import read_version
 from app.project.project import Project
+from app.project.trainers import trainer_of
 from tests.learning import phantoms
 
 LEARN = [seed for seed in range(12) if not is_validation(f"patient-{seed}", 5)]
@@ -198,11 +207,19 @@ def test_only_structures_that_some_label_speaks_of_are_learnt(project: Project) 
     assert learnable(phantoms.NAMES, labelled_cases(project)) == ("dark",)
 
 
-def test_what_an_annotator_was_not_asked_for_is_unknown() -> None:
+def test_zero_is_none_of_the_structures_that_the_label_speaks_of(project: Project) -> None:
     labelmap = np.zeros(phantoms.SHAPE, np.uint8)
     labelmap[0], labelmap[1] = 1, 2
     mask = phantoms.Mask.single(labelmap, ["dark", "other"], phantoms.geometry())
     asked = training_label(mask, ("dark",))
     assert [int(asked[k, 0, 0]) for k in range(3)] == [1, 0, 0]
     partly = training_label(mask, ("bright", "dark"))
-    assert [int(partly[k, 0, 0]) for k in range(3)] == [2, 0, 255]
+    assert [int(partly[k, 0, 0]) for k in range(3)] == [2, 0, 0]
+    label = phantoms.submit(project, 0, names=("dark",), labelmap=labelmap)
+    assert examined_in(label, ("bright", "dark")) == {2}
+    absent = phantoms.submit(project, 0, names=("bright", "dark"), labelmap=labelmap * 0)
+    assert examined_in(absent, ("bright", "dark")) == {1, 2}
+    row = project.catalog.cases.get("case-0")
+    spec = trainer_of(project, "segmentation", {}).spec(("bright", "dark"), None)
+    samples, _ = prepare(project, project.paths.cache / "p", [Labelled(row, label)], spec, lambda: None)
+    assert (samples[0].examined, set(np.unique(samples[0].label))) == ({2}, {0, 2})

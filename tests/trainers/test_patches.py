@@ -11,7 +11,7 @@ def sample(shape: tuple[int, int, int]) -> Sample:
     label = np.zeros(shape, np.uint8)
     label[0, 0, 1] = 1
     label[1:3, -5:, -10:] = 2
-    return Sample("c", "p", np.arange(label.size, dtype=np.float32).reshape(shape), label)
+    return Sample("c", "p", np.arange(label.size, dtype=np.float32).reshape(shape), label, frozenset({1, 2}))
 
 
 def test_a_patch_is_cut_from_one_place() -> None:
