@@ -99,10 +99,14 @@ class AlreadyRunning(Conflict):
     pass
 
 
+RETRY_AFTER = 5.0
+"""Seconds after which to try again what is temporary and says nothing of its own."""
+
+
 class Unavailable(SegloopError):
     """Temporary: retry after `retry_after` seconds."""
 
-    def __init__(self, message: str, retry_after: float = 5.0) -> None:
+    def __init__(self, message: str, retry_after: float = RETRY_AFTER) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 

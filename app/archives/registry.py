@@ -31,6 +31,9 @@ class ArchiveOptions:
     ca_file: Path | None = None
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
+    answer_seconds: float = 20.0
+    max_answer_bytes: int = 64 << 20
+    fetch_seconds: float = 3600.0
     page_size: int = 200
     orthanc_url: str = ""
     labels_dir: Path | None = None

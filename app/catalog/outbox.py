@@ -78,6 +78,13 @@ class Outbox:
             refused = sa.update(outbox).where(outbox.c.state == "refused")
             return connection.execute(refused.values(state="waiting", next_try=time.time(), advice="")).rowcount
 
+    def hurry(self, label_ids: Collection[int]) -> None:
+        """Make these labels due now, those of them that wait for delivery."""
+        waiting = sa.update(outbox).where(outbox.c.state == "waiting")
+        with self._database.write() as connection:
+            for label_id in label_ids:
+                connection.execute(waiting.where(outbox.c.label_id == label_id).values(next_try=0.0))
+
     def retry_now(self) -> None:
         """Make all waiting labels due now, because the archive is reachable again."""
         with self._database.write() as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from app.core.case import Case
 from app.core.progress import Progress
@@ -61,7 +61,8 @@ class DicomwebUpstream:
     """A DICOMweb service that viewers' requests are passed on to.
 
     `url` is the root under which `/studies` lies. This server logs in with `user` and `password` (HTTP Basic) or with
-    `token` (Bearer). `verify`: check its certificate, or against the authorities in this file. Times are in seconds.
+    `token` (Bearer). `verify`: check its certificate, or against the authorities in this file. Times are in
+    seconds; `total_seconds` is the limit of a whole exchange.
     """
 
     url: str
@@ -71,6 +72,7 @@ class DicomwebUpstream:
     verify: bool | str = True
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
+    total_seconds: float = 3600.0
 
 
 @dataclass(frozen=True)
@@ -165,3 +167,11 @@ class Archive(Protocol):
 
     def close(self) -> None:
         """Release connections and files. The archive can't be used afterwards."""
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """An archive whose calls may wait long for another machine, and can be ended before the server stops."""
+
+    def hang_up(self) -> None:
+        """End all calls in other threads: they raise `ArchiveUnavailable`, and so does every later call."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from app import plugins
 from app.archives.outbox import OutboxWorker
-from app.core.archive import Archive
+from app.core.archive import Archive, Interruptible
 from app.learning.clock import Clock, Recurring
 from app.learning.runner import JobRunner
 from app.models.device import Device
@@ -57,6 +57,7 @@ class Services:
     automatic: AutomaticService
     labels: LabelService
     deliveries: DeliveryService
+    outbox_worker: OutboxWorker
     next_case: NextCaseService
     models: ModelService
     external: ExternalModels
@@ -86,7 +87,7 @@ class Services:
         clock = Clock(
             [
                 Recurring("sync", settings.archive.sync_seconds, sync.run),
-                Recurring("outbox", 2.0, outbox_worker.deliver_due),
+                Recurring("outbox", 2.0, outbox_worker.start_due),
                 Recurring("models", 2.0, models.refresh),
                 Recurring("due", 10.0, due.queue),
                 Recurring("snapshots", 5.0, prompting.snapshot_idle),
@@ -103,6 +104,7 @@ class Services:
             labels=labels,
             sessions=SessionService(prompting, labels, Matcher(project, cases)),
             deliveries=DeliveryService(project),
+            outbox_worker=outbox_worker,
             next_case=next_case,
             models=models,
             external=ExternalModels(settings, models, device, project.paths),
@@ -147,6 +149,10 @@ class Services:
 
     def stop(self) -> None:
         """Stop the background work. Running jobs are queued again and continue at the next start."""
+        # Work that waits for the archive would be waited for below.
+        if isinstance(self.project.archive, Interruptible):
+            self.project.archive.hang_up()
+        self.outbox_worker.close()
         self.clock.shutdown()
         self.sync.close()
         self.jobs.runner.shutdown()

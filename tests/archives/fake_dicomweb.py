@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import threading
@@ -21,7 +22,8 @@ from tests.dicom.synthetic import encode
 @dataclass
 class Answer:
     """An HTTP answer. `drip` sends the body in pieces of that many bytes, `pause` seconds apart; `cut` sends so many
-    bytes of it and hangs up. `sent` is how many pieces have been."""
+    bytes of it and hangs up; `endless` sends it again and again, without a length. `slow_head` sends the headers like
+    that, too. `sent` is how many pieces have been."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -31,6 +33,8 @@ class Answer:
     cut: int | None = None
     sent: int = 0
     chunked: bool = False
+    endless: bool = False
+    slow_head: bool = False
 
 
 def multipart(
@@ -151,14 +155,16 @@ def serving(fake: FakeDicomweb) -> Iterator[FakeDicomweb]:
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
+            if answer.slow_head:
+                self._drip_head(answer)
             if answer.chunked:
                 self.send_header("Transfer-Encoding", "chunked")
-            else:
+            elif not answer.endless:
                 self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()
             body = answer.body if answer.cut is None else answer.body[: answer.cut]
             step = answer.drip or max(len(body), 1)
-            for at in range(0, len(body), step):
+            for at in itertools.cycle(range(0, len(body), step)) if answer.endless else range(0, len(body), step):
                 piece = body[at : at + step]
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if answer.chunked else piece)
                 answer.sent += 1
@@ -167,6 +173,14 @@ def serving(fake: FakeDicomweb) -> Iterator[FakeDicomweb]:
                 self.close_connection = True
             elif answer.chunked:
                 self.wfile.write(b"0\r\n\r\n")
+
+        def _drip_head(self, answer: Answer) -> None:
+            self.flush_headers()
+            for number in range(90):
+                for piece in (b"X-%d" % number, b": ", b"y", b"\r\n"):
+                    self.wfile.write(piece)
+                    answer.sent += 1
+                    time.sleep(answer.pause)
 
         def log_message(self, *args: object) -> None:
             """Silence."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -163,3 +164,58 @@ def test_the_archives_own_wish_for_a_wait_counts(post: Post) -> None:
     post.outbox_worker.deliver_due()
     (waiting,) = post.catalog.outbox.waiting()
     assert 290 < waiting.next_try - time.time() < 310
+
+
+def test_a_label_that_takes_long_keeps_no_other_from_going(post: Post) -> None:
+    for number in (1, 2, 3):
+        post.submit(number)
+    release = threading.Event()
+    store = post.archive.store
+
+    def slow(delivery: Delivery) -> Receipt:
+        if delivery.number == 1:
+            assert release.wait(60)
+        return store(delivery)
+
+    post.archive.store = slow  # type: ignore[method-assign]
+    first, *others = post.outbox_worker.start_due()
+    assert [other.result(30) for other in others] == [True, True]
+    post.submit(4)
+    assert [other.result(30) for other in post.outbox_worker.start_due()] == [True]  # and 1 isn't sent twice
+    release.set()
+    assert first.result(30)
+    assert sorted(post.archive.stored) == [1, 2, 3, 4]
+
+
+def test_once_the_archive_answers_what_waited_for_it_goes_at_once(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (1, 2, 3):
+        post.submit(number)
+    post.archive.errors = {1: ArchiveUnavailable("away"), 2: ArchiveUnavailable("away"), 3: RuntimeError("a fault")}
+    assert post.again() == 0
+    with post.catalog.database.write() as connection:
+        connection.exec_driver_sql("UPDATE outbox SET next_try = 1e12")
+    post.archive.errors = {3: RuntimeError("a fault")}
+    assert post.outbox_worker.deliver_due() == 0
+    monkeypatch.setattr("app.archives.outbox.PROBE_SECONDS", 0.0)
+    assert post.outbox_worker.deliver_due() == 1  # one to see whether it answers
+    assert post.outbox_worker.deliver_due() == 1
+    (waiting,) = post.catalog.outbox.waiting()
+    assert (waiting.label_id, waiting.next_try) == (3, 1e12)  # nobody said that the archive was its trouble
+
+
+def test_closing_waits_for_what_is_being_sent(post: Post) -> None:
+    post.submit(1)
+    release = threading.Event()
+    store = post.archive.store
+
+    def slow(delivery: Delivery) -> Receipt:
+        assert release.wait(60)
+        return store(delivery)
+
+    post.archive.store = slow  # type: ignore[method-assign]
+    post.outbox_worker.start_due()
+    threading.Timer(0.2, release.set).start()
+    post.outbox_worker.close()
+    assert post.catalog.outbox.state().delivered == 1
+    post.submit(2)
+    assert post.outbox_worker.start_due() == []

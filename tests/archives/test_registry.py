@@ -65,6 +65,7 @@ def test_a_dicomweb_service_with_its_settings() -> None:
         "verify": "/etc/ca.pem",
         "connect_timeout": 10.0,
         "read_timeout": 7.0,
+        "total_seconds": 3600.0,
     }
     assert "hush" not in repr(upstream)
     archive.close()

@@ -9,7 +9,7 @@ from queue import Empty, Full, Queue
 from typing import Generic, TypeVar
 
 from app.archives.dicomweb.options import DicomwebOptions
-from app.archives.dicomweb.orthanc import Orthanc, State
+from app.archives.dicomweb.orthanc import SERIES_A_CALL, Orthanc, State
 from app.archives.dicomweb.qido import list_series
 from app.archives.dicomweb.retrieve import ConnectionLost, NotThere, retrieve
 from app.archives.dicomweb.session import ArchiveSession, answers_wanted, origin
@@ -82,6 +82,7 @@ class ReadAhead(Generic[T]):
 FETCHES = 2
 """Attempts to fetch a series before a lost connection is an error."""
 _INSTANCES_AHEAD = 8
+_MOST_INSTANCES = 65_536
 
 
 class DicomwebArchive:
@@ -108,6 +109,15 @@ class DicomwebArchive:
     def list(self, cursor: str | None) -> Listing:
         """The image series. Incremental with Orthanc; other services are listed completely each time, and stamps show
         what changed. Raises `ArchiveUnavailable`."""
+        with self._session.within(self._options.fetch_seconds):
+            try:
+                return self._list(cursor)
+            except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+                raise ArchiveUnavailable(
+                    f"the archive at {origin(self._options.url)} lists its series in an unknown form"
+                ) from error
+
+    def _list(self, cursor: str | None) -> Listing:
         orthanc = self._find_orthanc()
         if orthanc is None:
             cases, complete = list_series(self._client, self._options)
@@ -118,7 +128,10 @@ class DicomwebArchive:
             return Listing(tuple(orthanc.cases(orthanc.series_uids(changed))), (), _cursor(changed.state))
         # State before list: changes in between are listed twice rather than missed.
         state = orthanc.state()
-        return Listing(tuple(orthanc.cases()), (), _cursor(state), complete=True)
+        found = orthanc.cases()
+        # What is deleted in between moves the series of later pages, and one may be skipped.
+        complete = len(found) < SERIES_A_CALL or orthanc.state() == state
+        return Listing(tuple(found), (), _cursor(state), complete=complete)
 
     def fetch(self, case: Case, progress: Progress) -> Fetched:
         """Read a series. Raises `UnknownCase`, `UnusableSeries`, `BadFile`, `ArchiveUnavailable`."""
@@ -160,7 +173,12 @@ class DicomwebArchive:
             verify=options.verify,
             connect_timeout=options.connect_timeout,
             read_timeout=options.read_timeout,
+            total_seconds=options.fetch_seconds,
         )
+
+    def hang_up(self) -> None:
+        """End what waits for the service: it raises `ArchiveUnavailable`, and so does every later call."""
+        self._session.close()
 
     def close(self) -> None:
         self._session.close()
@@ -171,6 +189,10 @@ class DicomwebArchive:
         count = 0
         try:
             for count, part in enumerate(parts, start=1):
+                if count > _MOST_INSTANCES:
+                    raise ArchiveUnavailable(
+                        f"the archive at {origin(url)} answers with more than {_MOST_INSTANCES} images to one series"
+                    )
                 reader.add(part)
                 progress(min(count / max(case.instances, count + 1), 1.0), f"image {count}")
         finally:
@@ -232,6 +254,9 @@ def _open(options: ArchiveOptions) -> DicomwebArchive:
             filter=options.filter,
             connect_timeout=options.connect_timeout,
             read_timeout=options.read_timeout,
+            answer_seconds=options.answer_seconds,
+            max_answer_bytes=options.max_answer_bytes,
+            fetch_seconds=options.fetch_seconds,
             page_size=options.page_size,
             verify=str(options.ca_file) if options.ca_file else True,
             orthanc_url=options.orthanc_url or None,

@@ -35,6 +35,14 @@ class DicomwebOptions:
     read_timeout: float = 60.0
     slowest_rate: float = 16_000.0
     """Bytes per second, over `read_timeout`, below which a response counts as stalled."""
+    answer_seconds: float = 20.0
+    """Search results and results of storing are complete so long after their first byte."""
+    max_answer_bytes: int = 64 << 20
+    """Limit for search results and results of storing: one page, one answer."""
+    fetch_seconds: float = 3600.0
+    """Limit for one series, and for listing all of them."""
+    max_series: int = 500_000
+    """Limit for a listing."""
     filter: Mapping[str, str] = field(default_factory=dict)
     modalities: tuple[str, ...] = IMAGE_MODALITIES
     page_size: int = 200

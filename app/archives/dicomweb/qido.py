@@ -9,6 +9,7 @@ from app.archives.dicom_json import CASE_FIELDS, Entry, case_of_entry, text
 from app.archives.dicomweb.options import DicomwebOptions
 from app.archives.dicomweb.session import answers_wanted
 from app.core.case import Case
+from app.errors import ArchiveUnavailable
 
 REPEATS = 3
 
@@ -30,7 +31,7 @@ def list_series(client: Any, options: DicomwebOptions) -> tuple[list[Case], bool
     complete = True
     for modality in options.modalities:
         search = _searcher(client, options, modality)
-        entries, all_of_them = read_pages(search, options.page_size)
+        entries, all_of_them = read_pages(search, options.page_size, options.max_series)
         complete = complete and all_of_them
         for entry in entries:
             # A service may ignore filters that it doesn't support.
@@ -56,26 +57,28 @@ def _searcher(client: Any, options: DicomwebOptions, modality: str) -> Search:
     return search
 
 
-def read_pages(search: Search, page_size: int) -> tuple[list[Entry], bool]:
+def read_pages(search: Search, page_size: int, most: int = 500_000) -> tuple[list[Entry], bool]:
     """All results of a paged search, and whether none was skipped.
 
     QIDO results have no defined order, and pages shift when series are added or removed in between. So consecutive
-    pages overlap by one result; if the overlap differs, everything is read again.
+    pages overlap by one result; if the overlap differs, everything is read again. Raises `ArchiveUnavailable` for more
+    than `most` results: a service that ignores `offset` may answer for ever.
     """
     entries: list[Entry] = []
     for _ in range(REPEATS):
         entries = []
         try:
-            _read_all(search, page_size, entries)
+            _read_all(search, page_size, entries, most)
         except _Shifted:
             continue
         return entries, True
     return entries, False
 
 
-def _read_all(search: Search, page_size: int, entries: list[Entry]) -> None:
+def _read_all(search: Search, page_size: int, entries: list[Entry], most: int) -> None:
     page = list(search(0, page_size))
     entries.extend(page)
+    seen = {_uid(entry) for entry in entries}
     # More results than the limit: the service doesn't page, and this is everything. Fewer say nothing: it may have a
     # lower limit.
     while page and len(page) <= page_size:
@@ -83,9 +86,13 @@ def _read_all(search: Search, page_size: int, entries: list[Entry]) -> None:
         if not overlapping or _uid(overlapping[0]) != _uid(entries[-1]):
             raise _Shifted
         page = list(overlapping[1:])
-        if {_uid(entry) for entry in page} & {_uid(entry) for entry in entries}:
+        uids = {_uid(entry) for entry in page}
+        if uids & seen:
             raise _Shifted
+        if len(entries) + len(page) > most:
+            raise ArchiveUnavailable(f"the archive lists more than {most} series")
         entries.extend(page)
+        seen |= uids
 
 
 def _uid(entry: Entry) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 
 import requests
 
+from app.archives.dicomweb.connections import AnswerLimits
 from app.archives.dicomweb.options import DicomwebOptions
 from app.archives.dicomweb.session import ArchiveSession, StallGuard, answers_wanted, origin, refusal, unavailable
 from app.errors import ArchiveUnavailable
@@ -28,18 +29,34 @@ class NotThere(Exception):
     """The archive has no such series or instance."""
 
 
-def retrieve(session: ArchiveSession, url: str, options: DicomwebOptions) -> Generator[bytes, None, None]:
-    """The Part 10 files of the series or instance at `url`, one at a time, as they arrive.
+_OVERHEAD = 1 << 20
+MAX_INSTANCE = 2 << 30
+"""Bytes of one file. PixelData without compression can't be longer than 4 GiB (PS3.5 8)."""
+
+
+def retrieve(
+    session: ArchiveSession, url: str, options: DicomwebOptions, expected: int | None = None
+) -> Generator[bytes, None, None]:
+    """The Part 10 files of the series or instance at `url`, one at a time, as they arrive: together as long as the
+    options allow for a series, or not much longer than the `expected` bytes.
 
     Raises `NotThere`, `ConnectionLost` and `ArchiveUnavailable`. Close the iterator to cancel.
     """
-    answer = _ask(session, url)
+    max_bytes, seconds = options.max_bytes, options.fetch_seconds
+    if expected is not None:
+        max_bytes = min(max_bytes, 2 * expected + _OVERHEAD)
+        seconds = min(seconds, options.answer_seconds + expected / options.slowest_rate)
+
+    def limits(place: str) -> AnswerLimits:
+        return AnswerLimits(place, patience=options.read_timeout, seconds=seconds, max_bytes=max_bytes)
+
+    answer = _ask(session, url, limits)
     try:
-        read = _reader(answer, url, options)
+        read = _reader(answer, url, options, limits(origin(url)))
         content_type = answer.headers.get("Content-Type", "")
         boundary = boundary_of(content_type)
         if boundary is not None:
-            for part in read_parts(read, boundary):
+            for part in read_parts(read, boundary, min(max_bytes, MAX_INSTANCE)):
                 yield part.body
         elif content_type.partition(";")[0].strip().lower() == "application/dicom":
             yield b"".join(iter(lambda: read(1 << 20), b""))
@@ -53,10 +70,10 @@ def retrieve(session: ArchiveSession, url: str, options: DicomwebOptions) -> Gen
         answer.close()
 
 
-def _ask(session: ArchiveSession, url: str) -> requests.Response:
+def _ask(session: ArchiveSession, url: str, limits: Callable[[str], AnswerLimits]) -> requests.Response:
     for accept in (ANY_SYNTAX, DEFAULT_SYNTAX):
         with answers_wanted(url):
-            answer = session.get(url, headers={"Accept": accept}, stream=True)
+            answer = session.get_streamed(url, {"Accept": accept}, limits)
         if answer.status_code == 200:
             return answer
         answer.close()
@@ -68,7 +85,9 @@ def _ask(session: ArchiveSession, url: str) -> requests.Response:
     raise refusal(url, answer.status_code)
 
 
-def _reader(answer: requests.Response, url: str, options: DicomwebOptions) -> Callable[[int], bytes]:
+def _reader(
+    answer: requests.Response, url: str, options: DicomwebOptions, limits: AnswerLimits
+) -> Callable[[int], bytes]:
     """A function that reads up to n bytes of the body; empty at the end."""
     import urllib3
 
@@ -82,6 +101,7 @@ def _reader(answer: requests.Response, url: str, options: DicomwebOptions) -> Ca
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ConnectionLost(type(error).__name__) from error
         stall.saw(len(data))
+        limits.received(len(data))  # decoded, it may be longer than what was received
         return data
 
     return read

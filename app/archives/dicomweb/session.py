@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -13,9 +14,9 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
+from app.archives.dicomweb.connections import AnswerLimits, LimitedAdapter
 from app.archives.dicomweb.options import DicomwebOptions
 from app.errors import ArchiveUnavailable
 
@@ -23,6 +24,9 @@ BUSY = (429, 503)
 REDIRECTS = (301, 302, 303, 307, 308)
 REDIRECTS_THAT_KEEP_THE_METHOD = (307, 308)
 CONNECTIONS = 8
+ENCODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
+"""Content encodings that are decoded. We ask for none; some services compress nevertheless."""
+_CHUNK = 1 << 16
 
 
 class ArchiveSession(requests.Session):
@@ -31,15 +35,17 @@ class ArchiveSession(requests.Session):
     dicomweb-client and our own calls go through the same `request`: every call has timeouts; 429 and 503 are retried
     after the archive's Retry-After (the request was not processed, so any method may be repeated); lost connections are
     retried for GET only; redirects are followed within the origin only. Responses with other status codes are returned.
-    Raises `ArchiveUnavailable`.
+    Answers are read whole, within the limits of the options, except those of `get_streamed`. Raises
+    `ArchiveUnavailable`.
 
-    Thread-safe: its state doesn't change after construction.
+    Thread-safe: its state doesn't change after construction, except for what a thread is doing.
     """
 
     def __init__(self, options: DicomwebOptions) -> None:
         super().__init__()
         self._options = options
         self._closed = threading.Event()
+        self._this = _ThisThread()
         # No proxies or ~/.netrc from the environment: only the settings decide what is sent to the archive.
         self.trust_env = False
         self.verify = options.verify
@@ -47,24 +53,45 @@ class ArchiveSession(requests.Session):
         self.headers["Accept-Encoding"] = "identity"
         self.auth = _Credentials(options)
         for scheme in ("http://", "https://"):
-            self.mount(scheme, HTTPAdapter(pool_connections=2, pool_maxsize=CONNECTIONS, max_retries=0))
+            pools = {"pool_connections": 2, "pool_maxsize": CONNECTIONS, "max_retries": 0}
+            self.mount(scheme, LimitedAdapter(self._limits, **pools))
 
     def close(self) -> None:
+        """Close all connections. What still waits for the archive in other threads ends with an error."""
         self._closed.set()
+        for adapter in self.adapters.values():
+            if isinstance(adapter, LimitedAdapter):
+                adapter.hang_up()
         super().close()
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """A time limit for all requests of this thread together."""
+        self._this.deadline = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._this.deadline = math.inf
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
         """Like `requests.Session.request`, see the class."""
         verb, address = str(method).upper(), str(url)
+        make_limits = kwargs.pop("limits", self._of_answers)
+        streamed = kwargs.pop("stream", None)
         kwargs["timeout"] = (self._options.connect_timeout, self._options.read_timeout)
         kwargs["allow_redirects"] = False
         # dicomweb-client sends a Host without the port, which makes some services redirect to another port.
         kwargs["headers"] = {k: v for k, v in (kwargs.get("headers") or {}).items() if k.lower() != "host"}
         for attempt in range(self._options.max_retries + 1):
             last = attempt == self._options.max_retries
+            self._check_open(address)
+            self._this.limits = make_limits(origin(address))
             try:
                 answer = self._follow(verb, address, *args, **kwargs)
+                if not streamed:
+                    self._read_whole(answer)
             except requests.RequestException as error:
+                self._check_open(address)
                 if last or verb != "GET" or not _is_transient(error):
                     raise unavailable(address, error) from error
                 self._pause(_backoff(attempt))
@@ -81,9 +108,19 @@ class ArchiveSession(requests.Session):
             self._pause(_backoff(attempt) if asked is None else asked)
         raise AssertionError("the last attempt returns or raises")
 
+    def get_streamed(
+        self, url: str, headers: Mapping[str, str], limits: Callable[[str], AnswerLimits]
+    ) -> requests.Response:
+        """GET, with the body left to the caller, who closes the answer. `limits` makes those of one attempt."""
+        return self.request("GET", url, headers=headers, stream=True, limits=limits)
+
     def _follow(self, verb: str, address: str, *args: Any, **kwargs: Any) -> requests.Response:
         for _ in range(5):
+            kwargs["stream"] = True
             answer = super().request(verb, address, *args, **kwargs)
+            if answer.headers.get("Content-Encoding", "").strip().lower() not in ENCODINGS:
+                answer.close()
+                raise ArchiveUnavailable(f"the archive at {origin(address)} compresses its answers in an unknown way")
             target = answer.headers.get("Location", "")
             if answer.status_code not in REDIRECTS or not target:
                 return answer
@@ -101,9 +138,43 @@ class ArchiveSession(requests.Session):
             kwargs.pop("params", None)
         raise ArchiveUnavailable(f"the archive at {origin(address)} redirects in a loop")
 
-    def _pause(self, seconds: float) -> None:
-        if self._closed.wait(seconds):
+    def _of_answers(self, place: str) -> AnswerLimits:
+        options = self._options
+        return AnswerLimits(
+            place, patience=options.read_timeout, seconds=options.answer_seconds, max_bytes=options.max_answer_bytes
+        )
+
+    def _limits(self) -> AnswerLimits:
+        return self._this.limits
+
+    def _read_whole(self, answer: requests.Response) -> None:
+        """Read the body, as `requests` does without `stream`, but never more than the limits allow."""
+        limits = self._limits()
+        body = bytearray()
+        try:
+            for chunk in answer.iter_content(_CHUNK):
+                body += chunk
+                limits.check_size(len(body))  # decoded, it may be longer than what was received
+        finally:
+            answer.close()
+        answer._content = bytes(body)
+        answer._content_consumed = True  # type: ignore[attr-defined]
+
+    def _check_open(self, address: str) -> None:
+        if self._closed.is_set():
             raise ArchiveUnavailable("the server is shutting down")
+        if time.monotonic() > self._this.deadline:
+            raise ArchiveUnavailable(f"the archive at {origin(address)} took too long to answer all of some requests")
+
+    def _pause(self, seconds: float) -> None:
+        self._closed.wait(seconds)
+
+
+class _ThisThread(threading.local):
+    """The limits of the request that a thread sends, and when it has to be done with all of them."""
+
+    limits: AnswerLimits
+    deadline = math.inf
 
 
 class _Credentials(AuthBase):
@@ -132,7 +203,7 @@ def answers_wanted(url: str) -> Iterator[None]:
         raise refusal(url, status) from error
     except (requests.RequestException, OSError) as error:
         raise unavailable(url, error) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArchiveUnavailable(f"the archive at {origin(url)} answers with something that is not DICOM") from error
 
 

@@ -9,7 +9,9 @@ the response lists it in ReferencedSOPSequence and it is the same when read back
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from app.archives.dicomweb.options import DicomwebOptions
@@ -57,9 +59,9 @@ class Stow:
         if str(sent.get("SOPInstanceUID", "")) != delivery.sop_instance_uid or sent.SOPClassUID not in SEGMENTATIONS:
             raise BadFile("the label's file is not the DICOM SEG that was recorded for it")
         url = self._instance_url(sent)
-        if not self._is_there(url, sent):
+        if not self._is_there(url, sent, len(data)):
             self._send(data, sent)
-            if not self._is_there(url, sent):
+            if not self._is_there(url, sent, len(data)):
                 raise ArchiveUnavailable(
                     f"the archive at {origin(url)} confirmed that it stored a label, but doesn't have it"
                 )
@@ -71,9 +73,12 @@ class Stow:
         )
         return f"{self.options.wado_root}/studies/{study}/series/{series}/instances/{instance}"
 
-    def _is_there(self, url: str, sent: Dataset) -> bool:
+    def _is_there(self, url: str, sent: Dataset, length: int) -> bool:
+        # An archive may decompress it.
+        expected = length + _decoded_bytes(sent)
         try:
-            parts = list(retrieve(self.session, url, self.options))
+            with closing(retrieve(self.session, url, self.options, expected)) as files:
+                parts = list(islice(files, 2))
         except NotThere:
             return False
         except ConnectionLost as error:
@@ -127,6 +132,14 @@ class Stow:
         if answer.status_code not in DETAILED:
             raise _ambiguous(url, answer.status_code)
         raise ArchiveUnavailable(f"the archive at {origin(url)} doesn't confirm that it stored a label")
+
+
+def _decoded_bytes(label: Dataset) -> int:
+    """The length of a label's voxels, decompressed."""
+    frames, rows, columns, bits = (
+        int(label.get(keyword) or 1) for keyword in ("NumberOfFrames", "Rows", "Columns", "BitsAllocated")
+    )
+    return frames * rows * columns * bits // 8
 
 
 def _outcome(answer: object) -> tuple[set[str], dict[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 import ssl
@@ -130,10 +131,12 @@ class DicomwebProxy:
         # Orthanc would deflate each frame for clients that accept it, which is five to ten times slower.
         asked["accept-encoding"] = "identity"
         client = self._connected()
+        until = asyncio.get_running_loop().time() + self._upstream.total_seconds
         try:
             request = client.build_request(method, url, headers=asked, content=body)
-            answer = await client.send(request, stream=True)
-        except httpx.HTTPError as error:
+            async with asyncio.timeout_at(until):
+                answer = await client.send(request, stream=True)
+        except (httpx.HTTPError, TimeoutError) as error:
             raise ArchiveUnavailable(f"the archive doesn't answer: {type(error).__name__}", retry_after=30) from error
         problem = _problem(answer.status_code)
         if problem:
@@ -144,7 +147,7 @@ class DicomwebProxy:
         for name in ("location", "content-location"):
             if name in kept:
                 kept[name] = addresses.in_text(f'"{kept[name]}'.encode())[1:].decode()
-        chunks = _raw(answer)
+        chunks = _raw(answer, until)
         plain = "content-encoding" not in kept and answer.status_code != 206
         if plain and has_addresses(kept.get("content-type", "")):
             kept.pop("content-length", None)
@@ -201,6 +204,16 @@ def _problem(status: int) -> str:
     return ""
 
 
-async def _raw(answer: httpx.Response) -> AsyncIterator[bytes]:
-    async for chunk in answer.aiter_raw():
-        yield chunk
+async def _raw(answer: httpx.Response, until: float) -> AsyncIterator[bytes]:
+    """The body's chunks, until a time of the event loop. Raises `ArchiveUnavailable`."""
+    chunks = answer.aiter_raw()
+    try:
+        while True:
+            async with asyncio.timeout_at(until):
+                chunk = await anext(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+    except TimeoutError as error:
+        await answer.aclose()
+        raise ArchiveUnavailable("the archive didn't end its answer in time", retry_after=30) from error
