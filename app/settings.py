@@ -119,6 +119,9 @@ class LearningSettings(_Section):
     train_after: int = Field(3, ge=0, description="train when this many new labels have come; 0: only by hand")
     train_fraction: float = Field(0.1, ge=0, description="... or this share of all labels, whichever is more")
     validation_fold: int = Field(5, ge=2, description="one patient in this many is used for validation only")
+    gate_patients: int = Field(
+        5, ge=1, description="with fewer validation patients a person publishes, except the first version"
+    )
     tolerance: float = Field(0.005, ge=0, description="a candidate may have this much less mean Dice and be published")
     class_tolerance: float = Field(0.03, ge=0, description="... and no structure may lose more than this")
     score_seconds: float = Field(600.0, gt=0, description="time budget of one scoring job")

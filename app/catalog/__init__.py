@@ -17,6 +17,7 @@ from app.catalog.fingerprints import Fingerprints
 from app.catalog.jobs import Jobs
 from app.catalog.labels import Labels
 from app.catalog.outbox import Outbox
+from app.catalog.reservations import Reservations
 from app.catalog.scores import Scores
 from app.catalog.versions import Versions
 
@@ -34,6 +35,7 @@ class Catalog:
     scores: Scores
     jobs: Jobs
     versions: Versions
+    reservations: Reservations
     audit: Audit
 
     @classmethod
@@ -51,6 +53,7 @@ class Catalog:
             scores=Scores(database),
             jobs=Jobs(database),
             versions=Versions(database, audit),
+            reservations=Reservations(database),
             audit=audit,
         )
 

@@ -215,3 +215,15 @@ class ModelVersion:
     licence: str
     job_id: str
     created: float
+
+
+def version_before(versions: Sequence[ModelVersion], served: ModelVersion | None) -> ModelVersion | None:
+    """The version of a model to go back to from `served`: the newest earlier one that the gate published, or that was
+    served when another one was trained, so somebody published it. None if there is none."""
+    trained_from = {one.parent for one in versions}
+    earlier = (
+        one
+        for one in versions
+        if served is not None and one.number < served.number and (one.state == "published" or one.id in trained_from)
+    )
+    return max(earlier, key=lambda one: one.number, default=None)

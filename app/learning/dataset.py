@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -156,9 +156,9 @@ def is_validation(patient_key: str, fold: int) -> bool:
     return int(sha256(patient_key.encode()).hexdigest(), 16) % fold == 0
 
 
-def split(cases: Iterable[tuple[str, T]], fold: int) -> tuple[Sequence[T], Sequence[T]]:
-    """`(train, validate)` from pairs of patient key and case."""
+def split(cases: Iterable[tuple[str, T]], fold: int, reserved: Container[str] = ()) -> tuple[Sequence[T], Sequence[T]]:
+    """`(train, validate)` from pairs of patient key and case. `reserved` patients are for validation too."""
     sides: tuple[list[T], list[T]] = ([], [])
     for patient_key, case in cases:
-        sides[is_validation(patient_key, fold)].append(case)
+        sides[is_validation(patient_key, fold) or patient_key in reserved].append(case)
     return sides

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
@@ -16,7 +15,7 @@ from app.core.prompt import Point
 from app.core.volume import Index, Volume
 from app.errors import Cancelled, SegloopError
 from app.learning.dataset import Labelled
-from app.learning.gate import Measured
+from app.learning.gate import Found, Measured
 from app.project.project import Project
 
 logger = logging.getLogger(__name__)
@@ -25,12 +24,12 @@ logger = logging.getLogger(__name__)
 def evaluate(
     model: AnyModel, cases: Sequence[Labelled], names: Sequence[str], project: Project, step: Callable[[], None]
 ) -> Measured:
-    """Mean Dice by structure, over the cases in which it is segmented or absent. An interactive model gets one click,
-    in the middle of each structure.
+    """Dice by case and structure, of structures that are segmented or absent in a case. An interactive model gets one
+    click, in the middle of each structure.
 
     Calls `step` before each case and each window, which may raise to cancel. Unreadable cases are left out.
     """
-    found: dict[str, list[float]] = defaultdict(list)
+    found: list[Found] = []
     count = 0
     for one in cases:
         step()
@@ -38,13 +37,13 @@ def evaluate(
             volume, truth = one.open(project)
             examined = [name for name in names if name in one.label.examined]
             for name, value in _dice_of_case(model, volume, truth, examined, step):
-                found[name].append(value)
+                found.append(Found(one.row.case.patient_key, one.row.case.id, name, value))
             count += 1
         except Cancelled:
             raise
         except SegloopError as error:
             logger.warning("case %s can't be measured: %s", one.row.case.id, error)
-    return Measured({name: float(np.mean(found[name])) for name in names if name in found}, count)
+    return Measured(found, count)
 
 
 def middle(area: NDArray[np.bool_]) -> Index:

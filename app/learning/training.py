@@ -24,8 +24,9 @@ from app.learning.checkpoints import Checkpoints
 from app.learning.control import Control
 from app.learning.dataset import Labelled, labelled_cases, learnable, prepare, split
 from app.learning.evaluate import evaluate
-from app.learning.gate import Measured, judge
+from app.learning.gate import Measured, Rule, judge
 from app.learning.publish import Outcome, publish
+from app.learning.reservation import reserve_patients
 from app.models.device import Device
 from app.models.registry import ModelOptions
 from app.models.trained.spec import Version, read_version
@@ -40,25 +41,30 @@ TRAINED = 0.9
 
 @dataclass(frozen=True)
 class Plan:
-    """The inputs of a run, fixed by the job's first attempt. `started` is in seconds since the epoch."""
+    """The inputs of a run, fixed by the job's first attempt. `started` is in seconds since the epoch. `reserved` are
+    patients for validation besides those of the fold."""
 
     label_ids: tuple[int, ...]
     parent: str
     epochs: int
     started: float
+    reserved: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, project: Project, job: Job, folder: Path) -> Plan:
         file = folder / "plan.json"
         if file.exists():
             content = json.loads(file.read_text())
-            return cls(**{**content, "label_ids": tuple(content["label_ids"])})
+            lists = {name: tuple(content[name]) for name in ("label_ids", "reserved") if name in content}
+            return cls(**{**content, **lists})
         served = project.catalog.versions.served(job.name)
+        cases = labelled_cases(project)
         plan = cls(
-            label_ids=tuple(one.label.id for one in labelled_cases(project)),
+            label_ids=tuple(one.label.id for one in cases),
             parent=served.id if served is not None else "",
             epochs=int(job.request.get("max_epochs") or project.settings.learning.epochs),
             started=time.time(),
+            reserved=tuple(sorted(reserve_patients(project, cases))),
         )
         write_durably(file, lambda stream: stream.write(json.dumps(asdict(plan)).encode()))
         return plan
@@ -80,10 +86,13 @@ def train(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
 
     candidate = checkpoints.finish(run.spec)
     new = _measure(project, job, candidate, validation, control)
+    # Not the parent: while this was training, a person may have served another version.
+    served = project.catalog.versions.served(job.name)
     old = None
-    if parent is not None and validation:
-        old = _measure(project, job, read_version(project.paths.models / parent.folder), validation, control)
-    verdict = judge(new, old, project.settings.learning.tolerance, project.settings.learning.class_tolerance)
+    if served is not None:
+        old = _measure(project, job, read_version(project.paths.models / served.folder), validation, control)
+    learning = project.settings.learning
+    verdict = judge(new, old, Rule(learning.tolerance, learning.class_tolerance, learning.gate_patients))
     metrics = _metrics(plan, checkpoints, run, new)
     version = publish(project, job, candidate, Outcome(metrics, plan.label_ids, parent, verdict))
     checkpoints.clear()
@@ -110,9 +119,8 @@ def _begin(
     network = checkpoints.network(spec, parent_version, seed).to(device)
 
     usable = [one for one in cases if one.label.examined.intersection(spec.labels)]
-    learn, validation = split(
-        [(one.row.case.patient_key, one) for one in usable], project.settings.learning.validation_fold
-    )
+    by_patient = [(one.row.case.patient_key, one) for one in usable]
+    learn, validation = split(by_patient, project.settings.learning.validation_fold, plan.reserved)
     if not learn:
         raise BadInput("every labelled case is of a patient kept for validation; label a case of another patient")
     prepared = project.paths.cache / "prepared" / safe_name(job.name)

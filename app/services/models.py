@@ -22,6 +22,7 @@ from app.core.model import (
     ModelCard,
     ModelVersion,
     Swappable,
+    version_before,
 )
 from app.core.prompt import Point, Prompt
 from app.core.volume import Geometry, Volume
@@ -222,10 +223,10 @@ class ModelService:
     def roll_back(self, name: str, who: str) -> ModelVersion:
         """Serve the published version before the one served now. Raises `UnknownModel` if there is none."""
         self._get(name)
-        served = self._project.catalog.versions.served(name)
-        for version in self._project.catalog.versions.listed(name):
-            if served is not None and version.state == "published" and version.number < served.number:
-                return self.serve(version.id, who)
+        versions = self._project.catalog.versions
+        before = version_before(versions.listed(name), versions.served(name))
+        if before is not None:
+            return self.serve(before.id, who)
         raise UnknownModel(f"{name} has no earlier published version to go back to")
 
     def versions(self, name: str | None = None) -> list[ModelVersion]:

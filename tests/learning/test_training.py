@@ -12,6 +12,7 @@ import pytest
 
 from app.core.job import Job
 from app.errors import BadInput, Cancelled, ConfigurationError
+from app.learning import training
 from app.learning.control import Control
 from app.learning.dataset import (
     Labelled,
@@ -22,6 +23,7 @@ from app.learning.dataset import (
     prepare,
     training_label,
 )
+from app.learning.gate import Verdict
 from app.learning.training import train
 from app.models.trained.spec import read_version
 from app.project.project import Project
@@ -120,12 +122,61 @@ def test_a_worse_version_is_kept_and_not_served(project: Project) -> None:
     assert project.catalog.versions.get("segmentation-2").parent == "segmentation-1"
 
 
-def test_without_validation_patients_the_last_epoch_is_published(project: Project) -> None:
+def test_without_validation_patients_the_first_version_is_published_and_no_other(project: Project) -> None:
     phantoms.submit(project, LEARN[0])
     _, result = run(project, max_epochs=1)
     assert result["state"] == "published"
     assert "best_metric" not in result
     assert "no validation patients" in str(result["reason"])
+    _, again = run(project, max_epochs=1)
+    assert (again["state"], project.catalog.versions.served("segmentation").id) == ("rejected", "segmentation-1")  # type: ignore[union-attr]
+    assert "a person may publish it" in str(again["reason"])
+
+
+def test_of_two_patients_the_second_is_for_validation(project: Project) -> None:
+    phantoms.submit(project, LEARN[0])
+    phantoms.submit(project, LEARN[1])
+    _, result = run(project, max_epochs=1)
+    assert (result["training_cases"], result["validation_cases"]) == (1, 1)
+
+
+def test_the_served_version_is_compared_with_not_the_one_that_training_began_with(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person serves another version while a job trains."""
+    for seed in (LEARN[0], VALIDATE[0]):
+        phantoms.submit(project, seed)
+    run(project, max_epochs=1)
+    project.catalog.versions.serve("segmentation-1", "ann")
+    run(project, max_epochs=12)
+    measured = []
+
+    def training_meanwhile(opened: Project, job: Job, *rest: object) -> None:
+        project.catalog.versions.serve("segmentation-2", "ann")
+        original(opened, job, *rest)  # type: ignore[arg-type]
+
+    def judged(new: object, old: object, rule: object) -> Verdict:
+        measured.append(old)
+        return Verdict(False, "seen")
+
+    original = training._train
+    monkeypatch.setattr(training, "_train", training_meanwhile)
+    monkeypatch.setattr(training, "judge", judged)
+    run(project, max_epochs=1)
+    assert measured[0].mean == pytest.approx(project.catalog.versions.get("segmentation-2").metrics["best_metric"])
+
+
+def test_a_candidate_is_published_from_enough_patients_on(tmp_path: Path) -> None:
+    made = phantoms.settings(tmp_path)
+    learning = made.learning.model_copy(update={"gate_patients": 2})
+    project = phantoms.project(made.model_copy(update={"learning": learning}))
+    for seed in [*LEARN[:4], *VALIDATE[:2]]:
+        phantoms.submit(project, seed)
+    run(project, max_epochs=1)
+    project.catalog.versions.serve("segmentation-1", "ann")
+    _, result = run(project, max_epochs=12)
+    assert (result["version"], result["state"]) == ("segmentation-2", "published"), result["reason"]
+    project.close()
 
 
 def test_a_job_that_is_run_again_after_publishing_publishes_nothing(project: Project) -> None:
@@ -148,6 +199,7 @@ def test_an_orphaned_folder_of_a_killed_run_is_no_obstacle(project: Project) -> 
 def test_a_case_that_cannot_be_read_is_left_out(project: Project) -> None:
     broken = phantoms.submit(project, LEARN[0])
     phantoms.submit(project, LEARN[1])
+    phantoms.submit(project, VALIDATE[0])
     project.labels.path(broken).write_bytes(b"not what was written")
     job, result = run(project, max_epochs=1)
     assert result["training_cases"] == 1
@@ -187,8 +239,8 @@ def test_a_new_structure_starts_from_what_fits(project: Project) -> None:
 
 
 def test_prepared_cases_are_used_again_and_removed_when_their_label_is_old(project: Project) -> None:
-    phantoms.submit(project, LEARN[0])
-    phantoms.submit(project, LEARN[1])
+    for seed in (LEARN[0], LEARN[1], VALIDATE[0]):
+        phantoms.submit(project, seed)
     run(project, max_epochs=1)
     folder = project.paths.cache / "prepared" / "segmentation" / "train"
     before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.core.job import Job
-from app.core.model import ModelCard, ModelVersion
+from app.core.model import ModelCard, ModelVersion, version_before
 from app.services import Services
 
 JOBS_SHOWN = 12
@@ -224,8 +224,7 @@ def model_versions(
 
 def _of_model(card: ModelCard, own: Sequence[ModelVersion], served: str) -> ModelVersions:
     current = next((one for one in own if one.id == served), None)
-    earlier = (one for one in own if current and one.state == "published" and one.number < current.number)
-    back_to = max(earlier, key=lambda one: one.number, default=None)
+    back_to = version_before(own, current)
     rows = tuple(_row(one, one.id == served) for one in sorted(own, key=lambda one: -one.number))
     return ModelVersions(card.name, card.description, served, back_to.id if back_to else "", rows)
 
