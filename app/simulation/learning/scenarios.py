@@ -136,7 +136,7 @@ OWN_CASES = Scenario(
     "Cases that the user brings; a third of the patients are for testing",
     None,
     Labelling(first=4, per_round=4, rounds=5),
-    Learner(),
+    Learner(first_epochs=50, epochs=25),
 )
 
 SCENARIOS = {one.name: one for one in (REDUNDANT, NO_REDUNDANCY, FOUR_ANNOTATORS, OWN_CASES)}
