@@ -35,6 +35,7 @@ from app.services.models import ModelService
 from app.services.next_case import NextCaseService
 from app.services.prompting.matching import Matcher
 from app.services.prompting.service import PromptService
+from app.services.prompting.starting import StartService
 from app.services.prompting.submission import SessionService
 from app.services.schedule import DueJobs
 from app.services.server import LogService, server_secret
@@ -54,6 +55,7 @@ class Services:
     cases: CaseService
     prompting: PromptService
     sessions: SessionService
+    starts: StartService
     automatic: AutomaticService
     labels: LabelService
     deliveries: DeliveryService
@@ -79,6 +81,7 @@ class Services:
         jobs = JobService(project, models, runner, lambda: plugins.trainers().found)
         prompting = PromptService(project, cases, models, device)
         labels = LabelService(project, cases, models)
+        automatic = AutomaticService(cases, models, device)
         outbox_worker = OutboxWorker(project.catalog, project.labels, project.archive_of)
         next_case = NextCaseService(
             project, cases, plugins.strategies().found, models.probabilistic(), listing=sync.wait_for_first
@@ -100,9 +103,10 @@ class Services:
             device=device,
             cases=cases,
             prompting=prompting,
-            automatic=AutomaticService(cases, models, device),
+            automatic=automatic,
             labels=labels,
             sessions=SessionService(prompting, labels, Matcher(project, cases)),
+            starts=StartService(automatic, labels),
             deliveries=DeliveryService(project),
             outbox_worker=outbox_worker,
             next_case=next_case,

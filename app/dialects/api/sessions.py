@@ -9,27 +9,43 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from app.core.label import FINAL, Label
 from app.core.model import Option
+from app.core.prompt import InitialMask
 from app.dialects.api.common import Asking, binary, gzipped, moment
 from app.dialects.api.labels import LabelShape, Tag, shapes_of
 from app.dialects.api.prompts import PromptsRequest, decoded
 from app.errors import UnknownSession
 from app.services import Services
-from app.services.prompting.log import SessionRecord
+from app.services.prompting.log import SessionRecord, Viewer
 from app.services.prompting.service import PromptService
 from app.services.prompting.session import Change, Session
+from app.services.prompting.starting import Source
 from app.services.prompting.submission import SessionInfo
 
 
+class StartRequest(BaseModel):
+    """A mask to start from: that of an automatic `model`, or of the label version `label_id`, on the session's case.
+    `structure` may be left out if there is only one. With `refine` the session's model looks at it again at once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = ""
+    label_id: int | None = None
+    structure: str = ""
+    refine: bool = False
+
+
 class OpenRequest(BaseModel):
-    """The case to segment, and the model; the server's first interactive one by default."""
+    """The case to segment, the model (the server's first interactive one by default), and the mask to start from (empty
+    by default)."""
 
     case_id: str
     model: str = ""
     options: dict[str, Option] = {}
+    start: StartRequest | None = None
 
 
 class SessionShape(BaseModel):
@@ -127,9 +143,7 @@ def add(api: APIRouter, services: Services) -> None:
     def opened(asked: OpenRequest, asking: Asking) -> SessionShape:
         """The id is returned only here and gives access to the session. On the device's queue, all sessions of a caller
         count as one owner."""
-        model = asked.model or services.models.default_interactive()
-        session_id = prompting.open(OWNER + asking.who, asked.case_id, model, asked.options, asking)
-        services.next_case.renew(asked.case_id, asking.who)
+        session_id = _open(services, asked, asking)
         record = prompting.record(session_id)
         return SessionShape(
             id=session_id, name=record.name, case_id=record.case_id, model=record.model, shape=record.shape
@@ -154,6 +168,16 @@ def add(api: APIRouter, services: Services) -> None:
             prompts = [decoded(prompt, record.shape) for prompt in asked.prompts]
             change = session.add(prompts, asked.predict)
         services.next_case.renew(record.case_id, record.viewer.who)
+        return ChangeShape(**_change_fields(change, start))
+
+    @api.post("/sessions/{session_id}/start", summary="Start from a model's mask, or from a label")
+    def started(session_id: Id, asked: StartRequest, asking: Asking) -> ChangeShape:
+        """A prompt like any other, so that it can be undone; it removes every earlier one. Responds when the model has
+        finished; clicks have priority."""
+        start = time.perf_counter()
+        mask = _initial_mask(services, _own(prompting, session_id).case_id, asked, asking.who)
+        with _session(prompting, session_id) as session:
+            change = session.add([mask])
         return ChangeShape(**_change_fields(change, start))
 
     @api.post("/sessions/{session_id}/undo", summary="Take the last prompt back")
@@ -190,6 +214,28 @@ def add(api: APIRouter, services: Services) -> None:
     def closed(session_id: Id) -> None:
         """Frees the session's memory. Its log stays, and can still be submitted by the session's name."""
         prompting.close(session_id, _own(prompting, session_id).owner)
+
+
+def _open(services: Services, asked: OpenRequest, asking: Viewer) -> str:
+    prompting, owner = services.prompting, OWNER + asking.who
+    model = asked.model or services.models.default_interactive()
+    # Before the session is opened: whatever is wrong with it, there is nothing to take back then.
+    start = None if asked.start is None else _initial_mask(services, asked.case_id, asked.start, asking.who)
+    session_id = prompting.open(owner, asked.case_id, model, asked.options, asking)
+    services.next_case.renew(asked.case_id, asking.who)
+    if start is not None:
+        try:
+            with prompting.session(session_id, owner) as session:
+                session.add([start])
+        except BaseException:
+            prompting.forget(session_id, owner)
+            raise
+    return session_id
+
+
+def _initial_mask(services: Services, case_id: str, asked: StartRequest, who: str) -> InitialMask:
+    source = Source(asked.model, asked.label_id, asked.structure)
+    return services.starts.initial_mask(case_id, source, who, asked.refine)
 
 
 def add_submission(api: APIRouter, services: Services) -> None:

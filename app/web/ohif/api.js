@@ -45,8 +45,9 @@ export class Api {
   closeSession = id => this.#json('DELETE', `sessions/${part(id)}`);
 
   /** Each gives `{region, voxels}`: the changed box and a byte 0/1 for each of its voxels; region null if nothing is
-   * new. `undo` also says whether there was anything to undo. */
+   * new. `start` takes a mask from `{model}` or `{label_id}`, one `structure` of it. `undo` also says whether there was anything to undo. */
   prompts = async (id, prompts) => unpacked(await this.#json('POST', `sessions/${part(id)}/prompts`, { prompts }));
+  start = async (id, source) => unpacked(await this.#json('POST', `sessions/${part(id)}/start`, source));
   undo = async id => unpacked(await this.#json('POST', `sessions/${part(id)}/undo`));
 
   /** Whole volumes in (k, j, i): `{labels: {name: number}, voxels}`. */

@@ -1,6 +1,6 @@
 // What is labelled, with which model, and with which tool.
 
-import { button, field, row, section, select, setOptions } from './dom.js';
+import { button, el, field, row, section, select, setOptions } from './dom.js';
 import { RadioGroup } from './radio_group.js';
 
 const PROMPTS = ['point', 'box', 'scribble', 'lasso'];
@@ -23,6 +23,8 @@ export class LabelSection {
     this.meaning = new RadioGroup('What prompts mean', include => labelling.setInclude(include));
     this.meanings = MEANINGS.map(one => ({ ...one, properties: meaningProperties(one.text, keyOf('flip')) }));
     this.models = select('model', value => labelling.setModel(value));
+    this.starts = select('start-source', value => this.#wish(value), { id: 'segloop-start' });
+    this.start = button('start', 'Start', () => labelling.startFrom(this.#wished()));
     this.automatic = select('automatic', value => labelling.setAutomatic(value));
     this.tools = TOOLS.map(tool =>
       button(tool, NAMES[tool] ?? named(tool), () => labelling.choose(tool), { key: keyOf(tool) })
@@ -33,6 +35,13 @@ export class LabelSection {
       'Label',
       this.structures.node,
       field('Model that takes prompts', this.models),
+      el(
+        'div',
+        { class: 'segloop-row segloop-beside' },
+        el('label', { for: 'segloop-start' }, 'Start from'),
+        this.starts,
+        this.start
+      ),
       row(...this.tools),
       this.meaning.node,
       row(this.undo),
@@ -47,6 +56,10 @@ export class LabelSection {
     this.#showStructures();
     this.meaning.show(this.meanings, labelling.include);
     setOptions(this.models, pairs(models.interactive), models.prompted);
+    const starts = opened ? labelling.starts : [];
+    const choices = starts.map(({ key, text }) => [key, text]);
+    setOptions(this.starts, choices, this.#wished()?.key ?? '');
+    this.start.disabled = !starts.length;
     setOptions(this.automatic, pairs(models.automatic), models.segmenting);
     TOOLS.forEach((tool, n) => {
       this.tools[n].setAttribute('aria-pressed', String(labelling.tool === tool));
@@ -54,6 +67,16 @@ export class LabelSection {
     });
     this.undo.disabled = !opened;
     this.segment.disabled = !opened || !models.automatic.length;
+  }
+
+  #wish(key) {
+    this.wish = key;
+  }
+
+  /** What was chosen to start from, or the first there is. */
+  #wished() {
+    const { starts } = this.labelling;
+    return starts.find(({ key }) => key === this.wish) ?? starts[0];
   }
 
   #showStructures() {

@@ -8,6 +8,7 @@ import { promptOf } from './stroke_prompts.js';
 import { WorkingMask } from './working_mask.js';
 
 const BRUSHES = new Set(['brush', 'eraser']);
+const MOST_VERSIONS = 20;
 
 export class Labelling {
   /** `changed()` is called when there is something else to show. */
@@ -220,6 +221,43 @@ export class Labelling {
     this.mask.edited(() => this.opened && this.viewer.labelmapOf(this.opened.id));
   }
 
+  /** What a structure can start from, newest versions first: `{key, text, source, structures}`. */
+  get starts() {
+    if (!this.models.takes('mask')) {
+      return [];
+    }
+    const trained = this.models.automatic.filter(({ ready }) => ready);
+    const models = trained.map(({ name, labels }) => start(name, { model: name }, labels));
+    const versions = this.history.map(({ id, number, author, structures }) =>
+      start(`version ${number} by ${author}`, { label_id: id }, structures)
+    );
+    return [...models, ...versions.reverse().slice(0, MOST_VERSIONS)];
+  }
+
+  /** A model's mask of the chosen structure, or a stored version's, becomes that of its session: prompts correct it. */
+  startFrom({ key, text, source, structures }) {
+    const { structure } = this;
+    if (this.#labelled(structure) && !this.#mayReplace(`start ${key} ${structure}`)) {
+      return;
+    }
+    this.tasks.add(`Starting from ${text}…`, async () => {
+      const labelmap = await this.#labelmap();
+      const { name } = this.structures.find(({ number }) => number === structure);
+      this.mask.lookForEdits(labelmap);
+      const wanted = structures.length === 1 ? structures[0] : name;
+      const change = await this.sessions.start(structure, { ...source, structure: wanted }, this.#work(labelmap));
+      this.#needStill(labelmap);
+      this.unsaved = this.mask.paint(labelmap, change, structure) || this.unsaved;
+      return change.region ? `This is ${wanted} from ${text}. Correct it with prompts.` : `Nothing new: ${text}.`;
+    });
+  }
+
+  /** Whether anything on the screen belongs to a structure. */
+  #labelled(structure) {
+    const labelmap = this.opened && this.viewer.labelmapOf(this.opened.id);
+    return Boolean(labelmap) && readAll(labelmap.slices, labelmap.shape).includes(structure);
+  }
+
   undo() {
     const { structure } = this;
     this.tasks.add('Undoing…', async () => {
@@ -311,5 +349,7 @@ export class Labelling {
     this.changed();
   }
 }
+
+const start = (text, source, structures) => ({ key: JSON.stringify(source), text, source, structures });
 
 const numbered = names => names.map((name, n) => ({ number: n + 1, name }));

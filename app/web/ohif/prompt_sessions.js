@@ -57,10 +57,24 @@ export class PromptSessions {
   }
 
   /** Send a prompt, and before it what a brush has changed since the last one; gives what changed. */
-  async send(structure, prompt, work) {
+  send(structure, prompt, work) {
+    return this.#ask(structure, work, (session, brushed) => this.api.prompts(session.id, [...brushed, prompt]));
+  }
+
+  /** Start from a mask that the server has or makes, `{model}` or `{label_id}`; gives what changed. */
+  start(structure, source, work) {
+    return this.#ask(structure, work, async (session, brushed) => {
+      if (brushed.length) {
+        await this.api.prompts(session.id, brushed);
+      }
+      return this.api.start(session.id, source);
+    });
+  }
+
+  async #ask(structure, work, request) {
     const ask = async () => {
       const session = await this.of(structure, work);
-      const change = await this.api.prompts(session.id, [...edits(session, structure, work), prompt]);
+      const change = await request(session, edits(session, structure, work));
       Object.assign(session, { edited: false, prompted: true });
       return change;
     };

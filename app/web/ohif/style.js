@@ -6,8 +6,12 @@ export const STYLE = `
 .segloop h2 { font-size: 11px; font-weight: 600; letter-spacing: .06em; text-transform: uppercase; margin: 0 0 6px; opacity: .75; }
 .segloop .segloop-row { display: flex; flex-wrap: wrap; gap: 4px; align-items: center; margin: 4px 0; }
 .segloop label { display: block; font-size: 12px; margin-top: 4px; }
+.segloop .segloop-beside { flex-wrap: nowrap; }
+.segloop .segloop-beside label { margin: 0; }
+.segloop .segloop-beside button { flex: 0 0 auto; }
 .segloop select, .segloop input[type=text], .segloop textarea { box-sizing: border-box; width: 100%; padding: 3px 6px; color: inherit;
   background: hsl(var(--input, 218 60% 10%)); border: 1px solid hsl(var(--border, 217 40% 35%)); border-radius: 4px; font: inherit; }
+.segloop .segloop-beside select { flex: 1 1 0; min-width: 0; }
 .segloop select option { color: #fff; background: #0b1a42; }
 .segloop button { flex: 1 1 auto; padding: 4px 8px; color: inherit; background: hsl(var(--secondary, 214 66% 28%));
   border: 1px solid hsl(var(--border, 217 40% 35%)); border-radius: 4px; font: inherit; cursor: pointer; }

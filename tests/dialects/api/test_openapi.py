@@ -23,6 +23,7 @@ POST /sessions
 GET /sessions
 GET /sessions/{session_id}
 POST /sessions/{session_id}/prompts
+POST /sessions/{session_id}/start
 POST /sessions/{session_id}/undo
 POST /sessions/{session_id}/reset
 GET /sessions/{session_id}/mask
