@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +19,7 @@ class Workspace:
 
     | folder | holds |
     | --- | --- |
+    | `lock` | which process serves it (`app.workspace_lock`) |
     | `catalog.sqlite` | cases, labels, jobs, versions, claims, audit |
     | `backups/` | the catalog as it was before each upgrade of its schema |
     | `labels/` | every label version, never overwritten |
@@ -34,16 +37,22 @@ class Workspace:
     @classmethod
     def open(cls, root: Path) -> Workspace:
         """Raises `ConfigurationError` if the folders don't exist and can't be created."""
-        workspace = cls(root.absolute())
-        try:
+        workspace = cls.prepared(root)
+        with _operator_errors(workspace.root):
             for folder in ("labels", "models", "uploads", "sessions", "cache", "jobs", "incoming", "logs"):
-                (workspace.root / folder).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            # Usually a volume that is mounted into a container and belongs to another user.
-            raise ConfigurationError(
-                f"the workspace {workspace.root} can't be made: {error.strerror}. It must belong to the user that"
-                f" segloop runs as (number {os.getuid()} here)"
-            ) from error
+                (workspace.root / folder).mkdir(exist_ok=True)
+        return workspace
+
+    @classmethod
+    def prepared(cls, root: Path) -> Workspace:
+        """The workspace with nothing but its folder, which only this user can enter if it is created here; for others
+        than the group it is closed in any case. Raises `ConfigurationError`."""
+        workspace = cls(root.absolute())
+        with _operator_errors(workspace.root):
+            workspace.root.mkdir(0o700, parents=True, exist_ok=True)
+            state = workspace.root.stat()
+            if state.st_mode & 0o007 and state.st_uid == os.getuid():
+                workspace.root.chmod(state.st_mode & 0o770)
         return workspace
 
     @property
@@ -100,6 +109,18 @@ class Workspace:
     def secret(self) -> Path:
         """What this server signs with (`app.services.server`)."""
         return self.root / "secret"
+
+
+@contextmanager
+def _operator_errors(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # Usually a volume that is mounted into a container and belongs to another user.
+        raise ConfigurationError(
+            f"the workspace {root} can't be made: {error.strerror}. It must belong to the user that"
+            f" segloop runs as (number {os.getuid()} here)"
+        ) from error
 
 
 def safe_name(text: str) -> str:

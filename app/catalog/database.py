@@ -20,6 +20,7 @@ from app.catalog import backups
 from app.catalog.upgrade import HEAD, REVISIONS, corruption, missing_columns, revision, upgrade
 from app.errors import ConfigurationError, Unavailable
 from app.workspace import Workspace
+from app.workspace_lock import require_unused
 
 LOCK_SECONDS = 60
 """How long to wait for another process that has the file locked."""
@@ -42,7 +43,8 @@ class Database:
         """Open a catalog. It is created if there is none, and upgraded, after a backup, if its revision is older.
 
         Raises `ConfigurationError` if it is damaged, was made by a newer segloop, is missing although there are label
-        files, or can't be written to, and `Unavailable` if another process keeps it locked.
+        files, or can't be written to, `Unavailable` if another process keeps it locked, and `Conflict` if it would have
+        to be upgraded while a server uses its workspace.
         """
         engine = _engine(file)
         try:
@@ -127,6 +129,8 @@ def _prepare(engine: sa.Engine, file: Path) -> None:
                     f" Start the newer segloop again. {backups.recovery_advice(file)}"
                 )
             else:
+                # Another program's server must not find its tables changed.
+                require_unused(file.parent)
                 backup.enter_context(backups.backup_before_upgrade(file, found))
 
         upgrade(connection, before)

@@ -12,6 +12,7 @@ from app.catalog import Catalog, backups
 from app.durable import file_sha256
 from app.errors import ConfigurationError, IntegrityError
 from app.workspace import Workspace
+from app.workspace_lock import locked
 
 FOLDERS = ("labels", "models", "uploads")
 
@@ -41,9 +42,10 @@ def restore_workspace(source: Path, workspace: Path) -> None:
     paths = Workspace(workspace.absolute())
     if paths.catalog.exists():
         raise ConfigurationError(f"{paths.root} is a workspace already; restore into a new one")
-    for name in FOLDERS:
-        shutil.copytree(source / name, paths.root / name, dirs_exist_ok=True)
-    _copy_catalog(source / paths.catalog.name, paths.catalog)
+    with locked(Workspace.prepared(paths.root).root, "segloop restore"):
+        for name in FOLDERS:
+            shutil.copytree(source / name, paths.root / name, dirs_exist_ok=True)
+        _copy_catalog(source / paths.catalog.name, paths.catalog)
     typer.echo(f"restored {paths.root}; {count} label versions are intact")
 
 
@@ -51,7 +53,10 @@ def restore_catalog(backup: Path | None, workspace: Path) -> None:
     """Replace the catalog by a backup that was made before an upgrade, by default the newest that this program can
     open. Raises `ConfigurationError` if there is none, and `Conflict` if a server is running."""
     paths = Workspace(workspace.absolute())
-    done = backups.restore(paths.catalog, backup)
+    if not paths.root.is_dir():
+        raise ConfigurationError(f"{paths.root} is not a workspace")
+    with locked(paths.root, "segloop catalog restore"):
+        done = backups.restore(paths.catalog, backup)
     typer.echo(f"restored {paths.catalog} from {done.backup}")
     if done.replaced is not None:
         typer.echo(f"the previous catalog is kept as {done.replaced}")

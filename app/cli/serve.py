@@ -20,12 +20,18 @@ from app.errors import ConfigurationError, Conflict, SegloopError
 from app.settings import Settings, load
 from app.web.gate import LOOPBACK
 from app.workspace import Workspace
+from app.workspace_lock import locked
 
 
 def run(config: Path | None, given: Mapping[str, Any]) -> None:
-    """Serve until stopped. Raises `ConfigurationError`, and `Conflict` for a port that is in use."""
+    """Serve until stopped. Raises `ConfigurationError`, and `Conflict` for a port or a workspace that is in use."""
     settings, _ = load(config, given)
-    paths = Workspace.open(settings.workspace)
+    paths = Workspace.prepared(settings.workspace)
+    with locked(paths.root, "segloop serve"):
+        _serve(settings, Workspace.open(paths.root))
+
+
+def _serve(settings: Settings, paths: Workspace) -> None:
     token = resolve_token(settings, paths)
     _log_to(paths.log)
     listeners = _listen(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import stat
@@ -69,6 +70,24 @@ def test_workspace_that_cannot_be_made_exits_with_2(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert f"the workspace {tmp_path}/file/w can't be made: Not a directory" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_workspace_that_is_only_to_be_read_exits_with_2(tmp_path: Path) -> None:
+    Workspace.open(tmp_path / "w")
+    (tmp_path / "w").chmod(0o500)
+    command = [sys.executable, "-m", "app.cli", "serve", "--workspace", str(tmp_path / "w"), "--port", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert f"the workspace {tmp_path}/w can't be written to: Permission denied" in ended.stderr
+
+
+def test_others_cannot_enter_a_workspace(tmp_path: Path) -> None:
+    assert stat.S_IMODE(Workspace.open(tmp_path / "new" / "w").root.stat().st_mode) == 0o700
+    (tmp_path / "shared").mkdir(0o755)
+    (tmp_path / "shared").chmod(0o755)
+    assert stat.S_IMODE(Workspace.open(tmp_path / "shared").root.stat().st_mode) == 0o750
+    assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o750
 
 
 def serve(folder: Path, *arguments: str) -> subprocess.Popen[str]:
