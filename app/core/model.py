@@ -227,3 +227,10 @@ def version_before(versions: Sequence[ModelVersion], served: ModelVersion | None
         if served is not None and one.number < served.number and (one.state == "published" or one.id in trained_from)
     )
     return max(earlier, key=lambda one: one.number, default=None)
+
+
+def best_version(versions: Sequence[ModelVersion], served: ModelVersion) -> ModelVersion:
+    """The published version of a model with the highest mean Dice when it was made, `served` itself or an earlier one:
+    a later one has been rolled back."""
+    earlier = (one for one in versions if one.state == "published" and one.number < served.number)
+    return max([served, *earlier], key=lambda one: float(one.metrics.get("best_metric", 0.0)))

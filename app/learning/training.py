@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app.core.job import Job
-from app.core.model import ModelVersion
+from app.core.model import ModelVersion, best_version
 from app.core.training import TrainingRun
 from app.durable import write_durably
 from app.errors import BadInput
@@ -24,7 +24,7 @@ from app.learning.checkpoints import Checkpoints
 from app.learning.control import Control
 from app.learning.dataset import Labelled, labelled_cases, learnable, prepare, split
 from app.learning.evaluate import evaluate
-from app.learning.gate import Measured, Rule, judge
+from app.learning.gate import Measured, Rule, Verdict, judge
 from app.learning.publish import Outcome, publish
 from app.learning.reservation import reserve_patients
 from app.models.device import Device
@@ -86,13 +86,7 @@ def train(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
 
     candidate = checkpoints.finish(run.spec)
     new = _measure(project, job, candidate, validation, control)
-    # Not the parent: while this was training, a person may have served another version.
-    served = project.catalog.versions.served(job.name)
-    old = None
-    if served is not None:
-        old = _measure(project, job, read_version(project.paths.models / served.folder), validation, control)
-    learning = project.settings.learning
-    verdict = judge(new, old, Rule(learning.tolerance, learning.class_tolerance, learning.gate_patients))
+    verdict = _judged(project, job, new, validation, control)
     metrics = _metrics(plan, checkpoints, run, new)
     version = publish(project, job, candidate, Outcome(metrics, plan.label_ids, parent, verdict))
     checkpoints.clear()
@@ -159,6 +153,30 @@ def _measure(project: Project, job: Job, version: Version, cases: Sequence[Label
     device = Device(project.settings.device, threads=project.settings.threads or None)
     model = model_type(project, job.name).build(job.name, ModelOptions(version=version.folder), device)
     return evaluate(model, cases, version.spec.labels, project, control.pause)
+
+
+def _judged(
+    project: Project, job: Job, candidate: Measured, validation: Sequence[Labelled], control: Control
+) -> Verdict:
+    """The gate's verdict against the served version, and against the best one so far: a chain of versions, each a
+    little worse than the one before, must not pass."""
+    learning = project.settings.learning
+    rule = Rule(learning.tolerance, learning.class_tolerance, learning.gate_patients)
+    # Not the parent: while this was training, a person may have served another version.
+    served = project.catalog.versions.served(job.name)
+    if served is None:
+        return judge(candidate, None, rule)
+
+    def against(version: ModelVersion) -> Verdict:
+        stored = read_version(project.paths.models / version.folder)
+        return judge(candidate, _measure(project, job, stored, validation, control), rule)
+
+    verdict = against(served)
+    best = best_version(project.catalog.versions.listed(job.name), served)
+    if not verdict.publish or best.id == served.id:
+        return verdict
+    other = against(best)
+    return verdict if other.publish else Verdict(False, f"compared with {best.id}, the best so far: {other.reason}")
 
 
 def _metrics(plan: Plan, checkpoints: Checkpoints, run: TrainingRun, measured: Measured) -> dict[str, Any]:

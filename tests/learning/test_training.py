@@ -23,7 +23,7 @@ from app.learning.dataset import (
     prepare,
     training_label,
 )
-from app.learning.gate import Verdict
+from app.learning.gate import Found, Measured, Verdict
 from app.learning.training import train
 from app.models.trained.spec import read_version
 from app.project.project import Project
@@ -164,6 +164,26 @@ def test_the_served_version_is_compared_with_not_the_one_that_training_began_wit
     monkeypatch.setattr(training, "judge", judged)
     run(project, max_epochs=1)
     assert measured[0].mean == pytest.approx(project.catalog.versions.get("segmentation-2").metrics["best_metric"])
+
+
+def test_a_chain_of_versions_that_are_each_a_little_worse_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = phantoms.settings(tmp_path)
+    learning = made.learning.model_copy(update={"gate_patients": 2})
+    project = phantoms.project(made.model_copy(update={"learning": learning}))
+    for seed in (LEARN[0], *VALIDATE[:2]):
+        phantoms.submit(project, seed)
+    dices = iter([0.800, 0.796, 0.800, 0.793, 0.796, 0.800])  # each candidate, and after it what it is compared with
+
+    def measured(*arguments: object) -> Measured:
+        dice = next(dices)
+        return Measured([Found(f"p{n}", f"c{n}", "bright", dice) for n in range(2)], 2)
+
+    monkeypatch.setattr(training, "_measure", measured)
+    results = [run(project, max_epochs=1)[1] for _ in range(3)]
+    assert [one["state"] for one in results] == ["published", "published", "rejected"]
+    assert "compared with segmentation-1, the best so far: worse: mean Dice 0.793" in str(results[2]["reason"])
+    assert list(dices) == []
+    project.close()
 
 
 def test_a_candidate_is_published_from_enough_patients_on(tmp_path: Path) -> None:
