@@ -162,3 +162,21 @@ def split(cases: Iterable[tuple[str, T]], fold: int, reserved: Container[str] = 
     for patient_key, case in cases:
         sides[is_validation(patient_key, fold) or patient_key in reserved].append(case)
     return sides
+
+
+def halves(cases: Sequence[tuple[str, T]], least: int) -> tuple[Sequence[T], Sequence[T]]:
+    """Validation cases for choosing the epoch, and for the gate, from pairs of patient key and case.
+
+    Those of different patients, drawn by a digest, if that makes at least `least` patients each: the chosen epoch is
+    the luckiest one on the patients that chose it. Else all cases are for both.
+    """
+    sides: tuple[list[T], list[T]] = ([], [])
+    patients: tuple[set[str], set[str]] = (set(), set())
+    for patient_key, case in cases:
+        side = int(sha256(f"half\n{patient_key}".encode()).hexdigest(), 16) % 2
+        sides[side].append(case)
+        patients[side].add(patient_key)
+    if min(map(len, patients)) >= least:
+        return sides
+    everyone = [case for _, case in cases]
+    return everyone, everyone

@@ -22,7 +22,7 @@ from app.durable import write_durably
 from app.errors import BadInput
 from app.learning.checkpoints import Checkpoints
 from app.learning.control import Control
-from app.learning.dataset import Labelled, labelled_cases, learnable, prepare, split
+from app.learning.dataset import Labelled, halves, labelled_cases, learnable, prepare, split
 from app.learning.evaluate import evaluate
 from app.learning.gate import Measured, Rule, Verdict, judge
 from app.learning.publish import Outcome, publish
@@ -119,7 +119,10 @@ def _begin(
         raise BadInput("every labelled case is of a patient kept for validation; label a case of another patient")
     prepared = project.paths.cache / "prepared" / safe_name(job.name)
     train_on, problems = prepare(project, prepared / "train", learn, spec, control.pause)
-    validate_on, more = prepare(project, prepared / "validate", validation, spec, control.pause)
+    for_epoch, for_gate = halves(
+        [(one.row.case.patient_key, one) for one in validation], project.settings.learning.gate_patients
+    )
+    validate_on, more = prepare(project, prepared / "validate", for_epoch, spec, control.pause)
     for case_id, problem in {**problems, **more}.items():
         project.catalog.jobs.note(job.id, "log", {"case": case_id, "left_out": problem})
     if len(train_on) == 0:
@@ -136,7 +139,7 @@ def _begin(
         resume=checkpoints.done.state,
         options=dict(job.request),
     )
-    return checkpoints, run, [one for one, _ in validate_on.entries]
+    return checkpoints, run, for_gate
 
 
 def _train(project: Project, job: Job, control: Control, checkpoints: Checkpoints, run: TrainingRun) -> None:

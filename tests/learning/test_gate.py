@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.learning.dataset import is_validation, split
+from app.learning.dataset import halves, is_validation, split
 from app.learning.gate import Found, Measured, Rule, interval, judge
 
 RULE = Rule(tolerance=0.005, class_tolerance=0.03, patients=5)
@@ -123,3 +123,14 @@ def test_split_by_patient() -> None:
 def test_reserved_patients_are_for_validation_too() -> None:
     cases = [(f"P{n}", n) for n in range(20)]
     assert [f"P{n}" for n in split(cases, 5, {"P0"})[1]] == ["P0", *KNOWN]
+
+
+def test_the_epoch_is_chosen_on_other_patients_than_the_gate_looks_at_if_there_are_enough() -> None:
+    cases = [(f"P{n}", f"{n}{visit}") for n in range(12) for visit in "ab"]
+    epoch, gate = halves(cases, least=4)
+    assert sorted([*epoch, *gate]) == sorted(case for _, case in cases)
+    assert not {case[:-1] for case in epoch} & {case[:-1] for case in gate}
+    assert halves([*cases, ("P99", "99a")], least=4)[0][: len(epoch)] == epoch  # nobody changes sides
+    everyone = [case for _, case in cases]
+    assert halves(cases, least=7) == (everyone, everyone)
+    assert halves([], least=1) == ([], [])
