@@ -39,9 +39,10 @@ class Catalog:
     audit: Audit
 
     @classmethod
-    def open(cls, file: Path) -> Catalog:
-        """Open the SQLite catalog at `file`, created if it doesn't exist. Several processes may have it open."""
-        database = Database.sqlite(file)
+    def open(cls, file: Path, *, rebuilding: bool = False) -> Catalog:
+        """Open the SQLite catalog at `file`, created if it doesn't exist; beside label files only for `rebuilding` it.
+        Several processes may have it open."""
+        database = Database.sqlite(file, rebuilding=rebuilding)
         audit = Audit(database)
         return cls(
             database=database,

@@ -29,6 +29,10 @@ _LISTED = 3
 """How many label files an error message lists; `segloop catalog restore` lists all of them."""
 
 
+class NewerCatalog(ConfigurationError):
+    """A catalog of a revision that this program doesn't know."""
+
+
 @dataclass(frozen=True)
 class Restored:
     """`replaced` is where the previous catalog was moved, None if there was none. `unknown` are the label files that
@@ -65,7 +69,7 @@ def label_paths(file: Path) -> frozenset[str]:
                 raise ConfigurationError(f"{file} is damaged: {problem}")
             found = revision(connection)
             if found is not None and found not in REVISIONS:
-                raise ConfigurationError(f"{file} was made by a newer segloop (revision {found})")
+                raise NewerCatalog(f"{file} was made by a newer segloop (revision {found})")
             return frozenset(connection.exec_driver_sql("SELECT path FROM label").scalars())
     except sa.exc.DBAPIError as error:
         raise ConfigurationError(f"{file} is not a catalog: {error.orig}") from error
@@ -105,17 +109,25 @@ def restore(file: Path, backup: Path | None = None) -> Restored:
     if found is None:
         raise ConfigurationError(f"there is no backup in {backups} that this segloop can open")
     source, known = found
+    replaced = set_aside(file)
+    copy(source, file)
+    return Restored(source, replaced, label_files(file, known))
+
+
+def set_aside(file: Path) -> Path | None:
+    """Move a catalog to `backups/`; returns where it is now, None if there was none. Raises `Conflict` if it is in
+    use."""
+    backups = Workspace(file.parent).backups
     if file.exists():
         _leave_wal_mode(file)
     replaced = backups / f"replaced-{_now()}.sqlite"
-    # A damaged catalog may still have a log; SQLite would apply it to the restored catalog.
+    # A damaged catalog may still have a log; SQLite would apply it to the one that takes its place.
     parts = [part for part in ("", "-wal", "-shm") if Path(f"{file}{part}").exists()]
     make_folder(backups)
     for part in parts:
         Path(f"{file}{part}").rename(f"{replaced}{part}")
     flush(backups)
-    copy(source, file)
-    return Restored(source, replaced if parts else None, label_files(file, known))
+    return replaced if parts else None
 
 
 def label_files(file: Path, known: Collection[str] = ()) -> list[str]:

@@ -119,6 +119,12 @@ class Cases:
         with self._database.write() as connection:
             _upsert(connection, one, "upload", expires=expires, offered=offered and expires is None)
 
+    def add_missing(self, one: Case, origin: Origin) -> None:
+        """Add a case that isn't known, not even as one that is gone. The next listing of the archive completes it."""
+        with self._database.write() as connection:
+            if connection.scalar(sa.select(case.c.position).where(case.c.id == one.id)) is None:
+                _upsert(connection, one, origin, expires=None, offered=True)
+
     def cursor(self, key: str) -> str | None:
         with self._database.read() as connection:
             return connection.scalar(sa.select(note.c.value).where(note.c.key == key))

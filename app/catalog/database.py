@@ -7,20 +7,25 @@ readers never wait. Nothing above this package depends on SQLite.
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from app.catalog import backups
+from app.catalog.schema import case, label
 from app.catalog.upgrade import HEAD, REVISIONS, corruption, missing_columns, revision, upgrade
 from app.errors import ConfigurationError, Unavailable
 from app.workspace import Workspace
 from app.workspace_lock import require_unused
+
+_UNFINISHED = 8
+"""Label files without rows that kills may have left."""
 
 LOCK_SECONDS = 60
 """How long to wait for another process that has the file locked."""
@@ -39,8 +44,9 @@ class Database:
         self._file = file
 
     @classmethod
-    def sqlite(cls, file: Path) -> Database:
+    def sqlite(cls, file: Path, *, rebuilding: bool = False) -> Database:
         """Open a catalog. It is created if there is none, and upgraded, after a backup, if its revision is older.
+        `rebuilding`: it may be created beside label files.
 
         Raises `ConfigurationError` if it is damaged, was made by a newer segloop, is missing although there are label
         files, or can't be written to, `Unavailable` if another process keeps it locked, and `Conflict` if it would have
@@ -50,7 +56,7 @@ class Database:
         try:
             with _operator_errors(file):
                 file.parent.mkdir(parents=True, exist_ok=True)
-                _prepare(engine, file)
+                _prepare(engine, file, rebuilding)
         except BaseException:
             engine.dispose()
             raise
@@ -69,9 +75,25 @@ class Database:
             yield connection
 
     def check(self) -> None:
-        """Read the whole file. Raises `ConfigurationError` if it is damaged or can't be written to."""
+        """Read the whole file. Raises `ConfigurationError` if it is damaged or can't be written to, or knows nothing of
+        the label files beside it."""
         with _operator_errors(self._file), self.write() as connection:
             _require_no_corruption(connection, self._file)
+            if connection.execute(sa.select(label.c.id).limit(1)).first() is None:
+                # A submission that was killed leaves a file without a row, and before that the row of its case.
+                unknown = connection.execute(sa.select(case.c.id).limit(1)).first() is None
+                _require_no_label_files(self._file, most=0 if unknown else _UNFINISHED)
+
+    def problem(self) -> str:
+        """Why nothing can be written now; "" if it can. Doesn't wait for other writers."""
+        try:
+            with closing(sqlite3.connect(self._file, timeout=0)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("CREATE TABLE probe (a)")
+                connection.rollback()
+        except sqlite3.Error as error:
+            return "" if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY else str(error)
+        return ""
 
     def close(self) -> None:
         self._engine.dispose()
@@ -109,7 +131,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.02)
 
 
-def _prepare(engine: sa.Engine, file: Path) -> None:
+def _prepare(engine: sa.Engine, file: Path, rebuilding: bool) -> None:
     """Create, upgrade or check the schema."""
     with engine.begin() as connection:
         if revision(connection) == HEAD:
@@ -122,7 +144,8 @@ def _prepare(engine: sa.Engine, file: Path) -> None:
 
         def before(found: str | None) -> None:
             if found is None:
-                _require_no_label_files(file)
+                if not rebuilding:
+                    _require_no_label_files(file)
             elif found not in REVISIONS:
                 raise ConfigurationError(
                     f"the catalog {file} was made by a newer segloop (revision {found}; this one knows up to {HEAD})."
@@ -149,11 +172,14 @@ def _require_schema(connection: sa.Connection, file: Path) -> None:
         )
 
 
-def _require_no_label_files(file: Path) -> None:
-    if there := backups.label_files(file):
+def _require_no_label_files(file: Path, most: int = 0) -> None:
+    there = backups.label_files(file)
+    if len(there) > most:
+        paths = Workspace(file.parent)
         raise ConfigurationError(
-            f"{Workspace(file.parent).labels} holds {len(there)} label files, but the catalog {file} is missing or"
-            f" empty. To start without them, use another workspace. {backups.recovery_advice(file)}"
+            f"{paths.labels} holds {len(there)} label files, but the catalog {file} is missing or"
+            f" empty. To start without them, use another workspace. To make a catalog from what the files say, run"
+            f" `segloop fsck --repair --workspace {shlex.quote(str(paths.root))}`. {backups.recovery_advice(file)}"
         )
 
 

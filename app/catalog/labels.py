@@ -74,17 +74,21 @@ class Labels:
                 return known
             if _next_number(connection, new.case_id, new.tag) != number:
                 raise Conflict(f"version {number} of this label was just created by another submission")
-            created = time.time()
-            values: dict[str, Any] = {**vars(new.submission), **vars(stored), "number": number, "created": created}
-            values |= {"case_id": new.case_id, "submitted_sha256": new.submitted_sha256}
-            values |= {"segments": [asdict(s) for s in new.segments], "states": dict(new.states)}
-            values |= {"info": dict(new.submission.info)}
-            inserted = connection.execute(sa.insert(label).values(**values).returning(label)).one()
-            if deliver:
-                connection.execute(sa.insert(outbox).values(label_id=inserted.id, state="waiting", next_try=created))
-            refresh_completed(connection, new.case_id, FINAL)
+            inserted = _insert(connection, new, number, stored, time.time(), deliver)
             detail = {"tag": new.tag, "number": number, "sha256": stored.sha256, "model": new.submission.model}
             self._audit.record(connection, new.submission.author, "label.submit", new.case_id, detail)
+            return _label(inserted)
+
+    def rebuild(self, new: NewLabel, number: int, stored: StoredFile, created: float, deliver: bool) -> Label:
+        """Add the row of a version whose file was found without one. Raises `Conflict` if another file is this version
+        already."""
+        with self._database.write() as connection:
+            same = (label.c.case_id == new.case_id, label.c.tag == new.tag, label.c.number == number)
+            if connection.scalar(sa.select(label.c.id).where(*same)) is not None:
+                raise Conflict(f"another file is version {number} of this label")
+            inserted = _insert(connection, new, number, stored, created, deliver)
+            detail = {"tag": new.tag, "number": number, "sha256": stored.sha256, "author": new.submission.author}
+            self._audit.record(connection, "segloop fsck", "label.rebuild", new.case_id, detail)
             return _label(inserted)
 
     def by_id(self, label_id: int) -> Label:
@@ -225,6 +229,20 @@ def _find_retry(connection: sa.Connection, new: NewLabel) -> Label | None:
     same_names = [s["name"] for s in row.segments] == [s.name for s in new.segments]
     said_the_same = same_names and row.states == dict(new.states)
     return _label(row) if said_the_same and time.time() - row.created < RETRY_WINDOW else None
+
+
+def _insert(
+    connection: sa.Connection, new: NewLabel, number: int, stored: StoredFile, created: float, deliver: bool
+) -> sa.Row[Any]:
+    values: dict[str, Any] = {**vars(new.submission), **vars(stored), "number": number, "created": created}
+    values |= {"case_id": new.case_id, "submitted_sha256": new.submitted_sha256}
+    values |= {"segments": [asdict(s) for s in new.segments], "states": dict(new.states)}
+    values |= {"info": dict(new.submission.info)}
+    inserted = connection.execute(sa.insert(label).values(**values).returning(label)).one()
+    if deliver:
+        connection.execute(sa.insert(outbox).values(label_id=inserted.id, state="waiting", next_try=time.time()))
+    refresh_completed(connection, new.case_id, FINAL)
+    return inserted
 
 
 def _next_number(connection: sa.Connection, case_id: str, tag: str) -> int:

@@ -108,6 +108,18 @@ def restore(source: Path, config: Config = None, workspace: WorkspaceDir = None)
     restore_workspace(source, load(config, _options(workspace=workspace))[0].workspace)
 
 
+@cli.command()
+def fsck(
+    config: Config = None,
+    workspace: WorkspaceDir = None,
+    repair: Annotated[bool, typer.Option("--repair", help="make missing rows from what the label files say")] = False,
+) -> None:
+    """Compare the catalog with the label files, and read all of them."""
+    from app.cli.fsck import run
+
+    run(load(config, _options(workspace=workspace))[0], repair=repair)
+
+
 @catalog.command("restore")
 def catalog_restore(
     backup: Annotated[Path | None, typer.Argument(help="by default the newest in backups/ of the workspace")] = None,

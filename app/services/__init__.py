@@ -9,6 +9,7 @@ import gc
 import logging
 import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -122,6 +123,16 @@ class Services:
     def incoming(self) -> Path:
         """The folder for uploads in progress; it is emptied at start."""
         return self.project.paths.incoming
+
+    def write_problem(self) -> str:
+        """Why labels can't be stored now, as far as the workspace goes; "" if they can."""
+        try:
+            with tempfile.TemporaryFile(dir=self.project.paths.labels) as file:
+                file.write(b"probe")
+        except OSError as error:
+            return f"the workspace can't be written to: {error.strerror}"
+        problem = self.project.catalog.database.problem()
+        return f"the catalog can't be written to: {problem}" if problem else ""
 
     def secret(self) -> bytes:
         """The key this server signs with."""

@@ -30,9 +30,11 @@ def router(services: Services) -> APIRouter:
         outbox = services.deliveries.outbox(0).state
         free = shutil.disk_usage(services.settings.workspace).free
         sessions, session_bytes = services.prompting.memory
+        unwritable = services.write_problem()
+        ready = free >= LOW_DISK and not unwritable
         state: dict[str, Any] = {
-            "ok": free >= LOW_DISK,  # read by nnInteractive's clients
-            "status": "ok" if free >= LOW_DISK else "disk almost full",
+            "ok": ready,  # read by nnInteractive's clients
+            "status": "ok" if ready else unwritable or "disk almost full",
             "disk_free_bytes": free,
             "outbox": {
                 "waiting": outbox.waiting,
@@ -43,6 +45,6 @@ def router(services: Services) -> APIRouter:
             "sessions": {"open": sessions, "bytes": session_bytes},
             "archive_problem": services.sync.problem,
         }
-        return JSONResponse(state, 200 if free >= LOW_DISK else 503)
+        return JSONResponse(state, 200 if ready else 503)
 
     return api
