@@ -26,8 +26,12 @@ MAX_PIECES, MAX_DISTANCES = 20_000, 100_000_000
 _PIECE = 16.0
 """The longest piece of a line, in voxels. Longer oblique lines are split: their bounding boxes are mostly empty."""
 
+_ONE_PLANE = 0.5
+"""Points that differ by no more than this across a plane, in voxels, were drawn on that plane."""
+
 _SLACK = 1e-9
-"""A tolerance for rounding, so that voxels exactly at the pen's edge are included."""
+"""A tolerance for rounding, so that voxels exactly at the pen's edge are included, and that a plane in the middle
+between two slices always lies on the same one of them."""
 
 
 def polyline_scribble(points: Sequence[Place], radius: float, shape: Index, include: bool = True) -> Scribble | None:
@@ -72,18 +76,21 @@ def polygon_lasso(points: Sequence[Place], axis: int, shape: Index, include: boo
     `shape` `(k, j, i)` does.
 
     Even-odd rule: an area enclosed twice is outside. A centre exactly on the outline belongs to the area towards higher
-    indices, so adjacent outlines neither overlap nor leave a gap.
+    indices, so adjacent outlines neither overlap nor leave a gap. An outline in the middle between two slices lies on
+    the higher one.
 
     Raises `ValueError` for fewer than three points, NaN or infinite values, and points that aren't on one slice.
     """
     corners = np.array(points, float)
     if corners.ndim != 2 or len(corners) < 3 or corners.shape[1] != 3 or not np.isfinite(corners).all():
         raise ValueError("an outline has three points at least, all of them numbers")
-    depth = np.round(corners[:, axis])
-    if (depth != depth[0]).any():
+    depths = corners[:, axis]
+    if (np.round(depths) != np.round(depths[0])).any() and np.ptp(depths) > _ONE_PLANE:
         raise ValueError("the points of an outline lie on one slice")
+    # One rounding for all, upwards: in the middle between two slices, the last digits must not decide.
+    depth = int(np.floor(depths[0] + 0.5 + _SLACK))
     rows, columns = (a for a in range(3) if a != axis)
-    if not 0 <= depth[0] < shape[axis]:
+    if not 0 <= depth < shape[axis]:
         return None
     inside = _even_odd(corners[:, rows], corners[:, columns], shape[rows], shape[columns])
     plane = np.expand_dims(inside, axis)
@@ -91,7 +98,7 @@ def polygon_lasso(points: Sequence[Place], axis: int, shape: Index, include: boo
     if filled is None:
         return None
     offset = [0, 0, 0]
-    offset[axis] = int(depth[0])
+    offset[axis] = depth
     return Lasso(_moved(filled, (offset[0], offset[1], offset[2])), plane[filled.slices].copy(), include)
 
 

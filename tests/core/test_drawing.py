@@ -135,6 +135,20 @@ def test_what_is_enclosed_twice_is_outside() -> None:
     assert found[0, 32, 20]
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_plane_between_two_slices_is_one_plane(axis: int) -> None:
+    """A viewer's sagittal plane through the middle of 40 columns lies between two of them; rounding does what it likes
+    to the last digits of its points."""
+    corners = [(1, 2), (1, 5), (4, 5), (4, 2)]
+    depths = [19.5 + 1e-12, 19.5 - 1e-12, 19.5, 19.5 - 1e-12]
+    points = [tuple(np.insert(np.array(c, float), axis, d)) for c, d in zip(corners, depths, strict=True)]
+    lasso = polygon_lasso(points, axis, (40, 40, 40))
+    assert lasso is not None
+    assert lasso.region.low[axis] == 20
+    assert lasso.region.shape[axis] == 1
+    assert lasso.voxels.sum() == 9
+
+
 @pytest.mark.parametrize(
     ("points", "problem"),
     [

@@ -324,19 +324,24 @@ def _send(library: Any, prompt: Prompt, *, predict: bool, flatten: bool, uncheck
         return library.add_bbox_interaction(_bounds(region), prompt.include, **how)
     if isinstance(prompt, InitialMask):
         how["run_prediction"] = prompt.refine
-        return library.add_initial_seg_interaction(prompt.voxels.astype(np.uint8), **how)
-    voxels = prompt.voxels.astype(np.uint8)
+        return library.add_initial_seg_interaction(np.ascontiguousarray(prompt.voxels, np.uint8), **how)
+    voxels = np.ascontiguousarray(
+        prompt.voxels, np.uint8
+    )  # as blosc2 and torch want them; a file may have another order
     draw = library.add_scribble_interaction if isinstance(prompt, Scribble) else library.add_lasso_interaction
     return draw(voxels, prompt.include, interaction_bbox=_bounds(prompt.region), **how)
 
 
 def _click(prompt: Prompt) -> Click | None:
-    """The voxel the guard should look at: the point, or the middle of a stroke."""
+    """The voxel the guard should look at: the point, or the middle of a stroke, which is the same in every plane."""
     if isinstance(prompt, Point):
         return Click(prompt.at, prompt.include)
     if isinstance(prompt, Scribble):
         painted = np.argwhere(prompt.voxels)
-        return Click(_index(painted[len(painted) // 2] + np.array(prompt.region.low)), prompt.include)
+        # The one nearest to the centre: the middle one in the order of the array would depend on the plane.
+        offsets = len(painted) * painted - painted.sum(axis=0)
+        middle = painted[np.argmin((offsets**2).sum(axis=1))]
+        return Click(_index(middle + np.array(prompt.region.low)), prompt.include)
     return None
 
 
