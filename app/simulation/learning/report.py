@@ -31,29 +31,15 @@ HEADS = (
 
 
 def markdown(scenario: Scenario, curves: Curves) -> str:
-    """Two tables: every strategy beside the baseline, and every pair of strategies."""
+    """Three tables: every strategy beside the baseline, every pair of strategies, every run."""
     baseline = BASELINE if BASELINE in curves else next(iter(curves))
-    pairs = [(one, other, *compared(curves, one, other)) for one, other in _pairs(curves)]
-    lines = [
-        f"# Scenario {scenario.name}",
-        "",
-        f"{scenario.description}. Area: mean Dice over the numbers of labels. Differences are paired by seed, with 95 %"
-        " bootstrap intervals.",
-        "",
-        *_table(
-            [head.format(baseline) for head in HEADS],
-            (_strategy(curves, name, baseline) for name in curves),
-        ),
-        "",
-        *_table(
+    tables = [
+        _table([head.format(baseline) for head in HEADS], (_strategy(curves, name, baseline) for name in curves)),
+        _table(
             ["one minus other", "area", "wins", "verdict", "final Dice"],
-            (
-                [f"{one} - {other}", _shown(area), f"{area.wins}/{area.seeds}", area.verdict, _shown(final)]
-                for one, other, area, final in pairs
-            ),
+            (_pair(curves, one, other) for one, other in _pairs(curves)),
         ),
-        "",
-        *_table(
+        _table(
             ["strategy", "seed", "Dice after each training", "area"],
             (
                 [name, str(seed), " ".join(f"{one.dice:.3f}" for one in run), f"{area_under(run):.3f}"]
@@ -62,6 +48,14 @@ def markdown(scenario: Scenario, curves: Curves) -> str:
             ),
         ),
     ]
+    lines = [
+        f"# Scenario {scenario.name}",
+        "",
+        f"{scenario.description}. Area: mean Dice over the numbers of labels. Differences are paired by seed, with 95 %"
+        " bootstrap intervals.",
+    ]
+    for table in tables:
+        lines += ["", *table] if table else []
     return "\n".join(lines) + "\n"
 
 
@@ -81,7 +75,8 @@ def draw(scenario: Scenario, curves: Curves, file: Path) -> None:
         shortest = min(map(len, runs.values()))
         labels = np.mean([[one.labels for one in run[:shortest]] for run in runs.values()], axis=0)
         dices = np.mean([[one.dice for one in run[:shortest]] for run in runs.values()], axis=0)
-        axes.plot(labels, dices, color=color, linewidth=2.5, label=f"{name} ({len(runs)} seeds)")
+        axes.plot(labels, dices, color=color, linewidth=2.5, label=f"{name}, seeds: {len(runs)}")
+        axes.set_xticks([one.labels for one in max(runs.values(), key=len)])
     axes.set(title=scenario.name, xlabel="labelled cases", ylabel="mean Dice on test cases")
     axes.legend(loc="lower right")
     figure.savefig(file, dpi=150)
@@ -90,6 +85,11 @@ def draw(scenario: Scenario, curves: Curves, file: Path) -> None:
 def _pairs(curves: Curves) -> list[tuple[str, str]]:
     """The pairs of strategies that were run with a common seed, the later one first."""
     return [(one, other) for other, one in combinations(curves, 2) if curves[one].keys() & curves[other].keys()]
+
+
+def _pair(curves: Curves, one: str, other: str) -> list[str]:
+    area, final = compared(curves, one, other)
+    return [f"{one} - {other}", _shown(area), f"{area.wins}/{area.seeds}", area.verdict, _shown(final)]
 
 
 def _strategy(curves: Curves, name: str, baseline: str) -> list[str]:
@@ -125,4 +125,6 @@ def _shown(one: Difference) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows)]
+    """The lines of a table; none without rows."""
+    lines = [f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows)]
+    return lines if len(lines) > 2 else []
