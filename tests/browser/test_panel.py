@@ -110,6 +110,7 @@ def test_segments_by_itself_and_loads_a_version(visit: Visit) -> None:
     bands = np.minimum(np.floor((values - values.min()) / np.ptp(values) * 3), 2)
     np.testing.assert_array_equal(found, bands)
     visit.picture("segmented")
+    visit.panel("accept").click()
     visit.panel("submit").click()
     visit.until("Stored as version 1")
 
@@ -132,8 +133,8 @@ def test_errors_say_what_to_do(visit: Visit) -> None:
     page.mouse.click(330, 860)
     visit.until("outside the image")
     visit.panel("submit").click()
-    visit.until("Press once more to submit an empty label")
-    expect(visit.panel("status").get_by_role("alert")).to_contain_text("Press once more")
+    visit.until("there is nothing to submit")
+    expect(visit.panel("status").get_by_role("alert")).to_contain_text("nothing is marked as absent")
     visit.panel("automatic").select_option("segmentation")
     visit.panel("segment").click()
     visit.until("segmentation has no weights yet")

@@ -61,10 +61,11 @@ export class Api {
     return { structures, voxels: await gunzip(fromBase64(voxels)) };
   }
 
-  /** Store a label version: a byte per voxel in (k, j, i), n for the n-th of `structures`. */
-  async submit(caseId, voxels, { structures, comment, model }) {
+  /** Store a label version: a byte per voxel in (k, j, i), n for the n-th of `structures`; those `absent` were looked
+   * for. */
+  async submit(caseId, voxels, { structures, absent, comment, model }) {
     const form = new FormData();
-    form.append('meta', JSON.stringify({ structures, comment, model, tag: 'final' }));
+    form.append('meta', JSON.stringify({ structures, absent, comment, model, tag: 'final' }));
     form.append('voxels', new Blob([await gzip(voxels)], { type: 'application/gzip' }), 'voxels.gz');
     return this.#json('POST', `cases/${part(caseId)}/labels`, form);
   }

@@ -1,7 +1,8 @@
 // What is labelled, with which model, and with which tool.
 
-import { button, el, field, row, section, select, setOptions } from './dom.js';
+import { button, el, field, row, section, select, setOptions, setText } from './dom.js';
 import { RadioGroup } from './radio_group.js';
+import { ABSENT, GUESSED, NOT_EXAMINED, SEGMENTED } from './structure_states.js';
 
 const PROMPTS = ['point', 'box', 'scribble', 'lasso'];
 export const TOOLS = [...PROMPTS, 'brush', 'eraser', 'look'];
@@ -11,6 +12,14 @@ const MEANINGS = [
   { value: true, text: 'Include' },
   { value: false, text: 'Exclude' },
 ];
+
+// What the button beside a structure shows, and what pressing it does.
+const STATES = {
+  [SEGMENTED]: { text: 'segmented', hint: 'It is segmented' },
+  [GUESSED]: { text: 'accept', hint: 'A model made it, and nobody has looked at it: accept it' },
+  [ABSENT]: { text: 'absent', hint: 'Somebody looked for it, and it is not there: take that back' },
+  [NOT_EXAMINED]: { text: 'not examined', hint: 'Mark it as absent: looked for, and not there' },
+};
 
 const named = text => text.charAt(0).toUpperCase() + text.slice(1);
 const pairs = models => models.map(({ name, ready }) => [name, ready ? name : `${name} (not trained yet)`]);
@@ -31,6 +40,9 @@ export class LabelSection {
     );
     this.undo = button('undo', 'Undo', () => labelling.undo(), { key: keyOf('undo') });
     this.segment = button('segment', 'Auto-segment', () => labelling.segment(), { key: keyOf('segment') });
+    this.accept = button('accept', 'Accept all', () => labelling.acceptGuesses());
+    this.states = new Map();
+    this.stateKey = keyOf('mark');
     this.node = section(
       'Label',
       this.structures.node,
@@ -46,7 +58,7 @@ export class LabelSection {
       this.meaning.node,
       row(this.undo),
       field('Model that segments by itself', this.automatic),
-      row(this.segment)
+      row(this.segment, this.accept)
     );
   }
 
@@ -67,6 +79,7 @@ export class LabelSection {
     });
     this.undo.disabled = !opened;
     this.segment.disabled = !opened || !models.automatic.length;
+    this.accept.hidden = !labelling.guesses.length;
   }
 
   #wish(key) {
@@ -85,8 +98,33 @@ export class LabelSection {
       text: name,
       colour: this.viewer.colour(number),
       properties: { class: 'segloop-structure', 'data-structure': name },
+      beside: this.#stateButton(number, name),
     }));
     this.structures.show(choices, this.labelling.structure);
+    this.labelling.structures.forEach(structure => this.#showState(structure));
+  }
+
+  #stateButton(number, name) {
+    const key = JSON.stringify([number, name]);
+    if (!this.states.has(key)) {
+      this.states.set(
+        key,
+        button(`state-${name}`, '', () => this.labelling.toggleState(number), { class: 'segloop-state' })
+      );
+    }
+    return this.states.get(key);
+  }
+
+  #showState(structure) {
+    const { number, name } = structure;
+    const state = this.labelling.stateOf(structure);
+    const { text, hint } = STATES[state];
+    const node = this.#stateButton(number, name);
+    setText(node, text);
+    node.dataset.state = state;
+    node.title = `${hint} (${this.stateKey})`;
+    node.setAttribute('aria-label', `${name}: ${text}. ${hint}`);
+    node.disabled = !this.labelling.opened || state === SEGMENTED;
   }
 }
 

@@ -4,11 +4,12 @@ import { readCase } from './cases.js';
 import { readAll, withoutGaps } from './masks.js';
 import { Models } from './models.js';
 import { PromptSessions } from './prompt_sessions.js';
+import { madeByModel, startsFrom } from './starts.js';
 import { promptOf } from './stroke_prompts.js';
+import { ABSENT, StructureStates, leftOut, needSomething } from './structure_states.js';
 import { WorkingMask } from './working_mask.js';
 
 const BRUSHES = new Set(['brush', 'eraser']);
-const MOST_VERSIONS = 20;
 
 export class Labelling {
   /** `changed()` is called when there is something else to show. */
@@ -27,13 +28,18 @@ export class Labelling {
     this.tool = 'look';
     this.wanted = 'look';
     this.unsaved = false;
+    this.states = new StructureStates();
     this.sessions = new PromptSessions(api);
     this.mask = new WorkingMask(viewer, {
       changedByHand: concerns => {
         this.sessions.changedByHand(concerns);
+        this.#touched(concerns);
         this.#now({ unsaved: true });
       },
-      emptied: () => this.sessions.emptied(),
+      emptied: () => {
+        this.sessions.emptied();
+        this.#touched(() => true);
+      },
     });
   }
 
@@ -71,6 +77,7 @@ export class Labelling {
     this.opened = null;
     this.history = [];
     this.unsaved = false;
+    this.states.forget();
     this.#closeSessions();
   }
 
@@ -132,6 +139,34 @@ export class Labelling {
     this.setStructure(numbers[(numbers.indexOf(this.structure) + 1) % numbers.length]);
   }
 
+  /** What is said of a structure: `SEGMENTED`, `GUESSED`, `ABSENT` or `NOT_EXAMINED`. */
+  stateOf(structure) {
+    return this.states.of(structure);
+  }
+
+  get guesses() {
+    return this.states.said(this.structures).guesses;
+  }
+
+  /** Mark a structure as absent, or no longer, or accept what a model made of it. */
+  toggleState(number) {
+    const structure = this.structures.find(one => one.number === number);
+    if (this.opened && structure && this.states.toggle(structure)) {
+      this.#now({ unsaved: true });
+    }
+  }
+
+  /** Somebody has looked at everything that a model made. */
+  acceptGuesses() {
+    this.states.accept();
+    this.#now({ unsaved: true });
+  }
+
+  /** Somebody changed the voxels of the segments that `concerns` names. */
+  #touched(concerns) {
+    this.states.changed(this.mask.filled(), this.structures, concerns);
+  }
+
   setModel(name) {
     this.#closeSessions();
     this.models.prompted = name;
@@ -174,13 +209,20 @@ export class Labelling {
         this.mask.lookForEdits(labelmap);
         const change = await this.sessions.send(structure, prompt, this.#work(labelmap));
         this.#needStill(labelmap);
-        this.unsaved = this.mask.paint(labelmap, change, structure) || this.unsaved;
+        this.#paint(labelmap, change, structure);
         const seconds = ((performance.now() - begun) / 1000).toFixed(1);
         return change.region ? `Answered in ${seconds} s.` : `The model changed nothing (${seconds} s).`;
       } finally {
         this.viewer.wipe();
       }
     });
+  }
+
+  #paint(labelmap, change, structure) {
+    if (this.mask.paint(labelmap, change, structure)) {
+      this.unsaved = true;
+      this.#touched(number => number === structure);
+    }
   }
 
   #promptOf(stroke) {
@@ -221,21 +263,13 @@ export class Labelling {
     this.mask.edited(() => this.opened && this.viewer.labelmapOf(this.opened.id));
   }
 
-  /** What a structure can start from, newest versions first: `{key, text, source, structures}`. */
+  /** What a structure can start from. */
   get starts() {
-    if (!this.models.takes('mask')) {
-      return [];
-    }
-    const trained = this.models.automatic.filter(({ ready }) => ready);
-    const models = trained.map(({ name, labels }) => start(name, { model: name }, labels));
-    const versions = this.history.map(({ id, number, author, structures }) =>
-      start(`version ${number} by ${author}`, { label_id: id }, structures)
-    );
-    return [...models, ...versions.reverse().slice(0, MOST_VERSIONS)];
+    return this.models.takes('mask') ? startsFrom(this.models.automatic, this.history) : [];
   }
 
   /** A model's mask of the chosen structure, or a stored version's, becomes that of its session: prompts correct it. */
-  startFrom({ key, text, source, structures }) {
+  startFrom({ key, text, source, structures, guessed }) {
     const { structure } = this;
     if (this.#labelled(structure) && !this.#mayReplace(`start ${key} ${structure}`)) {
       return;
@@ -247,7 +281,8 @@ export class Labelling {
       const wanted = structures.length === 1 ? structures[0] : name;
       const change = await this.sessions.start(structure, { ...source, structure: wanted }, this.#work(labelmap));
       this.#needStill(labelmap);
-      this.unsaved = this.mask.paint(labelmap, change, structure) || this.unsaved;
+      this.#paint(labelmap, change, structure);
+      this.states.taken(name, guessed);
       return change.region ? `This is ${wanted} from ${text}. Correct it with prompts.` : `Nothing new: ${text}.`;
     });
   }
@@ -268,7 +303,7 @@ export class Labelling {
       this.mask.lookForEdits(labelmap);
       const change = await this.sessions.undo(structure, this.#work(labelmap));
       this.#needStill(labelmap);
-      this.unsaved = this.mask.paint(labelmap, change, structure) || this.unsaved;
+      this.#paint(labelmap, change, structure);
       return change.undone ? 'Taken back.' : 'Nothing more can be taken back.';
     });
   }
@@ -285,8 +320,8 @@ export class Labelling {
       const { labels, voxels } = await this.api.segment(this.opened.id, model);
       this.#needStill(labelmap);
       const pairs = Object.entries(labels).map(([name, number]) => [number, name]);
-      this.#replace(labelmap, voxels, pairs);
-      return `${model} is done. Correct it, then submit.`;
+      this.#replace(labelmap, voxels, pairs, { guessed: true, absent: [] });
+      return `${model} is done. Correct or accept what it made, then submit.`;
     });
   }
 
@@ -302,7 +337,11 @@ export class Labelling {
       this.#replace(
         labelmap,
         voxels,
-        structures.map((name, n) => [n + 1, name])
+        structures.map((name, n) => [n + 1, name]),
+        {
+          guessed: madeByModel(label),
+          absent: Object.keys(label.states).filter(name => label.states[name] === ABSENT),
+        }
       );
       this.unsaved = false;
       return `This is version ${label.number} by ${label.author}.`;
@@ -314,27 +353,31 @@ export class Labelling {
     return !this.unsaved || this.tasks.sureAbout(what, warning);
   }
 
-  #replace(labelmap, voxels, pairs) {
+  #replace(labelmap, voxels, pairs, said) {
     this.mask.replace(labelmap, voxels, pairs);
     this.structures = labelmap.segments();
+    this.states.changed(this.mask.filled(), this.structures, () => true);
+    this.states.replaced(this.structures, said);
   }
 
   submit(comment) {
     return this.tasks.add('Submitting…', async () => {
       const labelmap = await this.#labelmap();
-      const segments = labelmap.segments();
-      const voxels = readAll(labelmap.slices, labelmap.shape);
-      const warning = 'Nothing is labelled. Press once more to submit an empty label.';
-      if (!voxels.some(Boolean) && !this.tasks.sureAbout('submit', warning)) {
+      this.mask.lookForEdits(labelmap);
+      // Segments may have been removed in OHIF's own table.
+      const said = this.states.said(this.structures);
+      const { segmented, absent, guesses } = said;
+      needSomething(said);
+      if (guesses.length && !this.tasks.sureAbout('submit', leftOut(guesses))) {
         return undefined;
       }
-      // Segments may have been removed in OHIF's own table.
       const sent = withoutGaps(
-        voxels,
-        segments.map(({ number }) => number)
+        readAll(labelmap.slices, labelmap.shape),
+        segmented.map(({ number }) => number)
       );
       const stored = await this.api.submit(this.opened.id, sent, {
-        structures: segments.map(({ name }) => name),
+        structures: segmented.map(({ name }) => name),
+        absent: absent.map(({ name }) => name),
         comment,
         model: this.sessions.any ? this.models.prompted : '',
       });
@@ -349,7 +392,5 @@ export class Labelling {
     this.changed();
   }
 }
-
-const start = (text, source, structures) => ({ key: JSON.stringify(source), text, source, structures });
 
 const numbered = names => names.map((name, n) => ({ number: n + 1, name }));

@@ -114,6 +114,15 @@ export function differences(slices, shape, known) {
   return numbers;
 }
 
+/** The numbers of the segments that have voxels. */
+export function numbersIn(voxels) {
+  const found = new Uint8Array(256);
+  for (let n = 0; n < voxels.length; n += 1) {
+    found[voxels[n]] = 1;
+  }
+  return new Set([...found.keys()].filter(number => number && found[number]));
+}
+
 /** 0/1 per voxel: where one segment is. */
 export const only = (voxels, number) => voxels.map(value => (value === number ? 1 : 0));
 

@@ -61,6 +61,7 @@ export class Panel {
     const actions = {
       flip: () => labelling.setInclude(!labelling.include),
       structure: () => labelling.nextStructure(),
+      mark: () => labelling.toggleState(labelling.structure),
       undo: () => labelling.undo(),
       segment: () => labelling.segment(),
       submit: () => this.submit.submit(),

@@ -13,18 +13,28 @@ export class RadioGroup {
     this.node.addEventListener('keydown', event => this.#move(event));
   }
 
-  /** `choices` are `{value, text, properties, colour}`; `colour` makes a swatch, "" an empty one. */
+  /** `choices` are `{value, text, properties, colour, beside}`; `colour` makes a swatch, "" an empty one; `beside` is a
+   * node that stands next to the button. */
   show(choices, chosen) {
     this.choices = choices;
     setChildren(
       this.node,
       choices.map(({ value, text }) => [value, text]),
-      () => el('button', { type: 'button', role: 'radio' })
+      (_, n) => {
+        const radio = el('button', { type: 'button', role: 'radio' });
+        const { beside } = choices[n];
+        return beside ? el('div', { class: 'segloop-choice', role: 'presentation' }, radio, beside) : radio;
+      }
     );
-    choices.forEach((choice, n) => this.#showOne(this.node.children[n], choice, choice.value === chosen));
+    const { radios } = this;
+    choices.forEach((choice, n) => this.#showOne(radios[n], choice, choice.value === chosen));
     if (!choices.some(({ value }) => value === chosen) && choices.length) {
-      this.node.children[0].tabIndex = 0;
+      radios[0].tabIndex = 0;
     }
+  }
+
+  get radios() {
+    return [...this.node.querySelectorAll('[role=radio]')];
   }
 
   #showOne(node, { value, text, colour, properties }, chosen) {
@@ -42,7 +52,7 @@ export class RadioGroup {
   }
 
   #move(event) {
-    const buttons = [...this.node.children];
+    const buttons = this.radios;
     const at = buttons.indexOf(event.target);
     const step = STEPS[event.key];
     if (step === undefined || at === -1) {

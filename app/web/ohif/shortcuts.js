@@ -11,6 +11,7 @@ export const SHORTCUTS = [
   ['w', 'look', 'Brightness and contrast'],
   ['x', 'flip', 'Include or exclude'],
   ['k', 'structure', 'Next structure'],
+  ['m', 'mark', 'Mark the structure as absent, or accept what a model made'],
   ['u', 'undo', 'Take the last prompt back'],
   ['g', 'segment', 'Segment automatically'],
   ['Shift+S', 'submit', 'Submit'],

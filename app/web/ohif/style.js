@@ -28,6 +28,13 @@ export const STYLE = `
 .segloop .segloop-status.busy { border-left-color: #e5b11f; }
 .segloop .segloop-swatch { display: inline-block; width: 10px; height: 10px; margin-right: 6px; border-radius: 2px; border: 1px solid #fff8; }
 .segloop .segloop-structure { text-align: left; flex: 1 1 100%; }
+.segloop .segloop-choice { display: flex; flex: 1 1 100%; gap: 4px; }
+.segloop .segloop-choice .segloop-structure { flex: 1 1 auto; }
+.segloop .segloop-state { flex: 0 0 8em; padding: 4px; font-size: 12px; background: none; }
+.segloop .segloop-state:disabled { opacity: 1; border-color: transparent; }
+.segloop .segloop-state[data-state=absent] { background: #5b4a00; border-color: #e5b11f; color: #fff; }
+.segloop .segloop-state[data-state=guessed] { background: #1c7a3d; border-color: #8de0a6; color: #fff; }
+.segloop .segloop-state[data-state=not_examined] { border-style: dashed; }
 .segloop ol { list-style: none; margin: 0; padding: 0; }
 .segloop li { display: flex; gap: 6px; align-items: baseline; padding: 3px 0; }
 .segloop li span { flex: 1; }

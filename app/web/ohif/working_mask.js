@@ -3,7 +3,7 @@
 // Answers are painted into it here, and others draw into it with OHIF's tools. What they did is found by comparing with
 // `known`, the label map as this object last left it: OHIF says that something changed also when nothing did.
 
-import { differences, paintBox, readAll, slicesOf, writeAll } from './masks.js';
+import { differences, numbersIn, paintBox, readAll, slicesOf, writeAll } from './masks.js';
 
 // Milliseconds after a stroke of a brush.
 const LOOK_AFTER = 200;
@@ -29,6 +29,11 @@ export class WorkingMask {
       this.emptied();
     }
     return labelmap;
+  }
+
+  /** The numbers of the segments that have voxels. */
+  filled() {
+    return this.known ? numbersIn(this.known) : new Set();
   }
 
   /** Someone draws with OHIF's tools: look what it was when they pause. `current()` gives the label map then, or null. */
