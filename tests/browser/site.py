@@ -73,11 +73,13 @@ def seg_voxels(file: bytes, truth: Truth) -> dict[str, NDArray[np.uint8]]:
     found = {name: np.zeros(truth.geometry.shape, np.uint8) for name in names.values()}
     pixels = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
     inverse = np.linalg.inv(truth.geometry.affine)
+    (shared,) = dataset.SharedFunctionalGroupsSequence  # names the segment if there is only one
     for frame, group in zip(pixels, dataset.PerFrameFunctionalGroupsSequence, strict=True):
         position = [*map(float, group.PlanePositionSequence[0].ImagePositionPatient), 1.0]
         i, j, k = np.rint((inverse @ position)[:3]).astype(int)
         assert (i, j) == (0, 0)
-        found[names[int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)]][k] = frame
+        (segment,) = (shared if len(names) == 1 else group).SegmentIdentificationSequence
+        found[names[int(segment.ReferencedSegmentNumber)]][k] = frame
     return found
 
 

@@ -125,6 +125,8 @@ export class LabelSection {
     node.title = `${hint} (${this.stateKey})`;
     node.setAttribute('aria-label', `${name}: ${text}. ${hint}`);
     node.disabled = !this.labelling.opened || state === SEGMENTED;
+    // One stop of the tab key: the arrow keys choose the structure.
+    node.tabIndex = number === this.labelling.structure ? 0 : -1;
   }
 }
 
