@@ -108,7 +108,7 @@ class LabelStore:
             mask = read_seg(file)
         else:
             mask = read_label(file, read_header(file).geometry, [segment.name for segment in label.segments])
-        filled = mask.filled()
+        filled = mask.filled
         return {
             known.name: "segmented" if read.number in filled else "not_examined"
             for known, read in zip(label.segments, mask.segments, strict=True)

@@ -217,7 +217,9 @@ def sessions_show(name: str, server: Address = LOCAL, token: Token = None, confi
 @sessions.command("submit")
 def sessions_submit(
     name: str,
-    structure: Annotated[str, typer.Option(help="what is segmented; else the project's first structure")] = "",
+    structure: Annotated[
+        str, typer.Option(help="what is segmented; may be left out if the project has one structure")
+    ] = "",
     comment: Annotated[str, typer.Option(help="kept with the label")] = "",
     server: Address = LOCAL,
     token: Token = None,

@@ -26,7 +26,7 @@ def states_of(mask: Mask) -> dict[str, StructureState]:
     With voxels it is segmented, without it is absent: only what somebody marked as absent has an empty segment. An
     empty segment that a model made by itself (AUTOMATIC) is not examined.
     """
-    filled = mask.filled()
+    filled = mask.filled
     states: dict[str, StructureState] = {}
     for segment in mask.segments:
         if segment.number in filled:
@@ -39,7 +39,7 @@ def states_of(mask: Mask) -> dict[str, StructureState]:
 def with_absent(mask: Mask, absent: Collection[str]) -> Mask:
     """The mask that says of `absent` that they are absent, and nothing of its other segments without voxels: those are
     dropped. Raises `ValueError` if one of `absent` has voxels."""
-    filled = mask.filled()
+    filled = mask.filled
     drawn = [s.name for s in mask.segments if s.number in filled and s.name in absent]
     if drawn:
         raise ValueError(f"marked as absent, and segmented: {', '.join(drawn)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 from typing import Literal
 
@@ -101,6 +102,7 @@ class Mask:
             merged[self.voxels_of(segment.number)] = segment.number
         return merged
 
+    @cached_property
     def filled(self) -> frozenset[int]:
         """The numbers of the segments that have voxels."""
         found: set[int] = set()

@@ -24,6 +24,7 @@ from app.project.label_commit import commit_label
 from app.project.project import Project
 from app.services.cases import CaseService, ImageFile
 from app.services.models import ModelService
+from app.services.structure_names import StructureNames
 from app.workspace import safe_name
 
 
@@ -40,17 +41,16 @@ class LabelService:
     ) -> Label:
         """Commit a client's label file as the next version; it is durable when this returns.
 
-        `names` are the structures of the values 1, 2, ...; None takes them from the file, else from the settings.
-        Raises `UnknownCase`, `BadFile`, `GeometryMismatch`; then nothing has changed.
+        `names` are the structures of the values 1, 2, ...; None if the client sent none. A file that names its segments
+        counts first. Raises `UnknownCase`, `BadFile`, `GeometryMismatch`, and `BadInput` for names that are missing or
+        not the project's (`StructureNames.of`); then nothing has changed.
         """
         row = self.cases.get(case_id)
         geometry = self.cases.open(row).geometry
         if file_name.lower().endswith(".bin"):
             file = file.rename(file.with_suffix(".bin"))  # raw voxels are recognised by the extension only
         mask = read_label(file, geometry, names, max_bytes=self.project.settings.labels.max_upload_bytes)
-        if names is None and not file_name.lower().endswith(".seg.nrrd"):
-            mask = self._with_project_names(mask)
-        return self._commit(row, mask, file_sha256(file), submission)
+        return self._commit(row, self._said(mask, None, names), file_sha256(file), submission)
 
     def submit_mask(
         self, case_id: str, mask: Mask, submission: Submission, absent: Collection[str] | None = None
@@ -58,10 +58,11 @@ class LabelService:
         """Commit a mask as the next version.
 
         `absent` are the structures that the annotator looked for and that aren't there; None if the client can't say.
-        Raises `UnknownCase`, and `BadInput` if the mask isn't on the case's grid or says nothing.
+        Raises `UnknownCase`, and `BadInput` if the mask isn't on the case's grid, says nothing, or has names that
+        `StructureNames.of` refuses.
         """
         row = self._row_on_grid(case_id, mask)
-        return self._commit(row, mask, mask.sha256, submission, absent)
+        return self._commit(row, self._said(mask, absent), mask.sha256, submission)
 
     def keep_answer(self, case_id: str, mask: Mask, submission: Submission) -> Label:
         """Commit what a model made and nobody has looked at: its empty structures are not examined.
@@ -69,6 +70,7 @@ class LabelService:
         Raises as `submit_mask`.
         """
         row = self._row_on_grid(case_id, mask)
+        mask = self.names().of(mask)
         segments = (replace(s, algorithm="AUTOMATIC", algorithm_name=submission.model) for s in mask.segments)
         answer = Mask(mask.layers, tuple(segments), mask.geometry)
         version = submission.model_version or self.models.version(submission.model)
@@ -77,8 +79,8 @@ class LabelService:
     def submit_seg(self, case_id: str, file: bytes, author: str, client: str) -> Label:
         """Commit a DICOM SEG from a viewer as the next final version; it is durable when this returns.
 
-        Raises `UnknownCase`, `BadFile`, `UnusableSeries`, `GeometryMismatch`, `ResourceExhausted`; nothing has changed
-        then.
+        Raises `UnknownCase`, `BadFile`, `UnusableSeries`, `GeometryMismatch`, `ResourceExhausted`, and `BadInput` as
+        `submit`; nothing has changed then.
         """
         row = self.cases.get(case_id)
         geometry = self.cases.open(row).geometry
@@ -87,7 +89,8 @@ class LabelService:
         describe_all(dataset, limit)
         mask = read_seg(dataset, geometry, max_bytes=limit)
         info = {"SOPInstanceUID": str(dataset.get("SOPInstanceUID", ""))}
-        return self._commit(row, mask, sha256(file).hexdigest(), Submission(author, client, info=info))
+        submission = Submission(author, client, info=info)
+        return self._commit(row, self._said(mask, None), sha256(file).hexdigest(), submission)
 
     def newest(self, case_id: str, tag: str) -> Label:
         """The newest version under a tag. Raises `UnknownLabel`."""
@@ -198,17 +201,15 @@ class LabelService:
 
     def structures(self) -> list[str]:
         """Every structure this project names: from the settings, the models, and the labels so far."""
-        names = dict.fromkeys(self.project.settings.labels.structures)
-        for card in self.models.cards():
-            names |= dict.fromkeys(card.labels)
-        names |= dict.fromkeys(self.project.catalog.labels.structures())
-        return [name for name in names if name != "background"]
+        return list(self.names().known)
 
-    def _with_project_names(self, mask: Mask) -> Mask:
-        """Name the segments of a labelmap without names after the project's structures, if there are enough."""
-        names = self.structures()
-        count = len(mask.segments)
-        return mask.renamed(names[:count]) if count <= len(names) else mask
+    def names(self) -> StructureNames:
+        """The names that a label's structures may have."""
+        own = dict.fromkeys(self.project.settings.labels.structures)
+        for card in self.models.cards():
+            own |= dict.fromkeys(name for name in card.labels if name != "background")
+        stored = (name for name in self.project.catalog.labels.structures() if name != "background")
+        return StructureNames(tuple(own), tuple(own | dict.fromkeys(stored)))
 
     def _row_on_grid(self, case_id: str, mask: Mask) -> CaseRow:
         row = self.cases.get(case_id)
@@ -217,29 +218,35 @@ class LabelService:
             raise BadInput(f"the mask doesn't lie on the image's voxels: {difference}")
         return row
 
-    def _commit(
-        self,
-        row: CaseRow,
-        mask: Mask,
-        submitted_sha256: str,
-        submission: Submission,
-        absent: Collection[str] | None = None,
-    ) -> Label:
+    def _commit(self, row: CaseRow, mask: Mask, submitted_sha256: str, submission: Submission) -> Label:
         model = submission.model
         algorithm = self.models.provenance(model)
-        segments = tuple(replace(s, algorithm=algorithm, algorithm_name=model) for s in mask.segments)
-        said = self._said(Mask(mask.layers, segments, mask.geometry), absent)
+        segments = (
+            replace(s, algorithm=algorithm, algorithm_name=model) if s.number in mask.filled else s
+            for s in mask.segments
+        )
         submission = replace(submission, model_version=submission.model_version or self.models.version(model))
-        label = commit_label(self.project, row, said, submission, submitted_sha256)
+        made = Mask(mask.layers, tuple(segments), mask.geometry)
+        label = commit_label(self.project, row, made, submission, submitted_sha256)
         self.project.catalog.claims.release(row.case.id)
         return label
 
-    def _said(self, mask: Mask, absent: Collection[str] | None) -> Mask:
-        """The mask with segments for what is segmented and what is absent. Raises `BadInput` if that is nothing."""
+    def _said(self, mask: Mask, absent: Collection[str] | None, sent: Sequence[str] | None = None) -> Mask:
+        """The mask with segments of the project's names, for what is segmented and what is absent.
+
+        `absent` is None where the client can't say, `sent` are names that came beside the mask. Raises `BadInput`:
+        nothing is segmented or absent, or a name isn't usable.
+        """
+        names = self.names()
+        drawn = [segment.name for segment in names.of(mask.keeping(mask.filled), sent).segments]
         if absent is None:
-            absent = self._unmarked(mask)
+            absent = self._unmarked(mask, drawn, names.known)
+        names.check(absent)
+        kept = mask.keeping([s.number for s in mask.segments if s.number in mask.filled or s.name in absent])
+        named = iter(drawn)
+        renamed = kept.renamed([next(named) if s.number in kept.filled else s.name for s in kept.segments])
         try:
-            said = with_absent(mask, absent)
+            said = with_absent(renamed, absent)
         except ValueError as error:
             raise BadInput(str(error)) from error
         if not said.segments:
@@ -249,11 +256,10 @@ class LabelService:
             )
         return said
 
-    def _unmarked(self, mask: Mask) -> Collection[str]:
+    def _unmarked(self, mask: Mask, drawn: Collection[str], known: Collection[str]) -> Collection[str]:
         """What is absent where the client can't say."""
         labels = self.project.settings.labels
         if labels.unmarked == "not_examined":
             return ()
-        filled = mask.filled()
-        drawn = {s.name for s in mask.segments if s.number in filled}
-        return [n for n in dict.fromkeys([*(s.name for s in mask.segments), *labels.structures]) if n not in drawn]
+        listed = [segment.name for segment in mask.segments if segment.name in known]
+        return [name for name in dict.fromkeys([*listed, *labels.structures]) if name not in drawn]

@@ -82,11 +82,20 @@ def test_a_sent_image_that_the_archive_has_is_found(live: Live) -> None:
     Steps(live.services).add(session, "itksnap:1", [Point((0, 0, 0))])
     name = prompting.record(session).name
     assert "not known yet" in segloop("show", name, "--server", live.url).stdout
-    assert "liver of head, version 1" in segloop("submit", name, "--server", live.url).stdout
+    assert "liver of head, version 1" in segloop("submit", name, "--structure", "liver", "--server", live.url).stdout
     (label,) = live.services.labels.history("head")
     found = live.services.labels.mask(label).labelmap()
     assert found[-3:, :3, :3].all()
     assert found.sum() == 27
+
+
+def test_no_guess_about_the_structure(live: Live) -> None:
+    name = opened(live)
+    for structure, told in (("", "This project's structures: liver, spleen"), ("splen", "Did you mean spleen?")):
+        ended = segloop("submit", name, "--structure", structure, "--server", live.url)
+        assert ended.returncode == 1
+        assert told in " ".join(ended.stderr.split())
+    assert live.services.labels.history("head") == []
 
 
 def test_a_table_fits_a_hundred_columns(live: Live) -> None:

@@ -102,6 +102,7 @@ def settings(tmp_path: Path) -> Settings:
         studies=str(tmp_path / "studies"),
         workspace=tmp_path / "workspace",
         models={"fake": {"type": "fake"}},  # type: ignore[dict-item]
+        labels={"structures": ["liver", "spleen"]},  # type: ignore[arg-type]
     )
 
 

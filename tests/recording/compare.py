@@ -49,6 +49,8 @@ MATCHED = (
 GROWING = frozenset({"commands", "options", "settings", "checks", "paths"})
 """Objects that may have more keys than before; see `scripts.command_line` and `scripts.api`."""
 
+ABSENT = "(not there)"
+
 
 @dataclass(frozen=True)
 class Noted:
@@ -75,20 +77,24 @@ class Difference:
 
 @dataclass(frozen=True)
 class Accepted:
-    """What `reworded.toml` lists. In a text, `{name}` stands for anything, the same in the old and the new one."""
+    """What `reworded.toml` lists. In a text, `{name}` stands for anything, the same in the old and the new one. `fields`
+    are those that JSON answers have in addition, at any place: a client reads the fields that it knows."""
 
     reworded: Sequence[tuple[str, str]] = ()
     added: frozenset[str] = field(default_factory=frozenset)
+    fields: frozenset[str] = field(default_factory=frozenset)
 
     @classmethod
     def read(cls, file: Path) -> Accepted:
         listed = tomllib.loads(file.read_text())
         reworded = [(one["old"], one["new"]) for one in listed.get("reworded", ())]
-        return cls(reworded, frozenset(listed.get("added", ())))
+        return cls(reworded, frozenset(listed.get("added", ())), frozenset(listed.get("fields", ())))
 
     def takes(self, difference: Difference) -> bool:
         if difference.kind == "addition":
             return difference.path in self.added
+        if difference.old == ABSENT and difference.path.startswith("body"):
+            return difference.path.rpartition(".")[2] in self.fields
         if difference.kind != "wording":
             return False
         return any(_becomes(old, new, difference.old, difference.new) for old, new in self.reworded)
@@ -123,9 +129,9 @@ def _compared(where: str, path: str, old: Any, new: Any, *, growing: bool) -> It
         for key in dict.fromkeys((*old, *new)):
             place = f"{path}.{key}".removeprefix(".")
             if key not in new:
-                yield Difference(where, place, old[key], "(not there)", "wire")
+                yield Difference(where, place, old[key], ABSENT, "wire")
             elif key not in old:
-                yield Difference(where, place, "(not there)", new[key], "addition" if growing else "wire")
+                yield Difference(where, place, ABSENT, new[key], "addition" if growing else "wire")
             else:
                 yield from _compared(where, place, old[key], new[key], growing=key in GROWING)
     elif isinstance(old, list) and isinstance(new, list):

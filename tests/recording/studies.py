@@ -97,7 +97,7 @@ class Studies:
         stranger, truth = ct_series((5, 8, 9), patient=8, seed=9)
         return (
             segmentation(oblique.instances, painted(SHAPE, 2, 1), ["liver", "spleen"], labelmap=False),
-            segmentation(oblique.instances, painted(SHAPE, 3, 2), ["a", "b", "c"], labelmap=True),
+            segmentation(oblique.instances, painted(SHAPE, 2, 2), ["spleen", "liver"], labelmap=True),
             segmentation(stranger, painted(truth.geometry.shape, 1, 3), ["liver"], labelmap=False),
         )
 

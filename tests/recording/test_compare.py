@@ -104,3 +104,11 @@ def test_a_list_tells_what_came_and_went() -> None:
 
 def test_the_list_of_what_is_accepted_can_be_read() -> None:
     assert Accepted.read(Path(__file__).with_name("reworded.toml")) is not None
+
+
+def test_fields_that_were_added_are_accepted_by_name() -> None:
+    old, new = [{"id": 1}], [{"id": 1, "states": {"liver": "absent"}}]
+    (more,) = body(old, new)
+    (less,) = body(new, old)
+    accepted = Accepted(fields=frozenset({"states"}))
+    assert (accepted.takes(more), accepted.takes(less), Accepted().takes(more)) == (True, False, False)

@@ -22,6 +22,7 @@ from app.http.errors import problems
 from app.http.forms import received
 from app.services import Services
 from app.services.prompting.log import Viewer
+from app.services.structure_names import placeholder
 
 Tag = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
 """The label's tag: a case with a `final` label is completed, and is trained on."""
@@ -71,8 +72,9 @@ class LabelShape(BaseModel):
 
 class LabelMeta(BaseModel):
     """The metadata of submitted voxels. `structures` are in the order of their numbers, as a list or separated by
-    commas; the project's own if there are none. `absent` are those that the annotator looked for and that aren't there;
-    all others without voxels are not examined. Without it, the setting `labels.unmarked` says what they are."""
+    commas; they may be left out if the project has only one. `absent` are those that the annotator looked for and that
+    aren't there; all others without voxels are not examined. Without it, the setting `labels.unmarked` says what they
+    are."""
 
     structures: list[str] | str = ""
     absent: list[str] | str | None = None
@@ -188,15 +190,18 @@ def _submit(services: Services, case_id: str, packed: bytes | bytearray, meta: L
     """Raises `BadInput`, `BadFile`; then nothing has changed."""
     geometry = services.cases.volume(case_id).geometry
     voxels = inflate(packed, geometry.shape)
-    mask = Mask.single(voxels, _names(services, meta, int(voxels.max())), geometry)
+    mask = Mask.single(voxels, _names(meta, int(voxels.max())), geometry)
     submission = Submission(asking.who, asking.client, meta.tag, meta.model, comment=meta.comment)
     label = services.labels.submit_mask(case_id, mask, submission, meta.marked_absent())
     return shapes_of(services, [label])[0]
 
 
-def _names(services: Services, meta: LabelMeta, highest: int) -> list[str]:
-    """The structures by number. Raises `BadInput` if they don't fit the voxels."""
-    names = meta.names() or services.labels.structures()[: max(highest, 1)]
+def _names(meta: LabelMeta, highest: int) -> list[str]:
+    """The structures by number; "Segment n" for those without a name. Raises `BadInput` if they don't fit the
+    voxels."""
+    names = meta.names()
+    if not names:
+        return [placeholder(number) for number in range(1, highest + 1)]
     if not all(names) or len(set(names)) != len(names):
         raise BadInput("every structure needs a name of its own")
     if len(names) > 255 or highest > len(names):

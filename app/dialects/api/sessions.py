@@ -116,7 +116,7 @@ class UndoShape(ChangeShape):
 
 
 class SubmitRequest(BaseModel):
-    """The name of the segmented structure; the project's first by default."""
+    """The name of the segmented structure, which may be left out if the project has only one."""
 
     structure: str = ""
     comment: str = ""
@@ -244,8 +244,7 @@ def add_submission(api: APIRouter, services: Services) -> None:
     @api.post("/sessions/{session_id}/label", summary="Keep a session's mask as a label", status_code=201)
     def submitted(name: Name, asked: SubmitRequest) -> SubmittedShape:
         """The author is the session's user. An image that a viewer sent is first matched to a case of the archive."""
-        structure = asked.structure.strip() or services.settings.labels.structures[0]
-        label, matched = services.sessions.submit(name, structure, asked.comment, asked.tag)
+        label, matched = services.sessions.submit(name, asked.structure.strip(), asked.comment, asked.tag)
         return SubmittedShape(**_label(services, label).model_dump(), matched=matched)
 
 

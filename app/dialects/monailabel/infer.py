@@ -71,7 +71,10 @@ class Inference:
             if params.save_label:
                 info = {"client_id": who, "model": model}
                 submission = Submission(who, "monailabel", params.label_tag or ORIGINAL, model, info=info)
-                self._services.labels.keep_answer(case_id, result.mask(), submission)
+                mask = result.mask()
+                if card.takes_prompts and result.names == (NAMELESS,):
+                    mask = mask.renamed([""])  # the name is ours, and says nothing
+                self._services.labels.keep_answer(case_id, mask, submission)
             return answer(self._services, result, output, params, case_id, who)
 
     @contextmanager

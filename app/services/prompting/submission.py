@@ -92,13 +92,15 @@ class SessionService:
         The mask of a sent image is committed for the archive's case with the same voxels. If there is none, the sent
         image becomes a permanent case of its own. `author` defaults to the session's user.
 
-        Raises `UnknownSession`, and `BadInput` for an empty mask.
+        `structure` "" is the project's only one. Raises `UnknownSession`, and `BadInput`: an empty mask, a structure
+        that the project doesn't know, or none where it has several.
         """
         record = self.get(name_or_id).record
         with self.prompting.session(record.id, record.owner, reading=True) as session:
             voxels = session.mask.copy()
         if not voxels.any():
             raise BadInput("nothing is segmented in this session; there is no label to keep")
+        structure = self.labels.names().one(structure)
         match = self.match(record)
         case_id = match.case_id if match is not None else record.case_id
         if match is not None:

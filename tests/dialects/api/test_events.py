@@ -36,7 +36,7 @@ class Event:
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[Live]:
-    with serving(tmp_path / "w", FAKE) as one:
+    with serving(tmp_path / "w", FAKE, labels={"structures": ["liver"]}) as one:
         voxels = np.arange(120, dtype=np.int16).reshape(SHAPE)
         one.services.project.archive.add_volume("head", Volume(voxels, Geometry(SHAPE, np.eye(4))))
         one.services.sync.run()
@@ -68,7 +68,8 @@ def events(lines: Iterator[str]) -> Iterator[Event]:
 
 
 def label(live: Live, fill: int) -> int:
-    mask = Mask.single(np.full(SHAPE, fill, np.uint8), ["liver"], Geometry(SHAPE, np.eye(4)))
+    voxels = (np.arange(np.prod(SHAPE)) <= fill).astype(np.uint8).reshape(SHAPE)
+    mask = Mask.single(voxels, ["liver"], Geometry(SHAPE, np.eye(4)))
     return live.services.labels.submit_mask("head", mask, Submission("ana", "test")).id
 
 

@@ -27,6 +27,7 @@ def two_structures(seed: int = 0) -> NDArray[np.uint8]:
 
 
 def submit(site: Site, case_id: str, voxels: NDArray[np.uint8], who: str = "ana", **query: Any) -> Any:
+    query = {"structures": "liver,spleen", **query}
     headers = {**OCTETS, **ANA, "X-Segloop-User": who}
     path = f"{API}/cases/{case_id}/labels"
     return site.client.post(path, params=query, content=gzip.compress(voxels.tobytes()), headers=headers)
@@ -42,38 +43,38 @@ def submitted(site: Site, case_id: str, voxels: NDArray[np.uint8], **query: Any)
 def test_voxels_become_a_label_and_come_back(fresh: Site, kind: str) -> None:
     case_id = fresh.series if kind == "series" else "case 07"
     voxels = two_structures()
-    label = submitted(fresh, case_id, voxels, structures="kidney, tumour", comment="edited", model="clicks")
+    label = submitted(fresh, case_id, voxels, structures="liver, spleen", comment="edited", model="clicks")
     assert (label["case_id"], label["tag"], label["number"]) == (case_id, "final", 1)
     assert (label["author"], label["client"], label["model"]) == ("ana", "panel", "clicks")
-    assert (label["structures"], label["comment"]) == (["kidney", "tumour"], "edited")
+    assert (label["structures"], label["comment"]) == (["liver", "spleen"], "edited")
     back = get(fresh, f"/labels/{label['id']}/voxels")
-    assert (back["shape"], back["structures"]) == (list(SHAPE), ["kidney", "tumour"])
+    assert (back["shape"], back["structures"]) == (list(SHAPE), ["liver", "spleen"])
     np.testing.assert_array_equal(unzipped(back["voxels"], SHAPE), voxels)
     assert get(fresh, f"/cases/{case_id}")["completed"]
 
 
 def test_the_file_of_a_series_is_a_dicom_seg(fresh: Site) -> None:
     voxels = two_structures()
-    label = submitted(fresh, fresh.series, voxels, structures="kidney,tumour")
+    label = submitted(fresh, fresh.series, voxels, structures="liver,spleen")
     answer = fresh.client.get(f"{API}/labels/{label['id']}/file")
     assert answer.headers["content-type"] == "application/dicom"
     seg = pydicom.dcmread(io.BytesIO(answer.content))
     assert seg.Modality == "SEG"
     assert seg.SOPInstanceUID == label["sop_instance_uid"]
-    assert [str(s.SegmentLabel) for s in seg.SegmentSequence] == ["kidney", "tumour"]
+    assert [str(s.SegmentLabel) for s in seg.SegmentSequence] == ["liver", "spleen"]
     assert int(seg.pixel_array.sum()) == int((voxels > 0).sum())
 
 
 def test_the_file_of_a_volume_is_nifti(fresh: Site, tmp_path: Path) -> None:
     voxels = two_structures()
-    label = submitted(fresh, "case 07", voxels, structures="kidney,tumour")
+    label = submitted(fresh, "case 07", voxels, structures="liver,spleen")
     (tmp_path / "label.nii.gz").write_bytes(fresh.client.get(f"{API}/labels/{label['id']}/file").content)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "label.nii.gz"))), voxels)
 
 
 def test_a_form_says_the_same(fresh: Site) -> None:
     voxels = two_structures()
-    meta = {"structures": ["kidney, left", "tumour"], "comment": "from a form", "tag": "draft"}
+    meta = {"structures": ["liver", "spleen"], "comment": "from a form", "tag": "draft"}
     answer = fresh.client.post(
         f"{API}/cases/case 07/labels",
         files={"voxels": ("voxels.gz", gzip.compress(voxels.tobytes()))},
@@ -82,13 +83,47 @@ def test_a_form_says_the_same(fresh: Site) -> None:
     )
     assert answer.status_code == 201, answer.text
     label = answer.json()
-    assert (label["structures"], label["comment"], label["tag"]) == (["kidney, left", "tumour"], "from a form", "draft")
+    assert (label["structures"], label["comment"], label["tag"]) == (["liver", "spleen"], "from a form", "draft")
     assert not get(fresh, "/cases/case 07")["completed"]
 
 
-def test_structures_without_names_are_the_projects(fresh: Site) -> None:
-    label = submitted(fresh, "case 07", two_structures())
+def test_a_mask_without_names_is_refused(fresh: Site) -> None:
+    refused = submit(fresh, "case 07", two_structures(), structures="")
+    assert refused.status_code == 400
+    assert refused.json()["detail"] == (
+        "nothing says which structure is meant by Segment 1, Segment 2: send its name."
+        " This project's structures: liver, spleen"
+    )
+    assert submit(fresh, "case 07", (two_structures() > 0).astype(np.uint8), structures="").status_code == 400
+    assert get(fresh, "/cases/case 07/labels") == []
+
+
+def test_names_of_no_structure_are_refused_with_the_nearest(fresh: Site) -> None:
+    for names, absent, told in (
+        ("liver,splen", None, "no structure 'splen'. Did you mean spleen? This project's structures: liver, spleen"),
+        ("Liver,SPLEEN", None, "no structures 'Liver', 'SPLEEN'. Did you mean liver or spleen?"),
+        ("liver,xyz", None, "no structure 'xyz'. This project's structures: liver, spleen"),
+        ("liver,spleen", "lver", "no structure 'lver'. Did you mean liver?"),
+    ):
+        more = {} if absent is None else {"absent": absent}
+        refused = submit(fresh, "case 07", two_structures(), structures=names, **more)
+        assert refused.status_code == 400
+        assert told in refused.json()["detail"]
+        assert "labels.structures" in refused.json()["detail"]
+    assert get(fresh, "/cases/case 07/labels") == []
+    # What has no voxels and isn't marked says nothing, whatever it is called.
+    label = submitted(fresh, "case 07", two_structures(), structures="liver,spleen,Segment_3")
     assert label["structures"] == ["liver", "spleen"]
+
+
+def test_the_only_structure_needs_no_name(tmp_path: Path) -> None:
+    with opened(tmp_path, labels={"structures": ["liver"]}, models={}) as site:
+        voxels = (two_structures() > 0).astype(np.uint8)
+        assert submitted(site, "case 07", voxels, structures="")["structures"] == ["liver"]
+        assert submitted(site, "case 07", voxels, structures="Segment_1", comment="b")["structures"] == ["liver"]
+        refused = submit(site, "case 07", two_structures(), structures="")
+        assert refused.status_code == 400
+        assert "which structure is meant by Segment 1, Segment 2" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize("kind", ["series", "file"])
@@ -145,7 +180,7 @@ def test_the_same_bytes_again_are_the_same_version(fresh: Site) -> None:
         (b"no gzip", {}, "gzip"),
         (b"", {}, "exactly"),
         (gzip.compress(bytes([3]) * int(np.prod(SHAPE))), {"structures": "a,b"}, "numbers up to 3"),
-        (gzip.compress(bytes([3]) * int(np.prod(SHAPE))), {}, "numbers up to 3"),
+        (gzip.compress(bytes([3]) * int(np.prod(SHAPE))), {}, "meant by Segment 3"),
         (gzip.compress(bytes(np.prod(SHAPE))), {"structures": "a,a"}, "name of its own"),
         (gzip.compress(bytes(np.prod(SHAPE))), {"structures": "a,,b"}, "name of its own"),
         (gzip.compress(bytes(np.prod(SHAPE))), {"tag": ""}, "tag"),
@@ -200,7 +235,7 @@ def test_hidden_labels_are_not_told(fresh: Site) -> None:
 
 
 def test_delivery_is_told(fresh: Site) -> None:
-    label = submitted(fresh, fresh.series, two_structures(), structures="a,b")
+    label = submitted(fresh, fresh.series, two_structures(), structures="liver,spleen")
     assert label["delivered"] is False
     outbox = fresh.services.project.catalog.outbox
     outbox.failed(label["id"], "the archive is away", 2e9)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.dialects.api.calls import API, get, mask, opened_session, post, prompt, unzipped
-from tests.dialects.monailabel.site import SHAPE, Site
+from tests.dialects.monailabel.site import SHAPE, Site, opened
 
 ANA = {"X-Segloop-User": "Ana%20Mar%C3%ADa", "X-Segloop-Client": "panel"}
 POINT = {"type": "point", "at": [4, 10, 8], "include": True}
@@ -167,10 +168,24 @@ def test_a_session_becomes_a_label(fresh: Site, address: str, by: str) -> None:
     np.testing.assert_array_equal(fresh.services.labels.mask(stored).labelmap(), cube((2, 8, 6), (7, 13, 11)))
 
 
-def test_a_label_without_a_structure_is_the_projects_first(fresh: Site) -> None:
+def test_a_label_without_a_structure_is_refused(fresh: Site) -> None:
     session = opened_session(fresh)
     prompt(fresh, session, POINT)
-    assert post(fresh, f"/sessions/{session}/label", {}, 201)["structures"] == ["liver"]
+    refused = post(fresh, f"/sessions/{session}/label", {}, 400)["detail"]
+    assert refused == "nothing says which structure this is: send its name. This project's structures: liver, spleen"
+    refused = post(fresh, f"/sessions/{session}/label", {"structure": "livr"}, 400)["detail"]
+    assert "no structure 'livr'. Did you mean liver?" in refused
+    assert get(fresh, "/labels") == []
+    label = post(fresh, f"/sessions/{session}/label", {"structure": "spleen"}, 201)
+    assert label["states"] == {"liver": "not_examined", "spleen": "segmented"}
+
+
+def test_the_only_structure_needs_no_name(tmp_path: Path) -> None:
+    labels = {"structures": ["liver"], "unmarked": "absent"}
+    with opened(tmp_path, labels=labels, models={"clicks": {"type": "fake"}}) as site:
+        session = opened_session(site)
+        prompt(site, session, POINT)
+        assert post(site, f"/sessions/{session}/label", {}, 201)["structures"] == ["liver"]
 
 
 def test_an_empty_session_is_no_label(site: Site) -> None:

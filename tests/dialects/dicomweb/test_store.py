@@ -22,7 +22,9 @@ from tests.dicom.synthetic import ct_series, uid
 @pytest.fixture
 def fresh(tmp_path, kinds) -> Iterator[Site]:
     write({"oblique": kinds["oblique"]}, tmp_path / "studies")
-    with serving(tmp_path, tmp_path / "studies", labels={"structures": ["a"], "max_upload_bytes": 2**20}) as one:
+    with serving(
+        tmp_path, tmp_path / "studies", labels={"structures": ["Liver", "Tumour"], "max_upload_bytes": 2**20}
+    ) as one:
         yield one
 
 
@@ -119,15 +121,29 @@ def test_a_segmentation_becomes_the_case_s_label(fresh: Site, kinds, labelmap: b
     assert [one.number for one in labels(fresh, series)] == [1, 2]
 
 
-def test_voxels_that_the_header_forgot_are_kept(fresh: Site, kinds) -> None:
+def test_voxels_that_the_header_forgot_are_told(fresh: Site, kinds) -> None:
+    """They have no name, and neither do they become a structure nor are they left out."""
     datasets = kinds["oblique"]
     voxels = painted(SHAPE, 2)
     dataset = pydicom.dcmread(io.BytesIO(segmentation(datasets, voxels, ["Liver", "x"], labelmap=True)))
     dataset.SegmentSequence = [item for item in dataset.SegmentSequence if item.SegmentNumber != 2]
-    assert fresh.store([encode(dataset)]).status_code == 200
-    mask = fresh.services.labels.mask(labels(fresh, str(datasets[0].SeriesInstanceUID))[0])
-    assert [segment.name for segment in mask.segments] == ["Liver", "Segment 2"]
-    np.testing.assert_array_equal(mask.labelmap(), voxels)
+    answer = fresh.store([encode(dataset)])
+    assert (answer.status_code, outcome(answer)[1]) == (409, {str(dataset.SOPInstanceUID): 0x0110})
+    assert "meant by Segment 2: send its name. This project's structures: Liver, Tumour" in answer.headers["warning"]
+    assert labels(fresh, str(datasets[0].SeriesInstanceUID)) == []
+
+
+@pytest.mark.parametrize("labelmap", [True, False])
+def test_names_of_no_structure_are_refused(fresh: Site, kinds, labelmap: bool) -> None:
+    datasets = kinds["oblique"]
+    for names, told in (
+        (["Liver", "Tumor"], "no structure 'Tumor'. Did you mean Tumour?"),
+        (["Liver", "Segment 2"], "meant by Segment 2"),  # as OHIF calls a segment that nobody named
+    ):
+        answer = fresh.store([segmentation(datasets, painted(SHAPE, 2), names, labelmap=labelmap)])
+        assert answer.status_code == 409
+        assert told in answer.headers["warning"]
+    assert labels(fresh, str(datasets[0].SeriesInstanceUID)) == []
 
 
 def test_a_segmentation_off_the_grid_is_refused(fresh: Site, kinds) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,24 @@ def submit(site: Site, case_id: str, content: bytes, name: str, label_info: Any,
     params = {"image": case_id, **({"tag": tag} if tag else {})}
     data = {"params": json.dumps({"label_info": label_info, "client_id": "anna", "model": "clicks", **more})}
     return site.client.put("/datastore/label", params=params, data=data, files={"label": (f"/tmp/{name}", content)})
+
+
+def seg_nrrd(site: Site, folder: Path, values: dict[str, int]) -> bytes:
+    """`painted` as 3D Slicer saves a segmentation of "case 07": segments by name, with their values."""
+    import nrrd
+
+    geometry = site.truth["case 07"].geometry
+    header: dict[str, Any] = {
+        "space": "left-posterior-superior",
+        "space directions": geometry.affine[:3, :3].T,
+        "space origin": geometry.affine[:3, 3],
+        "kinds": ["domain"] * 3,
+    }
+    for number, (name, value) in enumerate(values.items()):
+        fields = {"ID": f"s{number}", "Name": name, "LabelValue": str(value), "Layer": "0"}
+        header |= {f"Segment{number}_{key}": text for key, text in fields.items()}
+    nrrd.write(str(folder / "x.seg.nrrd"), painted().transpose(2, 1, 0), header)
+    return (folder / "x.seg.nrrd").read_bytes()
 
 
 def downloaded(site: Site, case_id: str, tag: str, tmp_path) -> np.ndarray:
@@ -83,6 +102,33 @@ class TestLabels:
         assert note(fresh, "case 07")["params"]["label_names"] == {"spleen": 1}
         assert note(fresh, "case 07")["states"] == {"spleen": "segmented"}
 
+    @pytest.mark.parametrize(
+        ("label_info", "told"),
+        [
+            (None, "meant by Segment 1, Segment 2: send its name. This project's structures: liver, spleen"),
+            ([], "meant by Segment 1, Segment 2"),
+            ("liver", "meant by Segment 1, Segment 2"),
+            ([{"name": "liver"}, {"idx": 2}], "meant by Segment 1, Segment 2"),
+            ([{"name": "liver"}, {"name": "Segment_2"}], "meant by Segment_2: send its name"),
+            ([{"name": "liver"}, {"name": "Splen"}], "no structure 'Splen'. Did you mean spleen?"),
+        ],
+    )
+    def test_without_names_of_the_project_nothing_is_stored(self, fresh: Site, tmp_path, label_info, told):
+        content = nifti(painted(), fresh.truth["case 07"].geometry, tmp_path)
+        refused = submit(fresh, "case 07", content, "x.nii.gz", label_info)
+        assert refused.status_code == 400
+        assert told in refused.json()["detail"]
+        assert fresh.services.labels.history("case 07") == []
+
+    def test_segments_that_slicer_has_numbered_are_those_sent_beside_them(self, fresh: Site, tmp_path):
+        """The reviewer loads a label, whose segments Slicer then calls Segment_1, ..., and sends the label's names."""
+        content = seg_nrrd(fresh, tmp_path, {"Segment_2": 2, "Segment_1": 1})
+        names = [{"name": "liver", "idx": 1}, {"name": "spleen", "idx": 2}]
+        assert submit(fresh, "case 07", content, "x.nrrd", names, tag="version_1").status_code == 200
+        mask = fresh.services.labels.mask(fresh.services.labels.newest("case 07", "version_1"))
+        assert [segment.name for segment in mask.segments] == ["spleen", "liver"]
+        np.testing.assert_array_equal(mask.voxels_of(2), painted() == 1)
+
     def test_an_empty_mask_says_nothing(self, fresh: Site, tmp_path):
         content = nifti(painted() * 0, fresh.truth["case 07"].geometry, tmp_path)
         refused = submit(fresh, "case 07", content, "x.nii.gz", [{"name": "liver"}])
@@ -110,20 +156,7 @@ class TestLabels:
         assert note(fresh, fresh.series, "version_2")["label_info"][0]["color"] == [255, 0, 0]
 
     def test_a_seg_nrrd_brings_its_own_names(self, fresh: Site, tmp_path):
-        import nrrd
-
-        geometry = fresh.truth["case 07"].geometry
-        header: dict[str, Any] = {
-            "space": "left-posterior-superior",
-            "space directions": geometry.affine[:3, :3].T,
-            "space origin": geometry.affine[:3, 3],
-            "kinds": ["domain"] * 3,
-        }
-        for number, (name, value) in enumerate((("spleen", 2), ("liver", 1))):
-            header |= {f"Segment{number}_{key}": text for key, text in
-                       {"ID": f"s{number}", "Name": name, "LabelValue": str(value), "Layer": "0"}.items()}  # fmt: skip
-        nrrd.write(str(tmp_path / "x.seg.nrrd"), painted().transpose(2, 1, 0), header)
-        content = (tmp_path / "x.seg.nrrd").read_bytes()
+        content = seg_nrrd(fresh, tmp_path, {"spleen": 2, "liver": 1})
         assert submit(fresh, "case 07", content, "x.seg.nrrd", [{"name": "wrong"}]).status_code == 200
         label = fresh.services.labels.newest("case 07", "final")
         mask = fresh.services.labels.mask(label)
@@ -155,7 +188,7 @@ class TestLabels:
     def test_notes_and_deletion(self, fresh: Site, tmp_path):
         content = nifti(painted(), fresh.truth["case 07"].geometry, tmp_path)
         review = {"status": "approved", "level": "easy", "approvedBy": "cy", "comment": "fine", "editTime": 5}
-        submit(fresh, "case 07", content, "x.nii.gz", [{"name": "a"}, {"name": "b"}], segmentationMeta=review)
+        submit(fresh, "case 07", content, "x.nii.gz", [{"name": "liver"}, {"name": "spleen"}], segmentationMeta=review)
         assert fresh.services.labels.newest("case 07", "final").comment == "fine"
         where = {"label": "case 07", "tag": "final"}
         sent = {"params": json.dumps({"segmentationMeta": {**review, "status": "flagged"}})}

@@ -207,7 +207,7 @@ def _labels(site: Site) -> None:
     packed = gzip.compress(voxels.tobytes(), mtime=0)
     site.post(q(path, structures="liver,spleen", comment="painted"), packed, **ANNA)
     site.post(q(path, structures="liver,spleen", comment="painted"), packed, **ANNA)
-    form = Form({"meta": json.dumps({"structures": ["a", "b"], "tag": "draft"})}, {"voxels": ("v.gz", packed)})
+    form = Form({"meta": json.dumps({"structures": ["spleen", "liver"], "tag": "draft"})}, {"voxels": ("v.gz", packed)})
     site.post(path, form, **ANNA)
     site.wait_for_labels()
     for wrong in ("structures=liver", "structures=liver,liver", "structures=liver,,spleen", "tag=", f"tag={'t' * 99}"):

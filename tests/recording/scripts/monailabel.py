@@ -198,8 +198,8 @@ def _labels(site: Site) -> None:
         site.put(q("/datastore/label", image=image.uid), _label(image.label(len(name)), told))
     site.put(q("/datastore/label", image=oblique.uid), _label(oblique.label(7), {**told, "comment": "by hand"}))
     site.put(q("/datastore/label", image=oblique.uid), _label(oblique.label(7), {**told, "comment": "by hand"}))
-    site.put(q("/datastore/label", image=oblique.uid, tag="original"), _label(oblique.label(8), {}))
-    review = {"segmentationMeta": {"comment": "look again", "status": "flagged"}}
+    site.put(q("/datastore/label", image=oblique.uid, tag="original"), _label(oblique.label(8), told))
+    review = {**told, "segmentationMeta": {"comment": "look again", "status": "flagged"}}
     site.put(q("/datastore/label", image=oblique.uid, tag="version_1"), _label(oblique.label(9), review))
     site.wait_for_labels()
     site.get("/api/v1/labels")
@@ -229,11 +229,13 @@ def _bad_labels(site: Site, case: str) -> None:
         site.put(place, _label(content, {}))
     site.put(place, _label(gzip.compress(b"still nothing", mtime=0), {}))
     site.put(place, Form({"params": "{}"}))
-    site.put(place, _label(series["oblique"].label(), {"label_info": "liver"}))
     site.put(place, Form({"params": "{"}, {"label": ("l.nii.gz", series["oblique"].label())}))
     site.put(q("/datastore/label", image="nobody"), _label(series["oblique"].label(), {}))
     site.put("/datastore/label", _label(b"x", {}))
-    site.put(q("/datastore/label", image=case, tag="a/b\n"), _label(series["oblique"].label(), {}))
+    site.put(
+        q("/datastore/label", image=case, tag="a/b\n"),
+        _label(series["oblique"].label(), {"label_info": [{"name": "liver"}, {"name": "spleen"}]}),
+    )
     site.wait_for_labels()
 
 
