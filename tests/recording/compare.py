@@ -77,8 +77,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class Accepted:
-    """What `reworded.toml` lists. In a text, `{name}` stands for anything, the same in the old and the new one. `fields`
-    are those that JSON answers have in addition, at any place: a client reads the fields that it knows."""
+    """What `reworded.toml` lists. In a text, `{name}` stands for anything, the same in the old and the new one.
+    `fields` are those that JSON answers have in addition, at any place: a client reads the fields that it knows."""
 
     reworded: Sequence[tuple[str, str]] = ()
     added: frozenset[str] = field(default_factory=frozenset)
