@@ -8,18 +8,19 @@ from typing import Protocol
 class Patches(Protocol):
     """The patches of one prediction. The session that predicts asks before each patch, the first included."""
 
-    def begin(self, *, divisible: bool) -> bool:
+    def begin(self, most: int | None) -> bool:
         """Whether to go on with another patch.
 
-        False ends the prediction with what the patches so far have shown; never before the first, and only if the
-        prediction is `divisible`, which means that the same number of patches always gives the same mask. Raises
-        `app.errors.Cancelled` if the whole prediction is to be taken back.
+        `most` is the largest number of patches that the prediction may look at; then the same number of patches always
+        gives the same mask, and False ends the prediction with what those so far have shown, though never before the
+        first. Without a limit (None) it can't be divided, and the answer is always true. Raises `app.errors.Cancelled`
+        if the whole prediction is to be taken back.
         """
 
 
 class EveryPatch:
     """`Patches` of a prediction that nothing ends."""
 
-    def begin(self, *, divisible: bool) -> bool:
+    def begin(self, most: int | None) -> bool:
         """See `Patches.begin`."""
         return True

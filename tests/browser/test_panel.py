@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.services.prompting.ending import PatchProgress
 from tests.browser.page import Visit
 from tests.browser.site import RADIUS, SHAPE
 
@@ -61,6 +62,22 @@ def test_keys_excluding_and_taking_back(visit: Visit) -> None:
     keys = page.locator(".segloop kbd").all_inner_texts()
     assert len(keys) == len(set(keys)) > 10
     visit.picture("keys")
+
+
+def test_how_far_a_long_prompt_is(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model here looks at no patches; the server is made to say that it does."""
+    prompting = visit.site.services.prompting
+    visit.open(NAME)
+    visit.go_to_slice(NAME, AT[0])
+    visit.panel("point").click()
+    with visit.held("**/prompts"):
+        x, y = visit.spot(NAME, AT)
+        visit.page.mouse.click(x, y)
+        name = prompting.log.all()[0].name  # the session that was opened last
+        monkeypatch.setattr(prompting, "progress", lambda: [PatchProgress(name, 1, 3), PatchProgress("other", 7, None)])
+        expect(visit.panel("status")).to_contain_text("1 of at most 3 patches done")
+        visit.picture("progress")
+    visit.until("Answered in")
 
 
 def test_another_structure_keeps_its_voxels_and_brushes_take_part(visit: Visit) -> None:

@@ -3,7 +3,8 @@
 All streams share one poll of the catalog per second, so ten open dashboards cause no more queries than one. Jobs and
 progress are sent as their current state, so a client that reconnects misses nothing. Labels are sent one by one;
 those made while a client was disconnected come first, from its `Last-Event-ID` on. Deliveries are sent when their state
-changes; a new stream starts with the labels that are refused now.
+changes; a new stream starts with the labels that are refused now. How far a prompt is comes with each poll; most
+are done before the first.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from app.dialects.api.jobs import shape_of
 from app.dialects.api.labels import shapes_of
 from app.dialects.api.server import DeliveryShape, ProgressShape
 from app.services import Services
+from app.services.prompting.ending import PatchProgress
 
 JOBS = 20
 """How many jobs are polled. Open jobs are among the newest: there is at most one per kind and model."""
@@ -58,7 +60,8 @@ def add(api: APIRouter, services: Services, pace: Pace | None = None) -> None:
     )
     async def events(request: Request, last: Annotated[str, Header(alias="Last-Event-ID")] = "") -> StreamingResponse:
         """Events: `job` with a job, `label` with a label, `delivery` with the state of a label's delivery to the
-        archive, `progress` with `total` and `completed`. The stream lasts as long as the connection."""
+        archive, `progress` with `total` and `completed`, `patches` with how far a prompt in progress is. The stream
+        lasts as long as the connection."""
         feed = ClientFeed(services, pulse, int(last) if last.isascii() and last.isdigit() and len(last) < 19 else None)
         sent = stream(request, feed.news, chosen, getattr(request.app.state, "leaving", None))
         return StreamingResponse(sent, media_type="text/event-stream", headers=_HEADERS)
@@ -67,12 +70,23 @@ def add(api: APIRouter, services: Services, pace: Pace | None = None) -> None:
 @dataclass(frozen=True)
 class Reading:
     """One poll's result. `progress` is `(total, completed)`. `undelivered` are labels by id, read after `label_id`:
-    labels up to that id that aren't among them were delivered, or aren't sent to the archive."""
+    labels up to that id that aren't among them were delivered, or aren't sent to the archive. `prompts` are those in
+    progress."""
 
     jobs: tuple[Job, ...]
     label_id: int
     progress: tuple[int, int]
     undelivered: Mapping[int, PendingDelivery]
+    prompts: tuple[PatchProgress, ...]
+
+
+class PatchesShape(BaseModel):
+    """A prompt in progress: the patches of the image that the model has looked at, of at most `most` (null if there is
+    no limit). `session` is the session's public name."""
+
+    session: str
+    done: int
+    most: int | None
 
 
 class Pulse:
@@ -93,7 +107,8 @@ class Pulse:
                 jobs = tuple(reversed(self._services.jobs.newest(limit=JOBS)))
                 newest = self._services.labels.newest_id()
                 undelivered = {one.label_id: one for one in self._services.deliveries.oldest(WATCHED)}
-                self._reading = Reading(jobs, newest, self._services.cases.counts(), undelivered)
+                prompts = tuple(self._services.prompting.progress())
+                self._reading = Reading(jobs, newest, self._services.cases.counts(), undelivered, prompts)
                 self._at = now
             return self._reading
 
@@ -108,6 +123,7 @@ class ClientFeed:
         self._jobs: dict[str, Job] = {}
         self._progress: tuple[int, int] | None = None
         self._undelivered: dict[int, DeliveryState] = {}
+        self._prompts: tuple[PatchProgress, ...] = ()
 
     def news(self) -> list[bytes]:
         """The events since the last call; the first call sends the whole state. Reads the catalog."""
@@ -129,6 +145,11 @@ class ClientFeed:
             if self._jobs.get(job.id) != job:
                 events.append(_event("job", shape_of(self._services, job), self._label_id))
         self._jobs = {job.id: job for job in reading.jobs}
+        for prompt in reading.prompts:
+            if prompt not in self._prompts:
+                shape = PatchesShape(session=prompt.session, done=prompt.done, most=prompt.most)
+                events.append(_event("patches", shape, self._label_id))
+        self._prompts = reading.prompts
         events += [_event("delivery", shape, self._label_id) for shape in self._deliveries(reading.undelivered)]
         return events
 

@@ -206,7 +206,7 @@ class NnInteractiveSession:
         return self._copy(self._guarded(box, judge=False))
 
     def predict_with(self, patches: Patches) -> None:
-        """See `PatchedSession.predict_with`. Predictions within a limit of patches are divisible."""
+        """See `PatchedSession.predict_with`. Predictions within a limit of patches can end early."""
         self._patches = patches
 
     def set_options(self, options: Mapping[str, Option]) -> None:

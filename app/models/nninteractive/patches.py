@@ -39,10 +39,15 @@ Box = list[list[int]]
 
 @dataclass(frozen=True)
 class _Bounded:
-    """How many patches are left of the limit, and what is asked before each of them."""
+    """How many patches are left of the limit, of `most` in all, and what is asked before each of them."""
 
-    limit: int
+    left: int
+    most: int
     patches: Patches
+
+    def begin(self) -> bool:
+        """Whether to go on with another patch."""
+        return self.patches.begin(self.most)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +108,7 @@ def ask_between(library: Any, limit: int | None, patches: Patches) -> Iterator[N
 
 def _asking_first(network: Callable[[Any], Any], patches: Patches) -> Callable[[Any], Any]:
     def predict(patch: Any) -> Any:
-        patches.begin(divisible=False)
+        patches.begin(None)
         return network(patch)
 
     return predict
@@ -115,14 +120,15 @@ def _predict(library: Any, limit: int, patches: Patches, force_full_refine: bool
 
     if not library.new_interaction_centers:
         return None
+    most = 1 + limit
     centre = library.new_interaction_centers[-1]
     zoom = min(library.MAX_AUTOZOOM_FACTOR, library.new_interaction_zoom_out_factors[-1])
     with torch.inference_mode(), _half_on_cards(library):
-        patches.begin(divisible=True)
+        patches.begin(most)
         mask, box, grown = _look(library, centre, zoom)
         # Each further look is of use only if what it sees can be refined.
         while grown and library.do_autozoom and limit > 1 and zoom < library.MAX_AUTOZOOM_FACTOR:
-            if not patches.begin(divisible=True):
+            if not patches.begin(most):
                 limit = 0
                 break
             zoom = min(library.MAX_AUTOZOOM_FACTOR, zoom * ZOOM_STEP)
@@ -131,7 +137,7 @@ def _predict(library: Any, limit: int, patches: Patches, force_full_refine: bool
         if zoom == 1:
             _write(library, mask, box)
         else:
-            _refine(library, mask, box, _Bounded(limit, patches), whole=force_full_refine)
+            _refine(library, mask, box, _Bounded(limit, most, patches), whole=force_full_refine)
     library.new_interaction_centers = []
     library.new_interaction_zoom_out_factors = []
     written: Box | None = library._clipped_last_paste_bbox()
@@ -152,17 +158,17 @@ def _look(library: Any, centre: Any, zoom: float) -> tuple[Any, Box, bool]:
     return mask, box, bool(library._detect_change_at_border(mask, before))
 
 
-def _refine(library: Any, coarse: Any, box: Box, patches: _Bounded, *, whole: bool) -> None:
-    """Predict the places anew where a mask that was predicted from further away differs from the one before, as many as
-    `patches` allows, and write that mask with what was predicted."""
+def _refine(library: Any, coarse: Any, box: Box, allowed: _Bounded, *, whole: bool) -> None:
+    """Predict the places anew where a mask that was predicted from further away differs from the one before, with as
+    many patches as are `allowed`, and write that mask with what was predicted."""
     from torch.nn.functional import interpolate
 
     size = library._bbox_size(box)
     coarse = (interpolate(coarse[None, None].float(), size, mode="trilinear")[0, 0] >= 0.5).byte()
     seen, changed = _changed(library, coarse, box, whole=whole)
-    planned = plan_patches(library, (seen, changed))[: patches.limit]
+    planned = plan_patches(library, (seen, changed))[: allowed.left]
     inside = library._clip_bbox_to_shape(box, library.interactions.shape[1:])
-    refined = _predict_again(library, planned, coarse, box, patches.patches) if planned else None
+    refined = _predict_again(library, planned, coarse, box, allowed) if planned else None
     if inside is not None and seen is not None:
         _write_where(library, coarse, box, inside, changed, seen)
     if refined is not None:
@@ -170,13 +176,13 @@ def _refine(library: Any, coarse: Any, box: Box, patches: _Bounded, *, whole: bo
     library._last_paste_bbox = library._union_bboxes(inside, library._last_paste_bbox)
 
 
-def _predict_again(library: Any, planned: list[Box], coarse: Any, box: Box, patches: Patches) -> _Refined | None:
+def _predict_again(library: Any, planned: list[Box], coarse: Any, box: Box, allowed: _Bounded) -> _Refined | None:
     """Predict `planned` patches at full resolution, each from what those before it found and from `coarse` (the mask of
     `box`) elsewhere. None if not even the first was to be begun."""
     import torch
     from nnInteractive.utils.crop import paste_tensor
 
-    if not patches.begin(divisible=True):
+    if not allowed.begin():
         return None
     hull, image, prompts = library._build_refinement_local_cache(planned)
     channel = library._get_prev_seg_channel()
@@ -187,7 +193,7 @@ def _predict_again(library: Any, planned: list[Box], coarse: Any, box: Box, patc
     elsewhere = image.device.type != library.device.type  # then the library leaves prompts to be normalised here
     done: list[Box] = []
     for patch in planned:
-        if done and not patches.begin(divisible=True):
+        if done and not allowed.begin():
             break
         local = library._bbox_to_local(patch, hull)
         around = (slice(None), *_slices(local))

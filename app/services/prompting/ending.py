@@ -12,14 +12,26 @@ Between two patches only, and only as follows (docs/decisions/0017):
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from app.core.connection import Connection
 from app.errors import Cancelled
 
 
+@dataclass(frozen=True)
+class PatchProgress:
+    """How far a prediction is: patches that are `done`, of at most `most` (None without a limit). `session` is the
+    session's public name."""
+
+    session: str
+    done: int
+    most: int | None
+
+
 class LivePatches:
     """`Patches` of a prediction that somebody waits for. `overtaken` says whether the session's next request waits.
-    `whole`: the prediction is not to be ended by that, nor kept in part."""
+    `whole`: the prediction is not to be ended by that, nor kept in part. `done` are the patches that were begun: all of
+    them are done once the prediction has come to its end."""
 
     def __init__(self, connection: Connection, overtaken: Callable[[], bool], whole: bool) -> None:
         self._connection = connection
@@ -31,13 +43,15 @@ class LivePatches:
         """Begin to count, or begin anew. Raises `Cancelled` if the client has gone already."""
         self._ended = False
         self.done = 0
+        self.most: int | None = None
         self._check_connection()
 
-    def begin(self, *, divisible: bool) -> bool:
+    def begin(self, most: int | None) -> bool:
         """See `Patches.begin`. Raises `Cancelled`."""
         if self._ended:
             return False
-        in_parts = divisible and not self._whole
+        self.most = most
+        in_parts = most is not None and not self._whole
         if not in_parts or self.done < 2:
             self._check_connection()
         if in_parts and self.done > 0:
@@ -61,9 +75,9 @@ class ReplayedPatches:
         """Begin to count, or begin anew."""
         self._left = self._wanted
 
-    def begin(self, *, divisible: bool) -> bool:
+    def begin(self, most: int | None) -> bool:
         """See `Patches.begin`."""
-        if self._left is None or not divisible:
+        if self._left is None or most is None:
             return True
         self._left -= 1
         return self._left >= 0

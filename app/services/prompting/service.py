@@ -28,6 +28,7 @@ from app.models.device import Device
 from app.project.project import Project
 from app.services.cases import CaseService
 from app.services.models import ModelService
+from app.services.prompting.ending import PatchProgress
 from app.services.prompting.images import SentImage, SentImages
 from app.services.prompting.log import SessionLog, SessionRecord, Viewer
 from app.services.prompting.restore import Restorer
@@ -205,6 +206,10 @@ class PromptService:
         with self._lock:
             session = self._table.get(session_id)
         return session.waiting if session is not None else 0
+
+    def progress(self) -> list[PatchProgress]:
+        """How far the predictions in progress are, of all owners. Waits for no lock of a session."""
+        return [one for session in self._sessions() if (one := session.progress) is not None]
 
     def _admitted(
         self, owner: str, image: SentImage, model: InteractiveModel, options: Mapping[str, Option]

@@ -32,7 +32,7 @@ from app.core.volume import Geometry, Index
 from app.errors import SegloopError, UnknownSession
 from app.formats.slicewise_gzip import PackedGzip, SlicewiseGzip
 from app.models.device import Device, Priority
-from app.services.prompting.ending import LivePatches, ReplayedPatches
+from app.services.prompting.ending import LivePatches, PatchProgress, ReplayedPatches
 from app.services.prompting.images import SentImages
 from app.services.prompting.log import SessionLog, SessionRecord, Step
 from app.services.prompting.snapshots import Snapshots
@@ -141,7 +141,7 @@ class CountingLock:
 
 class Session:
     """One session. `PromptService` creates sessions and yields them in `with` blocks; outside of these only `record`,
-    `shape`, `used`, `waiting`, `busy` and `size` may be used.
+    `shape`, `used`, `waiting`, `busy`, `progress` and `size` may be used.
 
     `note` is for the dialect's own data about the session; it is in memory only. `used` is the time of the last use, on
     the monotonic clock. `has_unsaved_steps` says that there are steps that aren't in the snapshot. `slot_lock` is that
@@ -158,6 +158,7 @@ class Session:
         self._memory = memory
         self._lock = CountingLock()
         self.slot_lock: CountingLock | None = None
+        self._predicting: LivePatches | None = None
         self.has_unsaved_steps = False
 
     @property
@@ -248,6 +249,14 @@ class Session:
         return self._lock.overtaking or (self.slot_lock is not None and self.slot_lock.overtaking)
 
     @property
+    def progress(self) -> PatchProgress | None:
+        """How far the prediction in progress is; None without one, or before its first patch."""
+        patches = self._predicting
+        if patches is None or not patches.done:
+            return None
+        return PatchProgress(self.record.name, patches.done - 1, patches.most)
+
+    @property
     def size(self) -> int | None:
         """The session's approximate size in memory, in bytes; None while it is parked."""
         memory = self._memory
@@ -325,6 +334,7 @@ class Session:
         connection.watch()
         patches = LivePatches(connection, lambda: self.overtaken, whole)
         memory = self._opened()
+        self._predicting = patches
         try:
             region = self._perform(memory, step, patches)
             step = replace(step, patches=patches.done or None)
@@ -339,6 +349,8 @@ class Session:
             if self.logged:
                 self.release()
             raise
+        finally:
+            self._predicting = None
         return region
 
 

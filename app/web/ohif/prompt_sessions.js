@@ -22,6 +22,12 @@ export class PromptSessions {
     return this.byStructure.has(structure);
   }
 
+  /** What to say of how far a prompt is; "" if it is another viewer's. */
+  progress({ session: name, done, most }) {
+    const ours = [...this.byStructure.values()].some(session => session.name === name);
+    return ours ? `Segmenting: ${done} ${most === null ? '' : `of at most ${most} `}patches done…` : '';
+  }
+
   closeAll() {
     for (const { id } of this.byStructure.values()) {
       this.api.closeSession(id).catch(() => {});
@@ -49,9 +55,9 @@ export class PromptSessions {
     if (known) {
       return known;
     }
-    const { id } = await this.api.openSession(caseId, model.name);
+    const { id, name } = await this.api.openSession(caseId, model.name);
     const edited = labelmap ? drawn(labelmap, structure).includes(1) : false;
-    const session = { id, edited, prompted: false };
+    const session = { id, name, edited, prompted: false };
     this.byStructure.set(structure, session);
     return session;
   }

@@ -35,6 +35,13 @@ export class Tasks {
     return this.line;
   }
 
+  /** Say how far what is being done is, unless it is done by now. */
+  tell(text) {
+    if (text && this.waiting) {
+      this.#say({ text, problem: false });
+    }
+  }
+
   /** True for the second request in a row; the first one shows a warning. */
   sureAbout(what, warning) {
     if (this.warned === what) {

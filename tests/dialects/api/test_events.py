@@ -21,6 +21,7 @@ from app.core.label import Submission
 from app.core.mask import Mask
 from app.core.volume import Geometry, Volume
 from app.dialects.api.events import Pace, stream
+from app.services.prompting.ending import PatchProgress
 from tests.live import FAKE, Live, serving
 from tests.orthanc import free_port
 
@@ -71,6 +72,18 @@ def label(live: Live, fill: int) -> int:
     voxels = (np.arange(np.prod(SHAPE)) <= fill).astype(np.uint8).reshape(SHAPE)
     mask = Mask.single(voxels, ["liver"], Geometry(SHAPE, np.eye(4)))
     return live.services.labels.submit_mask("head", mask, Submission("ana", "test")).id
+
+
+def test_how_far_a_prompt_is(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = [PatchProgress("00e9", 1, 3)]
+    monkeypatch.setattr(live.services.prompting, "progress", lambda: list(running))
+    with listening(live) as heard:
+        of_prompts = (event.data for event in heard if event.kind == "patches")
+        assert next(of_prompts) == {"session": "00e9", "done": 1, "most": 3}
+        running[:] = [PatchProgress("00e9", 1, 3), PatchProgress("51ab", 0, None)]
+        assert next(of_prompts) == {"session": "51ab", "done": 0, "most": None}  # the other is no further
+        running[:] = [PatchProgress("00e9", 2, 3)]
+        assert next(of_prompts) == {"session": "00e9", "done": 2, "most": 3}
 
 
 def test_labels_and_progress_as_they_come(live: Live) -> None:

@@ -141,10 +141,10 @@ class Asked:
     def __init__(self, most: int, *, taken_back: bool = False) -> None:
         self.left = most
         self.taken_back = taken_back
-        self.divisible: set[bool] = set()
+        self.limits: set[int | None] = set()
 
-    def begin(self, *, divisible: bool) -> bool:
-        self.divisible.add(divisible)
+    def begin(self, most: int | None) -> bool:
+        self.limits.add(most)
         self.left -= 1
         if self.left < 0 and self.taken_back:
             raise Cancelled("gone")
@@ -202,7 +202,7 @@ def test_a_prediction_that_is_taken_back_leaves_nothing(
             attempt()
         np.testing.assert_array_equal(session.mask, before)
     assert len(network.sizes) == 2 * patches
-    assert asked.divisible == {limit is not None}
+    assert asked.limits == {None if limit is None else 1 + limit}
 
     session.predict_with(Asked(1000))
     for step in (

@@ -18,7 +18,7 @@ from app.core.prompt import Point
 from app.errors import Cancelled
 from app.models.trained.deepgrow import _Predict
 from app.services import Services
-from app.services.prompting.ending import LivePatches, ReplayedPatches
+from app.services.prompting.ending import LivePatches, PatchProgress, ReplayedPatches
 from app.services.prompting.log import Viewer
 from app.settings import ModelSettings, Settings
 from tests.dicom.synthetic import ct_series
@@ -42,7 +42,7 @@ class Switch:
 
 
 def answers(patches: LivePatches | ReplayedPatches, count: int, divisible: bool = True) -> list[bool]:
-    return [patches.begin(divisible=divisible) for _ in range(count)]
+    return [patches.begin(9 if divisible else None) for _ in range(count)]
 
 
 def test_nothing_ends_what_nobody_is_in_the_way_of() -> None:
@@ -67,7 +67,7 @@ def test_a_client_that_has_gone_ends_it_and_before_the_first_patch_is_done_it_ne
     connection.closed = True
     if done < 2:  # the first was not yet finished when the client went
         with pytest.raises(Cancelled):
-            patches.begin(divisible=True)
+            patches.begin(9)
     else:
         assert answers(patches, 2) == [False, False]
         assert patches.done == done
@@ -80,7 +80,7 @@ def test_what_can_t_be_divided_is_taken_back_as_a_whole(whole: bool, divisible: 
     answers(patches, 3, divisible)
     connection.closed = True
     with pytest.raises(Cancelled):
-        patches.begin(divisible=divisible)
+        patches.begin(9 if divisible else None)
 
 
 def test_a_replay_does_as_many_as_there_were() -> None:
@@ -291,6 +291,20 @@ def test_a_click_whose_client_has_gone_ends_and_a_replay_knows_how(
         session.undo()
         np.testing.assert_array_equal(session.mask, mask)
     assert site.logged()[:-1] == logged
+
+
+def test_how_far_a_click_is_can_be_seen_while_it_runs(site: Site) -> None:
+    prompting = site.services.prompting
+    for model, most in (("limited", 1 + MOST), ("unlimited", None)):
+        session_id = site.opened(model)
+        name, network = prompting.record(session_id).name, site.networks[model]
+        seen: list[list[PatchProgress]] = []
+        network.before = lambda number, seen=seen: seen.append(prompting.progress())
+        with prompting.session(session_id, "ana") as session:
+            session.add([CLICK])
+        assert seen == [[PatchProgress(name, done, most)] for done in range(network.count)]
+        assert network.count > 1
+        assert prompting.progress() == []
 
 
 def test_undo_and_reset_are_done_whether_anybody_waits_or_not(site: Site) -> None:
