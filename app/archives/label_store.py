@@ -100,7 +100,7 @@ class LabelStore:
     def states(self, label: Label) -> dict[str, StructureState]:
         """What a version's file says of its structures. In a file of an older segloop an empty segment may be one that
         nobody looked for: it is not examined. Raises `IntegrityError`, and what the file's reader raises."""
-        file = self._intact(label)
+        file = self.intact(label)
         if file.suffix == ".dcm":
             recorded = self.recorded(file)
             if recorded is not None:
@@ -119,7 +119,7 @@ class LabelStore:
 
     def read(self, label: Label, geometry: Geometry) -> Mask:
         """A version's mask on its case's grid. Raises `IntegrityError` if the file isn't what was written."""
-        file = self._intact(label)
+        file = self.intact(label)
         if file.suffix == ".dcm":
             return read_seg(file, geometry).renamed([s.name for s in label.segments])
         names = [segment.name for segment in label.segments]
@@ -127,7 +127,7 @@ class LabelStore:
         placed = zip(label.segments, mask.segments, strict=True)
         return Mask(mask.layers, tuple(replace(known, layer=read.layer) for known, read in placed), geometry)
 
-    def _intact(self, label: Label) -> Path:
+    def intact(self, label: Label) -> Path:
         """The file of a version. Raises `IntegrityError` if it isn't what was written."""
         file = self.path(label)
         if not file.is_file() or file_sha256(file) != label.sha256:

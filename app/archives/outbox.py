@@ -157,6 +157,9 @@ class OutboxWorker:
         delay = min(MAX_BACKOFF, 2.0 ** min(attempts, 10)) * random.uniform(0.8, 1.2)
         if isinstance(error, Unavailable):
             delay = max(delay, min(MAX_BACKOFF, error.retry_after))
-        message = str(error) if isinstance(error, (SegloopError, OSError)) else f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError):
+            message = error.strerror or type(error).__name__  # without the path
+        else:
+            message = str(error) if isinstance(error, SegloopError) else f"{type(error).__name__}: {error}"
         self._catalog.outbox.failed(label_id, message, time.time() + delay)
         logger.warning("label %d wasn't delivered, next attempt in %.0f s: %s", label_id, delay, error)

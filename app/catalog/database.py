@@ -7,6 +7,8 @@ readers never wait. Nothing above this package depends on SQLite.
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
 import sqlite3
 import time
@@ -56,6 +58,7 @@ class Database:
         try:
             with _operator_errors(file):
                 file.parent.mkdir(parents=True, exist_ok=True)
+                _keep_private(file)
                 _prepare(engine, file, rebuilding)
         except BaseException:
             engine.dispose()
@@ -65,13 +68,14 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction with a consistent snapshot; never waits for writers."""
-        with self._engine.begin() as connection:
+        with _full_disk(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """A transaction that holds the write lock from its start; commits at the end, or rolls back on any error."""
-        with self._engine.execution_options(writing=True).begin() as connection:
+        """A transaction that holds the write lock from its start; commits at the end, or rolls back on any error.
+        Raises `OSError` if the disk is full."""
+        with _full_disk(), self._engine.execution_options(writing=True).begin() as connection:
             yield connection
 
     def check(self) -> None:
@@ -115,6 +119,17 @@ def _engine(file: Path) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
+
+
+def _keep_private(file: Path) -> None:
+    """Only this user may read a new catalog, and nobody but its group an older one. SQLite gives its log the same
+    mode."""
+    try:
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        state = file.stat()
+        if state.st_mode & 0o007 and state.st_uid == os.getuid():
+            file.chmod(state.st_mode & 0o770)
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -181,6 +196,17 @@ def _require_no_label_files(file: Path, most: int = 0) -> None:
             f" empty. To start without them, use another workspace. To make a catalog from what the files say, run"
             f" `segloop fsck --repair --workspace {shlex.quote(str(paths.root))}`. {backups.recovery_advice(file)}"
         )
+
+
+@contextmanager
+def _full_disk() -> Iterator[None]:
+    """As other writers report it, so that it is answered like theirs."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        if isinstance(error.orig, sqlite3.Error) and error.orig.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
 
 
 @contextmanager

@@ -96,12 +96,13 @@ class Outbox:
                 connection.execute(sa.select(outbox.c.state, sa.func.count()).group_by(outbox.c.state)).all()
             )
             last = connection.execute(
-                sa.select(outbox.c.error, outbox.c.next_try)
+                sa.select(outbox.c.error, label.c.created)
+                .join(label, label.c.id == outbox.c.label_id)
                 .where(outbox.c.state == "waiting")
-                .order_by(outbox.c.label_id)
+                .order_by(label.c.created)
                 .limit(1)
             ).one_or_none()
-        oldest = max(0.0, time.time() - last.next_try) if last else 0.0
+        oldest = max(0.0, time.time() - last.created) if last else 0.0
         return OutboxState(
             waiting=counts.get("waiting", 0),
             delivered=counts.get("delivered", 0),

@@ -110,13 +110,30 @@ def _listener(host: str, port: int) -> socket.socket:
     return listener
 
 
+_ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
+_ESCAPED_IN_LINES = {code: text for code, text in _ESCAPED.items() if chr(code) not in "\n\t"}
+
+
+class OneLine(logging.Formatter):
+    """Escapes control characters and line ends in messages, which quote what clients sent; a traceback keeps its
+    lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides
+        """See `logging.Formatter`."""
+        return super().formatMessage(record).translate(_ESCAPED)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter`."""
+        return super().format(record).translate(_ESCAPED_IN_LINES)
+
+
 def _log_to(file: Path) -> None:
     handler = logging.handlers.RotatingFileHandler(file, maxBytes=10 * 2**20, backupCount=3, encoding="utf-8")
     console = logging.StreamHandler()
     console.setLevel(logging.WARNING)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=[handler, console]
-    )
+    for one in (handler, console):
+        one.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler, console])
     for noisy in ("apscheduler", "httpx", "urllib3", "dicomweb_client"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     # These libraries quote DICOM header values, which are patient data.

@@ -21,9 +21,10 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.errors import BadFile, BadInput
-from app.http.bodies import WRITE_BYTES, over
+from app.http.bodies import MOST_VALUES, WRITE_BYTES, over
 
 _ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".bin", ".json", ".zip", ".pt")
+_MOST_PARTS = 10_000  # a series in a MONAI Label session has one for each of its images
 _FIELD_BYTES = 16 * 2**20  # all fields together; a label_info with colours and codes for 200 structures takes 100 kB
 
 
@@ -51,6 +52,8 @@ class Form:
     def json(self, name: str) -> dict[str, Any]:
         """The JSON object in a field; `{}` if it is missing or empty. Raises `BadInput`."""
         text = self.fields.get(name, "").strip()
+        if text.count(",") > MOST_VALUES:
+            raise BadInput(f"the form field {name!r} has more than {MOST_VALUES} values")
         try:
             value = json.loads(text) if text else {}
         except (ValueError, RecursionError) as error:
@@ -128,6 +131,7 @@ class _Parts:
         self._chunks: list[tuple[Path, bytes]] = []
         self._field_bytes = 0
         self._files = 0
+        self._count = 0
 
     def callbacks(self) -> dict[str, Any]:
         return {
@@ -149,6 +153,9 @@ class _Parts:
         self.waiting = 0
 
     def _begin(self) -> None:
+        self._count += 1
+        if self._count > _MOST_PARTS:
+            raise BadInput(f"the form has more than {_MOST_PARTS} parts")
         self._headers: dict[bytes, bytes] = {}
         self._name = ""
         self._file: Path | None = None

@@ -11,7 +11,9 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +44,12 @@ from app.services.schedule import DueJobs
 from app.services.server import LogService, server_secret
 from app.services.sync import SyncService
 from app.settings import Settings
+from app.workspace import Workspace
 
 logger = logging.getLogger(__name__)
+
+LEFT_SECONDS = 3600.0
+"""The age of an unfinished file whose writer is gone."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ class Services:
                 Recurring("due", 10.0, due.queue),
                 Recurring("snapshots", 5.0, prompting.snapshot_idle),
                 Recurring("sweep", 60.0, lambda: _sweep(prompting, cases)),
+                Recurring("leftovers", 3600.0, lambda: _sweep_leftovers(project.paths)),
             ]
         )
         return cls(
@@ -147,6 +154,7 @@ class Services:
         # Incomplete uploads of a killed process; none of them was acknowledged.
         shutil.rmtree(self.project.paths.incoming)
         self.project.paths.incoming.mkdir()
+        _sweep_leftovers(self.project.paths)
         self.jobs.runner.start()
         self.sync.start()
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
@@ -185,6 +193,15 @@ def _job_command(project: Project) -> Callable[[str], Sequence[str]]:
         return [sys.executable, "-m", "app.cli", "job", job_id, "--settings", str(file)]
 
     return command
+
+
+def _sweep_leftovers(paths: Workspace) -> None:
+    """Remove what writers that were killed left behind (`app.durable`), once no writer can be at it any more."""
+    for folder in (paths.labels, paths.models, paths.sessions):
+        for left in folder.rglob(".writing-*"):
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                    left.unlink()
 
 
 def _sweep(prompting: PromptService, cases: CaseService) -> None:

@@ -18,7 +18,7 @@ from app.dicom.parsing import parse
 from app.dicom.seg import SegOptions, write_seg
 from app.dicom.seg_read import describe_all, read_seg
 from app.durable import file_sha256, write_durably
-from app.errors import BadInput, IntegrityError, UnknownLabel
+from app.errors import BadInput, UnknownLabel
 from app.formats.label_files import read_label, write_label_nifti
 from app.project.label_commit import commit_label
 from app.project.project import Project
@@ -134,10 +134,8 @@ class LabelService:
 
     def stored_file(self, label: Label) -> ImageFile:
         """The stored file: a DICOM SEG for a series, a NIfTI labelmap for a volume file. Raises `IntegrityError` if it
-        is missing."""
-        path = self.project.labels.path(label)
-        if not path.is_file():
-            raise IntegrityError(f"the file of label {label.tag} v{label.number} of {label.case_id} is lost")
+        is missing, or isn't what was written."""
+        path = self.project.labels.intact(label)
         ending = ".dcm" if path.suffix == ".dcm" else ".nii.gz"
         name = f"{safe_name(label.case_id)}-{safe_name(label.tag)}-v{label.number}{ending}"
         return ImageFile(path, label.sha256, path.stat().st_size, name)
@@ -147,6 +145,7 @@ class LabelService:
         stored = self.project.labels.path(label)
         name = f"{label.case_id}.nii.gz"
         if stored.suffix != ".dcm":
+            stored = self.project.labels.intact(label)
             return ImageFile(stored, label.sha256, stored.stat().st_size, name)
         final = self.project.paths.cache / "labelmaps" / f"{label.sha256}.nii.gz"
         if not final.exists():

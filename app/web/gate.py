@@ -39,6 +39,9 @@ class Gate:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
+            elif scope["type"] == "websocket":
+                # There is none; before a handshake, this is answered with 403.
+                await send({"type": "websocket.close", "code": 1008})
             return
         headers = Headers(scope=scope)
         if not self._token:

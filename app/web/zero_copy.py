@@ -18,7 +18,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from io import FileIO
-from typing import Literal, TypeVar
+from typing import Any, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -33,7 +33,65 @@ _PIECE = 1 << 20
 Result = TypeVar("Result")
 
 
-class ZeroCopyProtocol(HttpToolsProtocol):
+MOST_HEAD_BYTES = 1 << 17
+"""Bytes of a request's line and headers together."""
+
+_TOO_LONG = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: 24\r\nConnection: close\r\n\r\nthe headers are too long"
+)
+
+
+class HeadLimitedProtocol(HttpToolsProtocol):
+    """Uvicorn's HTTP/1.1 with a limit for the line and headers of a request: httptools keeps any number of them."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._head_bytes = self._field_bytes = 0
+        self._in_head = True
+
+    def data_received(self, data: bytes) -> None:
+        # What was received before this piece: the piece may be the beginning of a body, too.
+        if self._in_head and self._head_bytes > MOST_HEAD_BYTES:
+            self._refuse_head()
+            return
+        self._head_bytes += len(data) if self._in_head else 0
+        super().data_received(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._field_bytes += len(name) + len(value)
+        if self._field_bytes > MOST_HEAD_BYTES:
+            raise ValueError("the headers are too long")
+        super().on_header(name, value)
+
+    def on_message_begin(self) -> None:
+        self._field_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._field_bytes += len(url)
+        super().on_url(url)
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._head_bytes = False, 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        if self._field_bytes > MOST_HEAD_BYTES:
+            self._refuse_head()
+        else:
+            super().send_400_response(msg)
+
+    def _refuse_head(self) -> None:
+        self.transport.write(_TOO_LONG)
+        self.transport.close()
+
+
+class ZeroCopyProtocol(HeadLimitedProtocol):
     """Uvicorn's HTTP/1.1 with both extensions. It relies on Uvicorn's private interface, which `protocol` checks
     first."""
 
@@ -41,15 +99,15 @@ class ZeroCopyProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, _offering(cycle, app))  # type: ignore[arg-type]
 
 
-def protocol(wanted: bool = True) -> type[asyncio.Protocol] | Literal["auto"]:
+def protocol(wanted: bool = True) -> type[asyncio.Protocol]:
     """The HTTP protocol class for Uvicorn: with both extensions if they are wanted and supported here. Without them,
     files are sent through Python."""
     if not wanted:
-        return "auto"
+        return HeadLimitedProtocol
     missing = "this system has no sendfile" if not hasattr(os, "sendfile") else _changed()
     if missing:
         logger.warning("files are sent through Python: %s", missing)
-        return "auto"
+        return HeadLimitedProtocol
     return ZeroCopyProtocol
 
 

@@ -484,3 +484,13 @@ def test_what_can_t_be_written_whole_is_not_there(folder: Path, monkeypatch: pyt
         patch.setattr("app.durable.file_sha256", lambda path: "0" * 64)
         with pytest.raises(IntegrityError):
             put(b"label", folder / "v0001.dcm")
+
+
+def test_an_instance_with_a_damaged_value_is_stored_once(archive: FolderArchive) -> None:
+    (instance,), _ = ct_series((1, 4, 4))
+    content = encode(instance).replace(b"\x08\x00\x60\x00CS", b"\x08\x00\x60\x00ZZ")
+    for _ in range(2):
+        archive.client.store_file(content)
+        archive.client.index.scan()
+    with pytest.raises(Conflict):
+        archive.client.store_file(content.replace(b"\x08\x00\x60\x00ZZ", b"\x08\x00\x60\x00YY"))

@@ -219,3 +219,24 @@ def test_closing_waits_for_what_is_being_sent(post: Post) -> None:
     assert post.catalog.outbox.state().delivered == 1
     post.submit(2)
     assert post.outbox_worker.start_due() == []
+
+
+def test_the_oldest_label_is_as_old_as_it_is(post: Post) -> None:
+    post.submit(1)
+    with post.catalog.database.write() as connection:
+        connection.exec_driver_sql("UPDATE label SET created = created - 3600")
+    post.submit(2)
+    post.archive.errors = {1: ArchiveUnavailable("away"), 2: ArchiveUnavailable("away")}
+    assert 3599 < post.catalog.outbox.state().oldest < 3700
+    post.again()
+    assert 3599 < post.catalog.outbox.state().oldest < 3700, "not since the last attempt"
+    post.catalog.outbox.retry_now()
+    assert 3599 < post.catalog.outbox.state().oldest < 3700, "not since the epoch"
+
+
+def test_an_error_of_the_file_system_names_no_path(post: Post) -> None:
+    post.submit(1)
+    post.archive.errors[1] = FileNotFoundError(2, "No such file or directory", "/srv/segloop/labels/a.dcm")
+    post.again()
+    (waiting,) = post.catalog.outbox.waiting()
+    assert waiting.error == "No such file or directory"

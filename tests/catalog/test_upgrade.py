@@ -283,3 +283,11 @@ def test_catalog_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
         Catalog.open(tmp_path / "folder" / "catalog.sqlite")
     with pytest.raises(ConfigurationError, match=r"can't be used: .*Not a directory"):
         Catalog.open(tmp_path / "file" / "w" / "catalog.sqlite")
+
+
+def test_only_this_user_reads_the_catalog(file: Path) -> None:
+    Catalog.open(file).close()
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.chmod(0o664)
+    Catalog.open(file).close()
+    assert file.stat().st_mode & 0o777 == 0o660

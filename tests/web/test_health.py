@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,3 +48,13 @@ def test_not_ready_when_the_catalog_cannot_be_written(client: TestClient, tmp_pa
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["status"].startswith("the catalog can't be written to: ")
+
+
+def test_what_killed_writers_left_is_removed_once_it_is_old(tmp_path: Path) -> None:
+    place = tmp_path / "labels" / "case" / "final"
+    place.mkdir(parents=True)
+    for name, age in ((".writing-old.dcm", 7200), (".writing-new.dcm", 0)):
+        (place / name).write_bytes(b"half")
+        os.utime(place / name, (time.time() - age, time.time() - age))
+    with TestClient(create_app(Settings(workspace=tmp_path, models={}), MemoryArchive())):
+        assert [path.name for path in place.iterdir()] == [".writing-new.dcm"]

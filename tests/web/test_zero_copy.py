@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from app.web.zero_copy import PATH, STRETCH, ZeroCopyProtocol, protocol
+from app.web.zero_copy import PATH, STRETCH, HeadLimitedProtocol, ZeroCopyProtocol, protocol
 from tests.live import listening
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sendfile"), reason="this system has no sendfile")
@@ -172,10 +172,10 @@ def _descriptors() -> int:
 
 def test_a_uvicorn_that_changed_sends_through_python(monkeypatch: pytest.MonkeyPatch) -> None:
     assert protocol() is ZeroCopyProtocol
-    assert protocol(wanted=False) == "auto"
+    assert protocol(wanted=False) is HeadLimitedProtocol
     with monkeypatch.context() as patch:
         patch.setattr(HttpToolsProtocol, "_start_asgi_task", lambda self, cycle, app, more: None)
-        assert protocol() == "auto"
+        assert protocol() is HeadLimitedProtocol
     with monkeypatch.context() as patch:
         patch.setattr(RequestResponseCycle, "__init__", lambda self: None)
-        assert protocol() == "auto"
+        assert protocol() is HeadLimitedProtocol

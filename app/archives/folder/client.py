@@ -171,7 +171,8 @@ class FolderClient:
             raise BadInput("the instance is of another study")
         known = self.index.instances(sop=sop)
         if known:
-            if parse((self.options.folder / known[0].path).read_bytes()) != dataset:
+            held = (self.options.folder / known[0].path).read_bytes()
+            if held != encoded and not _are_equal(parse(held), dataset):
                 raise Conflict(f"the folder holds another object as {sop}")
             return
         if encoded is None:
@@ -179,6 +180,13 @@ class FolderClient:
             dataset.save_as(stream, enforce_file_format=True)
             encoded = stream.getvalue()
         put(encoded, self.options.folder / "received" / series / f"{sop}.dcm")
+
+
+def _are_equal(one: Dataset, other: Dataset) -> bool:
+    try:
+        return bool(one == other)
+    except PARSER_ERRORS:
+        return False  # a damaged value can't be compared
 
 
 def _are_inside(root: str, paths: Sequence[str]) -> bool:

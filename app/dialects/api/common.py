@@ -7,21 +7,20 @@ import base64
 import binascii
 import gzip
 import zlib
-from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from math import prod
 from typing import Annotated, Any
 from urllib.parse import unquote
 
 import numpy as np
-from fastapi import Depends, Header, HTTPException, Request, Response
+from fastapi import Depends, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
 
 from app.core.volume import Index
 from app.errors import BadFile, BadPrompt
-from app.http.bodies import limited
+from app.http.bodies import JsonRequest
 from app.http.errors import dotted, problems
 from app.http.identity import LONGEST_NAME, identity, user_of
 from app.http.routes import GuardedRoute
@@ -56,12 +55,9 @@ class Route(GuardedRoute):
         return JSONResponse({"detail": "; ".join(problem.removeprefix(": ") for problem in found[:5])}, 422)
 
 
-class _Limited(Request):
-    """A request whose body raises an error when it exceeds the limit."""
-
-    async def stream(self) -> AsyncGenerator[bytes, None]:
-        async for chunk in limited(self, super().stream(), MOST_BYTES, _too_large):
-            yield chunk
+class _Limited(JsonRequest):
+    most_bytes = 256 * 2**20
+    """About the size of a mask, as base64 of bits, of the largest volume that fits in memory."""
 
 
 def _on_one_line(name: str) -> str:
@@ -79,15 +75,6 @@ def text(media_type: str) -> dict[int | str, dict[str, Any]]:
 
 class EventStream(Response):
     media_type = "text/event-stream"
-
-
-MOST_BYTES = 256 * 2**20
-"""The limit of a JSON body: about the size of a mask, as base64 of bits, of the largest volume that fits in memory."""
-
-
-def _too_large() -> HTTPException:
-    # FastAPI passes on only this type of error from where it reads a body.
-    return HTTPException(413, detail=f"more than {MOST_BYTES >> 20} MiB of JSON")
 
 
 def moment(seconds: float) -> datetime:

@@ -18,12 +18,13 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from app.dialects.monailabel import activelearning, datastore, images, infer, info, labels, server, tasks
+from app.http.routes import JsonRoute
 from app.services import Services
 
 
 def router(services: Services) -> APIRouter:
     """All routes of the dialect. State shared between requests is created here, once per application."""
-    api = APIRouter()
+    api = APIRouter(route_class=JsonRoute)
     for routes in (
         info.router,
         infer.router,

@@ -9,13 +9,14 @@ from fastapi import APIRouter, Body, Request
 
 from app.core.case import Case
 from app.dialects.monailabel.routes import caller, route
+from app.http.routes import JsonRoute
 from app.services import Services
 from app.services.cases import ImageFile
 from app.services.next_case import Offer
 
 
 def router(services: Services) -> APIRouter:
-    api = APIRouter(tags=["active learning"])
+    api = APIRouter(tags=["active learning"], route_class=JsonRoute)
 
     @route(api, "POST", "/activelearning/{strategy}")
     def next_sample(

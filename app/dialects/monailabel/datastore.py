@@ -17,12 +17,13 @@ from starlette.background import BackgroundTask
 from app.core.case import CaseRow
 from app.core.label import FINAL, Label
 from app.dialects.monailabel.routes import route
+from app.http.routes import JsonRoute
 from app.services import Services
 from app.workspace import safe_name
 
 
 def router(services: Services) -> APIRouter:
-    api = APIRouter(tags=["datastore"])
+    api = APIRouter(tags=["datastore"], route_class=JsonRoute)
 
     @route(api, "GET", "/datastore/")
     def datastore(output: Literal["stats", "all", "train"] = "stats") -> Any:

@@ -21,11 +21,12 @@ from app.dialects.monailabel.datastore import image_note
 from app.dialects.monailabel.routes import caller, route
 from app.errors import BadInput, NotSupported, UnknownCase
 from app.http.forms import received
+from app.http.routes import JsonRoute
 from app.services import Services
 
 
 def router(services: Services) -> APIRouter:
-    api = APIRouter(tags=["datastore"])
+    api = APIRouter(tags=["datastore"], route_class=JsonRoute)
     most = services.settings.labels.max_upload_bytes
 
     @route(api, "PUT", "/datastore/")
@@ -93,7 +94,7 @@ def _has_checksum(file: Path, check_sum: str) -> bool:
 
 
 def session_router(services: Services) -> APIRouter:
-    api = APIRouter(tags=["sessions"])
+    api = APIRouter(tags=["sessions"], route_class=JsonRoute)
     longest = services.settings.sessions.upload_seconds
 
     @route(api, "PUT", "/session/")

@@ -22,6 +22,7 @@ from app.dialects.monailabel.routes import caller, route
 from app.dialects.monailabel.structures import Start, StructureKey, clicked, drawn
 from app.errors import BadInput, NotSupported, UnknownCase, UnknownSession
 from app.http.forms import Form, Upload, received
+from app.http.routes import JsonRoute
 from app.services import Services
 
 NAMELESS = "structure"
@@ -29,9 +30,12 @@ NAMELESS = "structure"
 
 
 def router(services: Services) -> APIRouter:
-    api = APIRouter()
+    api = APIRouter(route_class=JsonRoute)
     # Registered first: otherwise the model's route would treat "wsi" as a model's name.
-    slides, volumes = APIRouter(tags=["whole-slide images"]), APIRouter(tags=["infer"])
+    slides, volumes = (
+        APIRouter(tags=["whole-slide images"], route_class=JsonRoute),
+        APIRouter(tags=["infer"], route_class=JsonRoute),
+    )
     inference = Inference(services)
 
     @route(slides, "POST", "/infer/wsi/{model}")

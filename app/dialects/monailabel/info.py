@@ -15,6 +15,7 @@ from fastapi.responses import FileResponse
 from app.core.model import ModelCard, ModelKind, Option
 from app.dialects.monailabel.routes import caller, route
 from app.http.forms import received
+from app.http.routes import JsonRoute
 from app.services import Services
 from app.services.jobs import TrainingStatus
 from app.services.models import WeightsInfo
@@ -30,7 +31,7 @@ TYPES: dict[ModelKind, str] = {
 
 
 def router(services: Services) -> APIRouter:
-    api = APIRouter(tags=["info"])
+    api = APIRouter(tags=["info"], route_class=JsonRoute)
 
     @route(api, "GET", "/info/")
     def info() -> dict[str, Any]:
@@ -127,7 +128,7 @@ def _known(stats: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def weights_router(services: Services) -> APIRouter:
-    api = APIRouter(tags=["models"])
+    api = APIRouter(tags=["models"], route_class=JsonRoute)
 
     @route(api, "GET", "/model/info/{model}")
     def info(model: str) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from app.dialects.monailabel.datastore import label_note
 from app.dialects.monailabel.routes import caller, route
 from app.errors import UnknownLabel
 from app.http.forms import Upload, received
+from app.http.routes import JsonRoute
 from app.services import Services
 
 
 def router(services: Services) -> APIRouter:
-    api = APIRouter(tags=["datastore"])
+    api = APIRouter(tags=["datastore"], route_class=JsonRoute)
     most = services.settings.labels.max_upload_bytes
 
     @route(api, "PUT", "/datastore/label")

@@ -11,6 +11,7 @@ from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from app.dialects.monailabel.routes import route
+from app.http.routes import JsonRoute
 from app.services import Services
 
 _PAGE = """<!doctype html>
@@ -22,10 +23,10 @@ pre {{ font: 13px/1.4 ui-monospace, monospace; white-space: pre-wrap }}</style>
 
 
 def router(services: Services) -> APIRouter:
-    api = APIRouter()
-    logs = APIRouter(tags=["logs"])
+    api = APIRouter(route_class=JsonRoute)
+    logs = APIRouter(tags=["logs"], route_class=JsonRoute)
     _add_logs(logs, services)
-    login = APIRouter(tags=["login"])
+    login = APIRouter(tags=["login"], route_class=JsonRoute)
     _add_login(login)
     api.include_router(logs)
     api.include_router(login)

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Body, HTTPException, Request
 from app.core.job import Job, JobKind
 from app.dialects.monailabel.routes import caller, route
 from app.errors import AlreadyRunning
+from app.http.routes import JsonRoute
 from app.services import Services
 from app.services.jobs import JobService
 
@@ -20,7 +21,7 @@ _STATUS = {"queued": "SUBMITTED", "running": "RUNNING", "done": "DONE", "failed"
 
 
 def router(services: Services) -> APIRouter:
-    api = APIRouter(tags=["tasks"])
+    api = APIRouter(tags=["tasks"], route_class=JsonRoute)
     _add_training(api, services)
     _add_scoring(api, services)
     _add_batch(api, services)

@@ -12,6 +12,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import Scope
@@ -33,6 +34,8 @@ class Route(GuardedRoute):
             return message_response(str(error))
         if isinstance(error, RequestValidationError):
             return message_response("; ".join(problems(error, lambda location: str(location[-1]))))
+        if isinstance(error, HTTPException):
+            return message_response(str(error.detail))
         logger.exception("%s %s failed", request.method, request.url.path)
         return message_response("Something went wrong in the server; its log says more.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from tests.dialects.api.calls import API, get, unzipped
@@ -260,3 +262,24 @@ def test_automatic_segmentation(site: Site) -> None:
     np.testing.assert_array_equal(unzipped(found["voxels"], SHAPE), expected)
     refused = site.client.post(f"{API}/cases/case 07/segment", json={"model": "clicks"})
     assert refused.status_code == 501
+
+
+def test_a_file_with_a_changed_byte_is_not_sent(fresh: Site) -> None:
+    label = submitted(fresh, fresh.series, two_structures())
+    (file,) = fresh.services.project.paths.labels.rglob("*.dcm")
+    content = bytearray(file.read_bytes())
+    content[-10] ^= 1
+    file.write_bytes(content)
+    for part in ("file", "voxels"):
+        assert "damaged or lost" in get(fresh, f"/labels/{label['id']}/{part}", 500)["detail"]
+
+
+def test_a_full_disk_is_no_unexpected_error(fresh: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: object, **named: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise sa.exc.OperationalError("", None, error)
+
+    monkeypatch.setattr(sa.Connection, "execute", full)
+    answer = fresh.client.post("/activelearning/first", json={"client_id": "ana"})
+    assert (answer.status_code, "disk is full" in answer.json()["detail"]) == (507, True)
