@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _CHUNK = 1 << 20
+_PART = 1 << 18
+"""Voxels that are scaled at a time."""
 
 
 def read_header(path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> VolumeHeader:
@@ -59,19 +61,14 @@ def read_volume(path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> Volume:
     header = read_header(path, max_bytes)
     if header.layers > 1:
         raise BadFile(f"the {header.format} file holds {header.layers} volumes (time points?); one is needed")
-    return Volume(_scaled(read_data(path, header), header.slope, header.intercept), header.geometry)
+    with _readable(path, header) as voxels:
+        return Volume(_read_scaled(voxels, header), header.geometry)
 
 
 def read_data(path: Path, header: VolumeHeader) -> NDArray[Any]:
     """The stored values, of shape `header.data_shape`, in native byte order. Raises `BadFile`."""
-    data = np.empty(header.data_bytes, np.uint8)
-    with path.open("rb") as file:
-        try:
-            _fill(data.data, file, header)
-        except (zlib.error, OSError) as error:
-            raise BadFile(f"the {header.format} file's voxels can't be read ({type(error).__name__})") from error
-    values = data.view(header.dtype).reshape(header.data_shape)
-    return values.astype(header.dtype.newbyteorder("="), copy=False)
+    with _readable(path, header) as voxels:
+        return _read_stored(voxels, header).reshape(header.data_shape)
 
 
 def write_nifti(file: Path | BinaryIO, volume: Volume, *, compress: bool = False) -> None:
@@ -122,38 +119,110 @@ def _inflated_head(compressed: bytes) -> bytes:
         raise BadFile("the compressed file is damaged") from error
 
 
-def _fill(data: memoryview, file: BinaryIO, header: VolumeHeader) -> None:
-    """Read or inflate exactly `len(data)` bytes, and check that there are no more."""
-    file.seek(0 if header.inside else header.offset)
-    if header.encoding == "raw":
+@contextmanager
+def _readable(path: Path, header: VolumeHeader) -> Iterator[_Voxels]:
+    with path.open("rb") as file:
+        try:
+            yield _Voxels(file, header)
+        except (zlib.error, OSError) as error:
+            raise BadFile(f"the {header.format} file's voxels can't be read ({type(error).__name__})") from error
+
+
+class _Voxels:
+    """The bytes of the voxels in a file, inflated as far as they are read."""
+
+    def __init__(self, file: BinaryIO, header: VolumeHeader) -> None:
+        self._file, self._header = file, header
+        self._count = 0
+        file.seek(0 if header.inside else header.offset)
+        self._stream: InflatedFile | None = None
+        if header.encoding != "raw":
+            gzipped = header.encoding == "gzip"
+            self._stream = InflatedFile(file, GZIP if gzipped else ZLIB, members=gzipped)
+            if header.inside:
+                self._stream.skip(header.offset)
+
+    def fill(self, target: memoryview) -> None:
+        """Read exactly `len(target)` bytes. Raises `BadFile` if there are fewer."""
         count = 0
-        while count < len(data) and (read := file.readinto(data[count:])):  # type: ignore[attr-defined]
-            count += read
-        more = bool(file.read(1))
-    else:
-        gzipped = header.encoding == "gzip"
-        stream = InflatedFile(file, GZIP if gzipped else ZLIB, members=gzipped)
-        if header.inside:
-            stream.skip(header.offset)
-        count = stream.read_into(data)
-        more = stream.has_more()
-        if not more and not stream.complete:
-            raise BadFile(f"the {header.format} file's compressed voxels were cut off")
-    if count < len(data) or more:
-        raise BadFile(
-            f"the {header.format} file declares {len(data)} bytes of voxels and has"
-            f" {'more' if more else count}; it is damaged or was cut off"
+        if self._stream is not None:
+            count = self._stream.read_into(target)
+        else:
+            while count < len(target) and (read := self._file.readinto(target[count:])):  # type: ignore[attr-defined]
+                count += read
+        self._count += count
+        if count < len(target):
+            self._check_complete()
+            raise self._wrong_length(str(self._count))
+
+    def finish(self) -> None:
+        """Check that there are no more bytes. Raises `BadFile`."""
+        if self._stream.has_more() if self._stream is not None else self._file.read(1):
+            raise self._wrong_length("more")
+        self._check_complete()
+
+    def _check_complete(self) -> None:
+        if self._stream is not None and not self._stream.complete:
+            raise BadFile(f"the {self._header.format} file's compressed voxels were cut off")
+
+    def _wrong_length(self, found: str) -> BadFile:
+        return BadFile(
+            f"the {self._header.format} file declares {self._header.data_bytes} bytes of voxels and has {found};"
+            " it is damaged or was cut off"
         )
 
 
-def _scaled(values: NDArray[Any], slope: float, intercept: float) -> NDArray[Any]:
-    """`values * slope + intercept`: integers where that is exact and fits 32 bits, else float32 (float64 stays)."""
+def _read_stored(voxels: _Voxels, header: VolumeHeader) -> NDArray[Any]:
+    """All stored values in one row, in native byte order."""
+    data = np.empty(header.data_bytes, np.uint8)
+    voxels.fill(data.data)
+    voxels.finish()
+    return _native(data.view(header.dtype))
+
+
+def _native(values: NDArray[Any]) -> NDArray[Any]:
+    """The same array in native byte order; its bytes are swapped in place."""
+    native = values.dtype.newbyteorder("=")
+    return values if values.dtype == native else values.byteswap(inplace=True).view(native)
+
+
+def _read_scaled(voxels: _Voxels, header: VolumeHeader) -> NDArray[Any]:
+    """`stored * slope + intercept`, `(k, j, i)`: integers where that is exact and fits 32 bits, else float32 (float64
+    stays). Besides the result, only stored integers are ever whole in memory: what is computed in 64 bits isn't."""
+    slope, intercept = header.slope, header.intercept
     if (slope, intercept) == (1.0, 0.0):
-        return values
-    if values.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer() and values.dtype.itemsize <= 4:
-        ends = [int(end) * int(slope) + int(intercept) for end in (values.min(), values.max())]
-        for dtype in (np.int16, np.int32):
-            if np.iinfo(dtype).min <= min(ends) and max(ends) <= np.iinfo(dtype).max:
-                return (values.astype(np.int64) * int(slope) + int(intercept)).astype(dtype)
-    scaled = values.astype(np.float64) * slope + intercept
-    return scaled if values.dtype == np.float64 else scaled.astype(np.float32)
+        return _read_stored(voxels, header).reshape(header.geometry.shape)
+    if header.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer() and header.dtype.itemsize <= 4:
+        stored = _read_stored(voxels, header)
+        whole = _whole_numbers(stored, int(slope), int(intercept))
+        if whole is None:
+            whole = np.empty(stored.size, np.float32)
+            for part in _parts(stored.size):
+                whole[part] = stored[part].astype(np.float64) * slope + intercept
+        return whole.reshape(header.geometry.shape)
+    native = header.dtype.newbyteorder("=")
+    scaled = np.empty(header.geometry.voxel_count, np.float64 if native == np.float64 else np.float32)
+    for part in _parts(scaled.size):
+        piece = np.empty((part.stop - part.start) * native.itemsize, np.uint8)
+        voxels.fill(piece.data)
+        scaled[part] = _native(piece.view(header.dtype)).astype(np.float64) * slope + intercept
+    voxels.finish()
+    return scaled.reshape(header.geometry.shape)
+
+
+def _whole_numbers(stored: NDArray[Any], slope: int, intercept: int) -> NDArray[Any] | None:
+    """Integers `stored * slope + intercept` in the smaller of int16 and int32 that holds them; None if neither does."""
+    ends = [int(end) * slope + intercept for end in (stored.min(), stored.max())]
+    for dtype in (np.int16, np.int32):
+        limits = np.iinfo(dtype)
+        # The factors have to fit too: of an image of zeros, any slope would do.
+        if limits.min <= min(ends) and max(ends) <= limits.max and max(abs(slope), abs(intercept)) < 1 << 62:
+            scaled = np.empty(stored.size, dtype)
+            for part in _parts(stored.size):
+                scaled[part] = stored[part].astype(np.int64) * slope + intercept
+            return scaled
+    return None
+
+
+def _parts(count: int) -> Iterator[slice]:
+    return (slice(start, min(start + _PART, count)) for start in range(0, count, _PART))

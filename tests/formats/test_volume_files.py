@@ -6,6 +6,7 @@ import gzip
 import tracemalloc
 import zlib
 from contextlib import suppress
+from unittest.mock import patch
 
 import nibabel as nib
 import numpy as np
@@ -278,3 +279,72 @@ def test_changed_bytes_never_raise_anything_else(tmp_path_factory, data):
     path.write_bytes(changed)
     with suppress(BadFile):
         read_volume(path, max_bytes=1 << 20)
+
+
+def scaled_whole(values: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    """How whole volumes were scaled in one go, through float64 and int64."""
+    if (slope, intercept) == (1.0, 0.0):
+        return values
+    if values.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer() and values.dtype.itemsize <= 4:
+        ends = [int(end) * int(slope) + int(intercept) for end in (values.min(), values.max())]
+        for dtype in (np.int16, np.int32):
+            if np.iinfo(dtype).min <= min(ends) and max(ends) <= np.iinfo(dtype).max:
+                return (values.astype(np.int64) * int(slope) + int(intercept)).astype(dtype)
+    scaled = values.astype(np.float64) * slope + intercept
+    return scaled if values.dtype == np.float64 else scaled.astype(np.float32)
+
+
+def scaled_file(folder, values: np.ndarray, slope: float, intercept: float, order: str = "<", compress: bool = True):
+    header = nib.Nifti1Header(endianness=order)
+    header.set_data_dtype(values.dtype.newbyteorder(order))
+    header.set_data_shape(values.shape[::-1])
+    header["scl_slope"], header["scl_inter"] = slope, intercept
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    content = header.binaryblock + bytes(4) + values.astype(values.dtype.newbyteorder(order)).tobytes()
+    path = folder / ("a.nii.gz" if compress else "a.nii")
+    path.write_bytes(gzip.compress(content, 1) if compress else content)
+    return path
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    dtype=st.sampled_from(["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]),
+    shape=st.sampled_from([(1, 1, 1), (3, 4, 5), (700, 1, 1)]),
+    slope=st.one_of(st.integers(-1000, 1000).map(float), st.floats(width=32, allow_nan=False, allow_infinity=False)),
+    intercept=st.one_of(st.just(0.0), st.integers(-40000, 40000).map(float), st.floats(-1e6, 1e6, width=32)),
+    order=st.sampled_from("<>"),
+    compress=st.booleans(),
+    seed=st.integers(0, 5),
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_scaled_voxels_are_bit_by_bit_those_of_whole_arrays(
+    tmp_path_factory, dtype, shape, slope, intercept, order, compress, seed
+):
+    rng = np.random.default_rng(seed)
+    values = np.frombuffer(rng.bytes(int(np.prod(shape)) * np.dtype(dtype).itemsize), dtype).reshape(shape)
+    if seed < 2:
+        values = (values != 0).astype(dtype) * 3
+    path = scaled_file(tmp_path_factory.mktemp("scaled"), values, slope, intercept, order, compress)
+    header = read_header(path)
+    if header.dtype.kind in "iu" and max(abs(header.slope), abs(header.intercept)) >= 2**62 and not values.any():
+        return  # this couldn't be computed
+    with patch("app.formats.volume_files._PART", 7):
+        found = read_volume(path).voxels
+    wanted = scaled_whole(values, header.slope, header.intercept)
+    assert (found.dtype, found.shape) == (wanted.dtype.newbyteorder("="), shape)
+    assert found.tobytes() == wanted.astype(found.dtype, copy=False).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("slope", "bytes_a_voxel"), [(0.5, 4), (2.0, 1 + 2), (1.0, 1)], ids=["real", "whole", "as stored"]
+)
+def test_a_scaled_volume_takes_little_more_memory_than_its_voxels(tmp_path, slope, bytes_a_voxel):
+    values = np.zeros((128, 256, 256), np.uint8)
+    values[-1] = 3
+    path = scaled_file(tmp_path, values, slope, 0.0)
+    tracemalloc.start()
+    volume = read_volume(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert volume.voxels.max() == 3 * slope
+    assert peak < bytes_a_voxel * values.size + (12 << 20)

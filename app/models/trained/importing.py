@@ -11,6 +11,7 @@ here; deepgrow and older segmentation models can be used as they are.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,6 +81,7 @@ def _read(file: Path, allow_code: bool) -> dict[str, torch.Tensor]:
             raise BadOption(f"{file} is TorchScript, a program: say that it may be loaded if you trust its source")
         return dict(torch.jit.load(str(file), map_location="cpu").state_dict())  # type: ignore[no-untyped-call]
     try:
+        _check_stored(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise BadFile(f"{file} holds more than weights, or is damaged: {error}") from error
@@ -88,6 +90,22 @@ def _read(file: Path, allow_code: bool) -> dict[str, torch.Tensor]:
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise BadFile(f"{file} is not a set of weights by name")
     return dict(content)
+
+
+def _check_stored(file: Path) -> None:
+    """PyTorch stores its zip files without compression, and inflates what others compressed: a megabyte becomes a
+    gigabyte. Raises `BadFile` for a file whose directory says more bytes than it has; older formats aren't zip."""
+    if not zipfile.is_zipfile(file):
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise BadFile(f"{file.name} is damaged: {error}") from error
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise BadFile(f"{file.name} is compressed, which files of weights aren't")
+    if sum(entry.file_size for entry in entries) > file.stat().st_size:
+        raise BadFile(f"{file.name} says that it has more bytes than it has")
 
 
 def _turned_back(spec: ModelSpec) -> ModelSpec:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -138,3 +140,25 @@ def test_files_that_hold_no_weights_are_refused(tmp_path: Path, content: object)
 def test_a_file_that_is_not_there_is_a_bad_file(tmp_path: Path) -> None:
     with pytest.raises(BadFile):
         import_monailabel(tmp_path / "none.pt", "segmentation", ("liver",), tmp_path / "version")
+
+
+def test_compressed_files_are_refused_before_they_are_inflated(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(16 << 20)}, tmp_path / "whole.pt")
+    with zipfile.ZipFile(tmp_path / "whole.pt") as whole, zipfile.ZipFile(tmp_path / "model.pt", "w", 8) as packed:
+        for entry in whole.infolist():
+            packed.writestr(entry.filename, whole.read(entry))
+    assert (tmp_path / "model.pt").stat().st_size < 1 << 20
+    with patch("torch.load") as load, pytest.raises(BadFile, match="is compressed"):
+        import_monailabel(tmp_path / "model.pt", "segmentation", ("liver",), tmp_path / "version")
+    assert not load.called
+
+
+def test_files_that_declare_more_bytes_than_they_have_are_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(4)}, tmp_path / "model.pt")
+    content = bytearray((tmp_path / "model.pt").read_bytes())
+    at = content.rindex(b"PK\1\2")
+    content[at + 24 : at + 28] = (1 << 30).to_bytes(4, "little")  # the uncompressed size of the last entry
+    (tmp_path / "model.pt").write_bytes(content)
+    with patch("torch.load") as load, pytest.raises(BadFile, match="more bytes than it has"):
+        import_monailabel(tmp_path / "model.pt", "segmentation", ("liver",), tmp_path / "version")
+    assert not load.called
