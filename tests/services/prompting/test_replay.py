@@ -27,15 +27,24 @@ PROMPTS: list[Prompt] = [POINT, OTHER, Point((3, 4, 5), include=False), Box(Regi
 RECORD = SessionRecord("secret", "ana", "case", "fake", "1", {}, Viewer("viewer", "ana"), SHAPE, True, 1.0)
 
 
-@pytest.fixture(scope="module", params=["fake", "nninteractive", "limited"])
+@pytest.fixture(scope="module", params=["fake", "nninteractive"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InteractiveModel]:
-    device = Device("cpu", threads=1, precision="fp32")
     if request.param == "fake":
         yield FakeInteractive()
     else:
-        limit = 3 if request.param == "limited" else None
-        folder = tiny_nninteractive(tmp_path_factory.mktemp("models") / "tiny", seed=1)
-        yield NnInteractive(request.param, folder, device, autozoom=limit is not None, patches=limit)
+        yield from tiny(tmp_path_factory, None)
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InteractiveModel]:
+    """Zooms within a limit of patches: its predictions can end early."""
+    yield from tiny(tmp_path_factory, 3)
+
+
+def tiny(tmp_path_factory: pytest.TempPathFactory, limit: int | None) -> Iterator[InteractiveModel]:
+    device = Device("cpu", threads=1, precision="fp32")
+    folder = tiny_nninteractive(tmp_path_factory.mktemp("models") / "tiny", seed=1)
+    yield NnInteractive("tiny", folder, device, autozoom=limit is not None, patches=limit)
     device.shutdown()
 
 
@@ -69,15 +78,24 @@ def check(model: InteractiveModel, steps: list[Step], then: Step) -> None:
 )
 @pytest.mark.parametrize("seed", range(12))
 def test_random_sessions_come_out_the_same(model: InteractiveModel, seed: int, then: Step) -> None:
-    """Where predictions can end early, they do so after random numbers of patches."""
-    rng, ends = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    check(model, random_steps(np.random.default_rng(seed)), then)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_sessions_whose_predictions_end_early_do_so_too(limited: InteractiveModel, seed: int) -> None:
+    rng = np.random.default_rng([seed, 1])
+    steps = random_steps(rng)
+    steps = [replace(step, patches=int(rng.integers(1, 5))) if step.predicts else step for step in steps]
+    check(limited, steps, Step("predict"))
+
+
+def random_steps(rng: np.random.Generator) -> list[Step]:
     steps = []
     for _ in range(12):
         kind = rng.choice(["add", "note", "predict", "undo", "reset"], p=[0.4, 0.15, 0.1, 0.25, 0.1])
         prompt = PROMPTS[rng.integers(len(PROMPTS))]
         steps.append(Step("add", prompt, predict=bool(kind == "add")) if kind in {"add", "note"} else Step(kind))
-    steps = [replace(step, patches=int(ends.integers(1, 5))) if step.predicts else step for step in steps]
-    check(model, steps, then)
+    return steps
 
 
 @pytest.mark.parametrize(
