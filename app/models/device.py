@@ -11,6 +11,7 @@ it waits for the device; tasks on the device never take a session's lock.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
@@ -160,6 +161,8 @@ class Device:
                     if int(name[5:]) >= torch.cuda.device_count():
                         raise ConfigurationError(f"there is no {name} here; set the device to cpu or auto")
                 self._set_threads()
+                if name == "cpu":
+                    _keep_freed_memory()
                 self._resolved = name, choose(self._precision_choice, name)
             return self._resolved
 
@@ -242,6 +245,21 @@ def interacting(touched: Path, within_seconds: float) -> bool:
         return abs(time.time() - touched.stat().st_mtime) < within_seconds
     except FileNotFoundError:
         return False
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_MAPPED_FROM = 64 * 2**20
+_TRIMMED_FROM = 256 * 2**20
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc reuse the memory of a network's tensors from one layer to the next. As it comes, it maps everything
+    from 32 MiB at most anew and gives it back when freed, and a forward pass on a processor spends a fifth of its time
+    on page faults. The process keeps up to 256 MiB more. Other C libraries have no such call."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM)
+        mallopt(_M_TRIM_THRESHOLD, _TRIMMED_FROM)
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -246,3 +248,26 @@ def test_threads_are_set_on_the_device_thread() -> None:
     finally:
         torch.set_num_threads(before)
         device.shutdown()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="page faults are counted on Linux only")
+def test_the_memory_of_one_forward_pass_is_used_for_the_next() -> None:
+    """In a process of its own, because it is set for the whole process."""
+    code = """
+import resource, sys, torch
+from app.models.device import Device
+if sys.argv[1] == "device":
+    Device("cpu").torch_name
+network = torch.nn.Sequential(*[torch.nn.Conv3d(8, 8, 3, padding=1) for _ in range(4)])
+given = torch.zeros(1, 8, 96, 96, 96)
+with torch.inference_mode():
+    network(given)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    network(given)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    plain, kept = (
+        int(subprocess.run([sys.executable, "-c", code, who], capture_output=True, text=True, check=True).stdout)
+        for who in ("plain", "device")
+    )
+    assert kept < plain / 10
