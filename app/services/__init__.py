@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from app import plugins
@@ -74,6 +74,8 @@ class Services:
     logs: LogService
     sync: SyncService
     clock: Clock
+    warm: threading.Event = field(default_factory=threading.Event)
+    """Set once what clicks need is loaded."""
 
     @classmethod
     def open(cls, settings: Settings, archive: Archive | None = None) -> Services:
@@ -164,8 +166,11 @@ class Services:
     def _warm_up(self) -> None:
         """Import slow modules in advance, load what clicks need, and freeze these objects: a garbage collection that
         scans them would pause every request."""
-        self.jobs.trainers()
-        self.models.warm_up()
+        try:
+            self.jobs.trainers()
+            self.models.warm_up()
+        finally:
+            self.warm.set()
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)

@@ -24,17 +24,26 @@ def router(services: Services) -> APIRouter:
         return {"status": "ok"}
 
     @api.get("/readyz")
-    @api.get("/healthz")
     def readyz() -> JSONResponse:
-        """Readiness. An unreachable archive is reported but no failure: labels wait in the outbox meanwhile."""
+        """Readiness: what a click needs is loaded, and labels can be stored. An unreachable archive is reported but no
+        failure: labels wait in the outbox meanwhile."""
+        return answer("" if services.warm.is_set() else "models are being loaded")
+
+    @api.get("/healthz")
+    def healthz() -> JSONResponse:
+        """As `/readyz`, which see, but without waiting for models: nnInteractive's clients refuse a server by it, and
+        what they ask for is loaded when they do."""
+        return answer("")
+
+    def answer(loading: str) -> JSONResponse:
         outbox = services.deliveries.outbox(0).state
         free = shutil.disk_usage(services.settings.workspace).free
         sessions, session_bytes = services.prompting.memory
         unwritable = services.write_problem()
-        ready = free >= LOW_DISK and not unwritable
+        problem = unwritable or ("disk almost full" if free < LOW_DISK else loading)
         state: dict[str, Any] = {
-            "ok": ready,  # read by nnInteractive's clients
-            "status": "ok" if ready else unwritable or "disk almost full",
+            "ok": not problem,  # read by nnInteractive's clients
+            "status": problem or "ok",
             "disk_free_bytes": free,
             "outbox": {
                 "waiting": outbox.waiting,
@@ -45,6 +54,6 @@ def router(services: Services) -> APIRouter:
             "sessions": {"open": sessions, "bytes": session_bytes},
             "archive_problem": services.sync.problem,
         }
-        return JSONResponse(state, 200 if ready else 503)
+        return JSONResponse(state, 503 if problem else 200)
 
     return api

@@ -24,7 +24,14 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         yield client
 
 
-def test_ready(client: TestClient) -> None:
+def test_ready_once_models_are_loaded(client: TestClient) -> None:
+    services = client.app.state.services  # type: ignore[attr-defined]
+    services.warm.wait(30)
+    services.warm.clear()
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["status"]) == (503, "models are being loaded")
+    assert client.get("/healthz").json()["ok"]
+    services.warm.set()
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
 

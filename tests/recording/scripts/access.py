@@ -42,6 +42,7 @@ def _ask_everywhere(site: Site) -> None:
         "another password": {"Authorization": _basic("anna", "another")},
         "broken": {"Authorization": "Basic !!!"},
     }
+    site.wait("the server is ready", lambda: site.ask("GET", "/readyz", **ways["bearer"]).status == 200)
     for headers in ways.values():
         for path in (
             "/livez",

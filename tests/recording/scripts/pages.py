@@ -8,6 +8,7 @@ PANELS = ("attention", "progress", "learning", "queue", "jobs", "models", "label
 
 
 def play(site: Site) -> None:
+    site.wait("the server is ready", lambda: site.ask("GET", "/readyz").status == 200)
     for path in ("/livez", "/healthz", "/readyz"):
         site.get(path)
         site.call("HEAD", path)
