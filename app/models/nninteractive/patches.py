@@ -24,6 +24,7 @@ from functools import partial
 from typing import Any
 
 from app.core.patches import EveryPatch, Patches
+from app.models.nninteractive.views import shrink_by_blocks
 
 LIBRARY_MARGIN = 24
 """The library's margin on each side, in voxels."""
@@ -87,6 +88,7 @@ def fit_plans(library: Any) -> None:
 def limit_patches(library: Any, limit: int) -> None:
     """Let a session of the library look at no more than `limit` patches besides the first in one prediction."""
     library._predict = partial(_predict, library, limit, EveryPatch())
+    shrink_by_blocks(library)
     # A channel without prompts is empty from any distance, and dilating it is what takes longest.
     thin = library._get_dilation_channels_for_resample
     library._get_dilation_channels_for_resample = lambda: [c for c in thin() if c in library._dirty_channels]
