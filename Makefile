@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 20
 
-.PHONY: demo test test-fast test-browser test-slow test-long serve bench replay lint format clean starter-model demo-model packages docs
+.PHONY: demo test test-fast test-browser test-slow test-long serve bench replay lint format clean starter-model packages docs
 
 # Without OHIF (no npm, no internet) the demo plays all the same, and /ohif/ says how to get it.
 demo: $(VENV)/.installed
@@ -59,10 +59,9 @@ replay: $(VENV)/.installed packages
 	$(BIN)/python -m tests.recording --against $(AGAINST) $(REPLAY)
 
 # Grows a bank of made-up scenes and trains on it until stopped; started again, both go on. See docs/starter-model.md.
-# `demo-model` is its older name.
-starter-model demo-model: $(VENV)/.installed
+starter-model: $(VENV)/.installed
 	$(BIN)/python -m bench.starter_model.bank --out starter/bank --count $(or $(SCENES),500)
-	$(BIN)/python -m bench.starter_model.train --bank starter/bank --checkpoint starter/run.pt --start app/models/demo $(TRAIN)
+	$(BIN)/python -m bench.starter_model.train --bank starter/bank --checkpoint starter/run.pt $(TRAIN)
 
 # What the tests need from the system: Orthanc with its DICOMweb plugin, dciodvfy, Chromium. Says so if it can't.
 packages:

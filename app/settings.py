@@ -72,7 +72,7 @@ class ModelSettings(_Section):
     """One model, served to every viewer under its key."""
 
     type: str = Field(description="model type, see below; or one of another installed package")
-    source: str = Field("", description="nninteractive: demo, an official id or a folder; bundle: its folder")
+    source: str = Field("", description="nninteractive: starter, an official id or a folder; bundle: its folder")
     patches: int | None = Field(
         None,
         ge=0,
@@ -104,7 +104,7 @@ class MMEngineSettings(_Section):
 
 def _default_models() -> dict[str, ModelSettings]:
     return {
-        "nninteractive": ModelSettings(type="nninteractive", source="demo"),
+        "nninteractive": ModelSettings(type="nninteractive", source="starter"),
         "deepgrow_2d": ModelSettings(type="deepgrow_2d", trainer="deepgrow", options={"dimension": 2}),
         "deepgrow_3d": ModelSettings(type="deepgrow_3d", trainer="deepgrow", options={"dimension": 3}),
         "deepedit": ModelSettings(type="deepedit", trainer="deepedit"),

@@ -11,7 +11,7 @@ person feels is a row of its own: the shipped model as it comes, with AutoZoom, 
 beside the library with AutoZoom and without a limit, and beside itself with one patch a click.
 
 All take each click one after the other before the next click, rounds start over with other points, and the masks are
-compared: equal weights, clicks and arithmetic give equal masks. The weights are those of the shipped demo model in a
+compared: equal weights, clicks and arithmetic give equal masks. The weights are those of the shipped starter model in a
 folder of their own, without the guard, because the library has none; the guard's cost is a row of its own.
 """
 
@@ -74,12 +74,12 @@ class Clicked(Protocol):
 def run(plan: Plan) -> list[Row]:
     series = ct(plan)
     folder = plan.new_folder("click")
-    weights = Path(shutil.copytree(find_folder("demo"), folder / "model"))
+    weights = Path(shutil.copytree(find_folder("starter"), folder / "model"))
     (weights / "segloop.json").unlink()  # what the folder asks of segloop and the library doesn't have
     voxels = folder / "voxels.npy"
     np.save(voxels, series.voxels)
     models = {"unguarded": {"type": "nninteractive", "source": str(weights)}}
-    models["guarded"] = {"type": "nninteractive", "source": "demo"}
+    models["guarded"] = {"type": "nninteractive", "source": "starter"}
     with ExitStack() as stack:
         server = stack.enter_context(serving(series.folder, folder / "workspace", models))
         server.wait_for_cases(1)
@@ -98,7 +98,7 @@ def run(plan: Plan) -> list[Row]:
     return [
         added("click", f"click in a viewer; {agree}", times["ours"], "library, same storage", times["blosc2"], TARGET),
         added("click", "click in a viewer", times["ours"], "library, its own choice", times["auto"], TARGET),
-        added("click", "the demo model with its guard", times["guarded"], "without", times["ours"], None),
+        added("click", "the starter model with its guard", times["guarded"], "without", times["ours"], None),
         ratio("click", f"click as by default, AutoZoom on; {tail}", felt, "library, AutoZoom", times["zoomed"], None),
         ratio("click", "click as by default, AutoZoom on", felt, "one patch a click", times["guarded"], None),
     ]

@@ -61,7 +61,7 @@ def _measured(plan: Plan, folder: Path, weights: Path, shape: Shape) -> list[Row
     voxels, model = folder / "voxels.npy", weights / "nnInteractive_v1.0"
     np.save(voxels, image.voxels)
     with ExitStack() as stack:
-        models = {"demo": {"type": "nninteractive", "source": str(model)}}
+        models = {"starter": {"type": "nninteractive", "source": str(model)}}
         workspace = folder / f"workspace-{shape[0]}"
         ports = {"ours": stack.enter_context(serving(folder / "studies", workspace, models)).port}
         try:

@@ -1,5 +1,5 @@
 """What more patches buy in a click: `python -m bench.patch_limits`. Dice, patches and seconds of simulated clicks on
-the demo model's held-out phantoms, for the bare library's own plan and for limits of patches besides the first.
+the starter model's held-out phantoms, for the bare library's own plan and for limits of patches besides the first.
 
 Patches are counted, so a busy machine changes nothing about them. Seconds are one thread's processor time; a patch that
 another limit asked for already is not computed again, and counts as much as the average one.
@@ -25,7 +25,7 @@ from app.models.nninteractive.folder import find_folder
 from app.models.nninteractive.model import NnInteractive
 from app.simulation.robot import Robot
 from app.simulation.scores import dice
-from bench.demo_model.phantoms import Phantom, held_out_kinds
+from bench.starter_model.phantoms import Phantom, held_out_kinds
 
 LIMITS = (None, 0, 2, 3, 4, 6, 1000)
 
@@ -80,9 +80,9 @@ def main() -> None:
     device = Device("cpu", threads=1)
     found = {limit: Found() for limit in LIMITS}
     with tempfile.TemporaryDirectory() as folder:
-        free = Path(shutil.copytree(find_folder("demo"), Path(folder) / "demo"))
+        free = Path(shutil.copytree(find_folder("starter"), Path(folder) / "starter"))
         (free / "segloop.json").write_text('{"guard": true}')
-        models = {limit: NnInteractive("demo", free, device, patches=limit) for limit in LIMITS}
+        models = {limit: NnInteractive("starter", free, device, patches=limit) for limit in LIMITS}
         for number, kind in enumerate(held_out_kinds()):
             for case in range(arguments.cases if kind.name in arguments.kinds else 0):
                 phantom = kind.make(np.random.default_rng([number, case + arguments.first]))

@@ -1,11 +1,13 @@
-"""The starter model's network: a small U-Net that is handed exact features of the prompts.
+"""The starter model's network: a small U-Net that is handed exact features of the image and the prompts.
 
-nnU-Net builds it by its dotted name from the model folder's ``plans.json``, so this package must be importable wherever
-that folder is used. What a network of this size doesn't learn in hours on a processor is computed here: how alike a
-voxel is to what was clicked on, how frequent its intensity is under the prompts and in the previous mask, its
-fuzzy connectedness with them (Udupa and Samarasekera, Graphical Models and Image Processing 58, 1996), and geodesic
-distances from the prompts (Wang et al., DeepIGeoS, IEEE TPAMI 41, 2019), which follow a structure and stop at its
-border.
+nnU-Net builds it by its dotted name from the model folder's ``plans.json``, so this package must be importable
+wherever that folder is used. What a network of this size doesn't learn in hours on a processor is computed here: the
+image in the patch's own range of greys; how alike a voxel is to what was clicked on, how frequent its intensity is
+under the prompts and in the previous mask; its fuzzy connectedness with them (Udupa and Samarasekera, Graphical Models
+and Image Processing 58, 1996); and geodesic distances from the prompts (Wang et al., DeepIGeoS, IEEE TPAMI 41, 2019),
+which follow a structure and stop at its border.
+
+All tensors are (batch, channels, k, j, i) unless they say otherwise.
 """
 
 from dataclasses import dataclass
@@ -16,18 +18,16 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch import nn
 from torch.nn.functional import avg_pool3d, interpolate, max_pool3d, pad
 
-from app.models.demo_network import CONNECTED_CHANNELS, LIKENESS_CHANNELS, ClickUNet, likeness
-
 IMAGE, PREVIOUS, REGION, POINT, SCRIBBLE = 0, 1, 2, 4, 6
-FREQUENCY_CHANNELS = 4
-DISTANCE_CHANNELS = 9
-PULLS = slice(-2, None)
-"""The last two of all computed channels: how strongly a prompt that isn't obeyed yet pulls a voxel to its side."""
+COMPUTED_CHANNELS = 28
 PULL_WEIGHT = 8.0
 """What the strongest pull adds to the logits before training, chosen on held-out scenes."""
-HEAD_WIDTH = 24
-NOISE_FLOOR = 0.02
-"""The least deviation counted as noise, in units of the image's standard deviation."""
+FLOOD_STEPS = 60
+"""Steps of the fuzzy connectedness on its grid of half the patch's size; longer ways than this stay unconnected."""
+LEAST_GRAIN = 1e-4
+LEAST_NOISE = 0.02
+"""The least variance counted as grain, and the least deviation counted as noise, in units of the image's standard
+deviation."""
 BINS = 96
 BIN_REACH = 6.0
 """Intensities are binned by the inverse hyperbolic sine of their distance from the reference, up to this."""
@@ -36,6 +36,164 @@ SWEEPS = 4
 FAR = 1e3
 STEP = 0.05
 """Cost of a step between voxels of equal intensity, in units of the noise."""
+
+
+class StarterUNet(nn.Module):
+    """A plain U-Net over the session's eight channels and the computed ones, and a pull: a prompt that the previous
+    mask doesn't obey yet pulls what hangs together with it to its side."""
+
+    def __init__(self, input_channels: int, num_classes: int, deep_supervision: bool = False, **kwargs: Any) -> None:
+        """Takes nnU-Net's architecture arguments and hands them to the U-Net, with more input channels."""
+        super().__init__()
+        self.unet = PlainConvUNet(
+            input_channels=input_channels + COMPUTED_CHANNELS,
+            num_classes=num_classes,
+            deep_supervision=deep_supervision,
+            **kwargs,
+        )
+        self.pull = nn.Parameter(torch.tensor([PULL_WEIGHT, -PULL_WEIGHT]))
+        self.initialize = PlainConvUNet.initialize
+
+    def forward(self, patch: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, 2, k, j, i) of an input (batch, 8, k, j, i)."""
+        with torch.no_grad(), torch.autocast(patch.device.type, enabled=False):
+            computed, pulls = features(patch.float())
+        logits: torch.Tensor = self.unet(torch.cat([patch, *(part.to(patch.dtype) for part in computed)], 1))
+        inside = (pulls * self.pull.view(1, 2, 1, 1, 1)).sum(1, keepdim=True) / 2
+        return logits + torch.cat([-inside, inside], 1)
+
+
+def features(patch: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """What a network input (batch, 8, k, j, i) is widened by, in order: `likeness`, `frequencies`, `distances` and
+    `local`; and the pulls (batch, 2, k, j, i), which are the last two channels of `distances`."""
+    seen = _seen(patch)
+    frequent = frequencies(seen)
+    away = distances(seen, frequent[:, :1])
+    return [likeness(seen), frequent, away, local(seen)], away[:, -2:]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a patch shows, each (batch, 1, k, j, i).
+
+    `smooth` is the mean of `image` over 3x3x3 voxels and `grain` the squared difference. `included` and `excluded` are
+    the points and scribbles, `near` wherever there is any of them, `drawn` the included boxes and lassos, `previous`
+    the mask so far. `scaled` is `smooth` relative to the included intensity, in units of the noise there.
+    """
+
+    image: torch.Tensor
+    smooth: torch.Tensor
+    grain: torch.Tensor
+    included: torch.Tensor
+    excluded: torch.Tensor
+    near: torch.Tensor
+    drawn: torch.Tensor
+    previous: torch.Tensor
+    scaled: torch.Tensor
+
+    @property
+    def disobeyed(self) -> list[torch.Tensor]:
+        """The prompts that the previous mask doesn't obey: including ones, excluding ones."""
+        included, excluded = self.included.clamp(0, 1), self.excluded.clamp(0, 1)
+        return [included * (self.previous < 0.5), excluded * (self.previous >= 0.5)]
+
+
+def _seen(patch: torch.Tensor) -> _Seen:
+    image = patch[:, IMAGE : IMAGE + 1]
+    smooth = _mean_around(image)
+    included = patch[:, POINT : POINT + 1] ** 4 + patch[:, SCRIBBLE : SCRIBBLE + 1]
+    excluded = patch[:, POINT + 1 : POINT + 2] ** 4 + patch[:, SCRIBBLE + 1 : SCRIBBLE + 2]
+    near = patch[:, POINT : POINT + 2].sum(1, keepdim=True) + patch[:, SCRIBBLE : SCRIBBLE + 2].sum(1, keepdim=True)
+    drawn = patch[:, REGION : REGION + 1]
+    previous = patch[:, PREVIOUS : PREVIOUS + 1]
+    grain = (image - smooth) ** 2
+    noise = first_present((grain, near), (grain, drawn), (grain, previous)).sqrt().clamp_min(LEAST_NOISE)
+    reference = first_present((smooth, included.clamp(0, 1)), (smooth, previous), (smooth, drawn))
+    scaled = (smooth - reference) / noise
+    return _Seen(image, smooth, grain, included, excluded, near, drawn, previous, scaled)
+
+
+def likeness(seen: _Seen) -> torch.Tensor:
+    """Nine channels between -1 and 1.
+
+    Six of likeness: the smoothed image is compared with the mean under the included points and scribbles, and with
+    the mean inside the previous mask, each difference in units of the noise around the prompt. Where one of the
+    references is missing the other one is used, at last the drawn boxes and lassos.
+
+    Three of connectedness on every other voxel, spread back over all: with the included prompts by likeness to
+    those, with the previous mask and the included prompts by likeness to that mask, and with the excluding prompts
+    by likeness to them.
+    """
+    smooth, grain = seen.smooth, seen.grain
+    smoother = _mean_around(smooth)
+    noise = first_present((grain, seen.near), (grain, seen.drawn), (grain, seen.previous)).clamp_min(LEAST_GRAIN).sqrt()
+    by_click = first_present((smooth, seen.included), (smooth, seen.previous), (smooth, seen.drawn))
+    by_mask = first_present((smooth, seen.previous), (smooth, seen.included), (smooth, seen.drawn))
+    by_exclusion = first_present((smooth, seen.excluded))
+    channels = []
+    for reference in (by_click, by_mask):
+        fine = (smooth - reference) / noise
+        coarse = (smoother - reference) / noise
+        channels += [torch.tanh(fine / 4), torch.exp(-(fine**2) / 2), torch.exp(-2 * coarse**2)]
+    level = _half(smooth)
+    alike = [torch.exp(-(((level - reference) / noise) ** 2) / 2) for reference in (by_click, by_mask, by_exclusion)]
+    seeds = [torch.maximum(seen.included, seen.drawn), torch.maximum(seen.included, seen.previous), seen.excluded]
+    planted = max_pool3d(torch.cat(seeds, 1).clamp(0, 1), 2, ceil_mode=True)
+    return torch.cat([*channels, _spread(connectedness(torch.cat(alike, 1), planted), smooth)], 1)
+
+
+def frequencies(seen: _Seen) -> torch.Tensor:
+    """Four channels: how frequent an intensity is under the included prompts, under the excluded ones and in the
+    previous mask, and its difference from that under the included ones at low contrast. Where a reference is missing
+    another one is used, at last the drawn boxes and lassos."""
+    bins = ((torch.asinh(seen.scaled) / BIN_REACH).clamp(-1, 1) * ((BINS - 1) / 2) + (BINS - 1) / 2).round().long()
+    included, excluded = seen.included.clamp(0, 1), seen.excluded.clamp(0, 1)
+    shown = included.sum((2, 3, 4), keepdim=True) > 0.5
+    masked = seen.previous.sum((2, 3, 4), keepdim=True) > 0.5
+    source = torch.where(shown, included, torch.where(masked, seen.previous, seen.drawn))
+    like = frequency(bins, source)
+    like_mask = frequency(bins, torch.where(masked, seen.previous, source))
+    return torch.cat([like, frequency(bins, excluded), like_mask, torch.tanh(seen.scaled / 16)], 1)
+
+
+def distances(seen: _Seen, alike: torch.Tensor) -> torch.Tensor:
+    """Nine channels, computed on every other voxel and spread back over all: geodesic distances from the included and
+    from the excluded prompts by steps of intensity, from the included ones by how little voxels are `alike` (from 0 to
+    1), plain ones from the prompts that the previous mask doesn't obey yet, which side is nearer, for all prompts and
+    for the latter, and what pulls to either side: near a prompt that isn't obeyed yet, and no edge between."""
+    planted = _planted([seen.included.clamp(0, 1), seen.excluded.clamp(0, 1), *seen.disobeyed])
+    edges = _edge_costs(_half(seen.scaled).clamp(-60, 60))
+    by_edges = geodesic(planted, running_costs(edges))
+    by_intensity = geodesic(planted[:, :1], running_costs(_stay_costs(1 - _half(alike))))
+    plain = _plain(planted[:, 2:])
+    inside, outside = by_edges[:, ::2], by_edges[:, 1::2]
+    contest = (outside - inside) / (outside + inside + 1)
+    pulls = torch.exp(-plain / 5 - by_edges[:, 2:] / 4)
+    known = [torch.log1p(by_edges[:, :2]) / 4, torch.log1p(by_intensity) / 4, torch.exp(-plain / 6), contest, pulls]
+    return _spread(torch.cat(known, 1), seen.image)
+
+
+def local(seen: _Seen) -> torch.Tensor:
+    """Six channels.
+
+    The image between the 2nd and the 98th percentile of the patch, from -1 to 1: an image is normalised as a whole, so
+    that beside air and bone the soft tissues of a CT hardly differ. The image against the mean around what is included,
+    in units of the mean deviation there. How near the included and the excluded prompts are, at two widths each.
+    """
+    image = seen.image
+    few = image[..., ::2, ::2, ::2].flatten(1)
+    few = torch.where(few == 0, torch.nan, few)  # beyond the image there are zeros
+    low, high = few.nanquantile(torch.tensor([0.02, 0.98], device=image.device), 1).nan_to_num().view(2, -1, 1, 1, 1, 1)
+    ranged = ((image - low) / (high - low).clamp_min(1e-3)).clamp(-0.1, 1.1) * 2 - 1
+
+    away = _plain(_planted([seen.included.clamp(0, 1), seen.excluded.clamp(0, 1)]))
+    near = _spread(torch.cat([torch.exp(-away / 2), torch.exp(-away / 8)], 1), image)
+    present = image != 0
+    candidates = (near[:, 2:3], seen.previous, seen.drawn, torch.ones_like(image))
+    mean = first_present(*((image, weights * present) for weights in candidates))
+    deviation = first_present(*(((image - mean).abs(), weights * present) for weights in candidates))
+    compared = torch.tanh((image - mean) / (2 * deviation).clamp_min(1e-3))
+    return torch.cat([ranged, compared, near], 1)
 
 
 def _weighted_mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -53,6 +211,22 @@ def first_present(*candidates: tuple[torch.Tensor, torch.Tensor]) -> torch.Tenso
         result = torch.where(present & ~settled, _weighted_mean(values, weights), result)
         settled = settled | present
     return result
+
+
+def connectedness(alike: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
+    """Fuzzy connectedness of every voxel with the ``seeds``; all arrays (batch, channels, k, j, i) from 0 to 1.
+
+    Of all ways from a seed over face neighbours the best one counts, and of a way its least ``alike`` voxel.
+    """
+    reached = torch.minimum(seeds, alike)
+    for _ in range(FLOOD_STEPS):
+        spread = reached.clone()
+        for axis, size in enumerate(reached.shape[2:], start=2):
+            for here, there in ((1, 0), (0, 1)):  # shifted views: thirty times as fast as max_pool3d on a processor
+                target = spread.narrow(axis, here, size - 1)
+                torch.maximum(target, reached.narrow(axis, there, size - 1), out=target)
+        reached = torch.minimum(spread, alike)
+    return reached
 
 
 def frequency(bins: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -125,168 +299,23 @@ def _stay_costs(unlike: torch.Tensor) -> list[torch.Tensor]:
     return [sum(_between(unlike, axis), start=torch.zeros(())) / 2 + STEP / 2 for axis in range(2, 5)]
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What a patch shows, each (batch, 1, k, j, i): what is included and excluded, drawn, the previous mask, and the
-    smoothed image's difference from the included intensity in units of the noise there."""
-
-    included: torch.Tensor
-    excluded: torch.Tensor
-    drawn: torch.Tensor
-    previous: torch.Tensor
-    scaled: torch.Tensor
-
-    @property
-    def disobeyed(self) -> list[torch.Tensor]:
-        """The prompts that the previous mask doesn't obey: including ones, excluding ones."""
-        return [self.included * (self.previous < 0.5), self.excluded * (self.previous >= 0.5)]
-
-
-def _seen(patch: torch.Tensor) -> _Seen:
-    patch = patch.float()
-    image = patch[:, IMAGE : IMAGE + 1]
-    smooth = avg_pool3d(image, 3, 1, 1, count_include_pad=False)
-    included = (patch[:, POINT : POINT + 1] ** 4 + patch[:, SCRIBBLE : SCRIBBLE + 1]).clamp(0, 1)
-    excluded = (patch[:, POINT + 1 : POINT + 2] ** 4 + patch[:, SCRIBBLE + 1 : SCRIBBLE + 2]).clamp(0, 1)
-    drawn = patch[:, REGION : REGION + 1]
-    previous = patch[:, PREVIOUS : PREVIOUS + 1]
-    near = patch[:, POINT : POINT + 2].sum(1, keepdim=True) + patch[:, SCRIBBLE : SCRIBBLE + 2].sum(1, keepdim=True)
-    grain = (image - smooth) ** 2
-    noise = first_present((grain, near), (grain, drawn), (grain, previous)).sqrt().clamp_min(NOISE_FLOOR)
-    reference = first_present((smooth, included), (smooth, previous), (smooth, drawn))
-    return _Seen(included, excluded, drawn, previous, (smooth - reference) / noise)
-
-
-def distances(patch: torch.Tensor) -> list[torch.Tensor]:
-    """What a network input (batch, 8, k, j, i) is widened by besides `likeness`: together (batch, 13, k, j, i).
-
-    Four from the intensity: how frequent it is under the included prompts, under the excluded ones and in the previous
-    mask, and its difference from that under the included ones at low contrast. Where a reference is missing another
-    one is used, at last the drawn boxes and lassos.
-
-    Nine of distance, on every other voxel, spread back over all: geodesic ones from the included and from the excluded
-    prompts by steps of intensity, from the included ones by unlikeness, plain ones from the prompts that the previous
-    mask doesn't obey yet, which side is nearer, for all prompts and for the latter, and what pulls to either side: near
-    a prompt that isn't obeyed yet, and no edge between.
-    """
-    seen = _seen(patch)
-    bins = ((torch.asinh(seen.scaled) / BIN_REACH).clamp(-1, 1) * ((BINS - 1) / 2) + (BINS - 1) / 2).round().long()
-    shown = seen.included.sum((2, 3, 4), keepdim=True) > 0.5
-    masked = seen.previous.sum((2, 3, 4), keepdim=True) > 0.5
-    source = torch.where(shown, seen.included, torch.where(masked, seen.previous, seen.drawn))
-    like = frequency(bins, source)
-    like_mask = frequency(bins, torch.where(masked, seen.previous, source))
-    intensity = [like, frequency(bins, seen.excluded), like_mask, torch.tanh(seen.scaled / 16)]
-    seeds = [seen.included, seen.excluded, *seen.disobeyed]
-    half = _distances(_half(seen.scaled).clamp(-60, 60), 1 - _half(like), seeds)
-    return [*intensity, interpolate(half, patch.shape[2:], mode="nearest")]
-
-
-def pulls(patch: torch.Tensor) -> torch.Tensor:
-    """The last two channels of `distances` alone, (batch, 2, k, j, i)."""
-    seen = _seen(patch)
-    planted = _planted(seen.disobeyed)
-    edges = _edge_costs(_half(seen.scaled).clamp(-60, 60))
-    half = _pull(_plain(planted, edges), geodesic(planted, running_costs(edges)))
-    return interpolate(half, patch.shape[2:], mode="nearest")
+def _mean_around(values: torch.Tensor) -> torch.Tensor:
+    return avg_pool3d(values, 3, 1, 1, count_include_pad=False)
 
 
 def _half(values: torch.Tensor) -> torch.Tensor:
     return avg_pool3d(values, 2, ceil_mode=True, count_include_pad=False)
 
 
+def _spread(half: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return interpolate(half, like.shape[2:], mode="nearest")
+
+
 def _planted(seeds: list[torch.Tensor]) -> torch.Tensor:
     return max_pool3d(torch.cat(seeds, 1), 2, ceil_mode=True) > 0.3
 
 
-def _plain(planted: torch.Tensor, edges: list[torch.Tensor]) -> torch.Tensor:
+def _plain(planted: torch.Tensor) -> torch.Tensor:
     """Distances in steps. Nothing is in the way of them, so one sweep finds them."""
-    return geodesic(planted, running_costs([torch.ones_like(costs) for costs in edges]), sweeps=1)
-
-
-def _pull(plain: torch.Tensor, by_edges: torch.Tensor) -> torch.Tensor:
-    return torch.exp(-plain / 5 - by_edges / 4)
-
-
-def _distances(level: torch.Tensor, unlike: torch.Tensor, seeds: list[torch.Tensor]) -> torch.Tensor:
-    """The channels of distance at half size: (batch, 9, k, j, i)."""
-    planted = _planted(seeds)
-    edges = _edge_costs(level)
-    by_edges = geodesic(planted, running_costs(edges))
-    by_intensity = geodesic(planted[:, :1], running_costs(_stay_costs(unlike)))
-    plain = _plain(planted[:, 2:], edges)
-    inside, outside = by_edges[:, ::2], by_edges[:, 1::2]
-    contest = (outside - inside) / (outside + inside + 1)
-    known = [torch.log1p(by_edges[:, :2]) / 4, torch.log1p(by_intensity) / 4, torch.exp(-plain / 6), contest]
-    return torch.cat([*known, _pull(plain, by_edges[:, 2:])], 1)
-
-
-class PulledUNet(ClickUNet):
-    """The demo model's network, in which a prompt that the previous mask doesn't obey yet pulls what hangs together
-    with it to its side."""
-
-    def __init__(self, input_channels: int, num_classes: int, deep_supervision: bool = False, **kwargs: Any) -> None:
-        super().__init__(input_channels, num_classes, deep_supervision, **kwargs)
-        self.pull = nn.Parameter(torch.tensor([PULL_WEIGHT, -PULL_WEIGHT]))
-
-    def forward(self, patch: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, 2, k, j, i) of an input (batch, 8, k, j, i)."""
-        logits = super().forward(patch)
-        with torch.no_grad(), torch.autocast(patch.device.type, enabled=False):
-            found = pulls(patch)
-        inside = (found * self.pull.view(1, 2, 1, 1, 1)).sum(1, keepdim=True) / 2
-        return logits + torch.cat([-inside, inside], 1)
-
-
-class StarterUNet(nn.Module):
-    """A plain U-Net over the session's eight channels and the computed ones, and a head that decides voxel by voxel.
-
-    The head can be fitted to samples of voxels, which takes minutes where the U-Net takes hours.
-    """
-
-    def __init__(self, input_channels: int, num_classes: int, deep_supervision: bool = False, **kwargs: Any) -> None:
-        """Takes nnU-Net's architecture arguments and hands them to the U-Net, with more input channels."""
-        super().__init__()
-        more = LIKENESS_CHANNELS + CONNECTED_CHANNELS + FREQUENCY_CHANNELS + DISTANCE_CHANNELS
-        self.unet = PlainConvUNet(
-            input_channels=input_channels + more,
-            num_classes=num_classes,
-            deep_supervision=deep_supervision,
-            **kwargs,
-        )
-        self.direct = nn.Conv3d(more, 1, 1, bias=False)
-        width = self.unet.decoder.seg_layers[-1].in_channels + 2
-        self.head = nn.Sequential(
-            nn.Conv3d(more + width, HEAD_WIDTH, 1), nn.LeakyReLU(0.01, inplace=True), nn.Conv3d(HEAD_WIDTH, 1, 1)
-        )
-        self.initialize = PlainConvUNet.initialize
-
-    def forward(self, patch: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, 2, k, j, i) of an input (batch, 8, k, j, i)."""
-        logits, channels = self.judge(patch)
-        inside = self.direct(channels[:, : self.direct.in_channels]) + self.head(channels)
-        return logits + torch.cat([-inside, inside], 1) / 2
-
-    def judge(self, patch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The U-Net's logits (batch, 2, k, j, i), and all that the head decides by: the computed channels, the U-Net's
-        last features, and by how much its logits differ, here and around."""
-        with torch.no_grad(), torch.autocast(patch.device.type, enabled=False):
-            extra = torch.cat([*likeness(patch), *distances(patch)], 1).to(patch.dtype)
-        skips = self.unet.encoder(torch.cat([patch, extra], 1))
-        decoder = self.unet.decoder
-        deep = skips.pop()
-        for widen, stage in zip(decoder.transpconvs, decoder.stages, strict=True):
-            deep = stage(torch.cat([widen(deep), skips.pop()], 1))
-        logits: torch.Tensor = decoder.seg_layers[-1](deep)
-        margin = (logits[:, 1:] - logits[:, :1]).clamp(-10, 10) / 4
-        around = avg_pool3d(margin.float(), 5, 1, 2, count_include_pad=False)
-        return logits, torch.cat([extra, deep, margin, around], 1)
-
-    def start_head(self) -> None:
-        """Let the linear term only obey, and the head do nothing: a prompt that isn't obeyed yet pulls what hangs
-        together with it to its side."""
-        with torch.no_grad():
-            self.direct.weight.zero_()
-            self.direct.weight[0, PULLS, 0, 0, 0] = torch.tensor([PULL_WEIGHT, -PULL_WEIGHT])
-            for parameter in self.head[-1].parameters():
-                parameter.zero_()
+    steps = [torch.ones(_between(planted, axis)[0].shape, device=planted.device) for axis in range(2, 5)]
+    return geodesic(planted, running_costs(steps), sweeps=1)

@@ -10,11 +10,9 @@ from nnInteractive.trainer.nnInteractiveTrainer import nnInteractiveTrainer_stub
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
-from app.models.starter_network import StarterUNet
-
-PATCH = 80
+PATCH = 64
 CONFIGURATION = "3d_fullres"
-FEATURES = (8, 24, 48, 96, 96)
+FEATURES = (16, 32, 64, 128, 128)
 ENCODER_CONVS = (1, 2, 2, 2, 2)
 DECODER_CONVS = (1, 1, 1, 1)
 
@@ -25,6 +23,10 @@ DECAY = 0.98
 POINT_RADIUS = 4
 
 LICENSE_LINE = "Apache-2.0 (starter model, trained on synthetic images only; not for patients)"
+DESCRIPTION = (
+    "Starter model: click, scribble, draw a box or a lasso around any structure. It is small and was trained on made-up"
+    " images only; official nnInteractive weights do better."
+)
 
 
 def plans() -> dict[str, Any]:
@@ -126,7 +128,7 @@ def write_folder(folder: Path) -> None:
         "numTraining": 0,
         "file_ending": ".nii.gz",
     }
-    wishes = {"guard": True, "patches": 2}
+    wishes = {"guard": True, "patches": 2, "description": DESCRIPTION}
     files = {"plans": plans(), "dataset": dataset, "inference_info": capabilities(), "segloop": wishes}
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
@@ -158,20 +160,3 @@ def load_weights(folder: Path, network: nn.Module) -> None:
     """Load the weights of a model folder into ``network``."""
     checkpoint = torch.load(checkpoint_path(folder), weights_only=True)
     network.load_state_dict(checkpoint["network_weights"])
-
-
-def widen_weights(folder: Path, network: nn.Module) -> None:
-    """Load the weights of a folder whose network knew fewer input channels: the new ones weigh nothing at first."""
-    stored = torch.load(checkpoint_path(folder), weights_only=True)["network_weights"]
-    weights = network.state_dict()
-    for name, value in weights.items():
-        if name not in stored:
-            continue
-        old = stored[name].float()
-        if old.shape != value.shape:
-            wide = torch.zeros_like(value)
-            wide[:, : old.shape[1]] = old
-            old = wide
-        value.copy_(old)
-    if isinstance(network, StarterUNet):
-        network.start_head()

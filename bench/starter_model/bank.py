@@ -25,7 +25,7 @@ from bench.starter_model.scenes import (
     targets,
 )
 
-PHANTOM_SHARE = 0.12
+PHANTOM_SHARE = 0.2
 LONGEST = 84
 
 
@@ -45,11 +45,11 @@ def _shape(rng: Rng) -> Shape:
     return k, j, i
 
 
-def drawn_sample(rng: Rng, families: dict[str, Family]) -> Sample:
+def drawn_sample(rng: Rng, families: dict[str, Family], shape: Shape | None = None) -> Sample:
     """One scene of any of the families with at least one structure in it, drawn with random contrast."""
     while True:
         family = families[str(rng.choice(sorted(families)))]
-        scene: Scene = family(rng, _shape(rng))
+        scene: Scene = family(rng, shape or _shape(rng))
         groups = targets(scene)
         image = draw(rng, scene)
         if groups and image.std() > 0:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
 from numpy.typing import NDArray
 from torch import nn
 
-from bench.starter_model.architecture import build_network, widen_weights
+from bench.starter_model.architecture import build_network
 from bench.starter_model.bank import Sample, held_out_sample
 from bench.starter_model.episodes import Episode
 from bench.starter_model.phantoms import held_out_kinds, normalise
@@ -50,12 +51,14 @@ def click_through(network: nn.Module, sample: Sample, group: tuple[int, ...], pa
 
 
 def load(path: Path) -> nn.Module:
-    """A network from a training's checkpoint (its averaged weights) or a model folder."""
-    network = build_network()
+    """A network from a training's checkpoint (its averaged weights) or a model folder of any architecture."""
     if path.is_dir():
-        widen_weights(path, network)
-    else:
-        network.load_state_dict(torch.load(path, weights_only=True)["average"])
+        session = nnInteractiveInferenceSession(device=torch.device("cpu"), torch_n_threads=torch.get_num_threads())
+        session.initialize_from_trained_model_folder(str(path))
+        found: nn.Module = session.network
+        return found.eval()
+    network = build_network()
+    network.load_state_dict(torch.load(path, weights_only=True)["average"])
     return network.eval()
 
 

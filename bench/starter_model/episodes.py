@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bench.starter_model.bank import Sample
+from bench.starter_model.phantoms import normalise
 from bench.starter_model.prompts import (
     BoolArray,
     Canvas,
@@ -44,8 +45,21 @@ def turned(sample: Sample, rng: Rng) -> Sample:
     for axis in range(3):
         if rng.random() < 0.5:
             image, labels = np.flip(image, axis), np.flip(labels, axis)
-    grey = image * rng.uniform(0.85, 1.15) + rng.normal(0, 0.05)
-    return Sample(np.ascontiguousarray(grey, np.float32), np.ascontiguousarray(labels), sample.groups)
+    image = np.ascontiguousarray(_regreyed(image, rng) if rng.random() < 0.5 else image, np.float32)
+    return Sample(image, np.ascontiguousarray(labels), sample.groups)
+
+
+def _regreyed(image: FloatArray, rng: Rng) -> FloatArray:
+    """Other greys for the same structures: inverted, on a power curve, or noisier; normalised as the session does."""
+    low, high = np.percentile(image, [0.5, 99.5])
+    grey = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1)
+    if rng.random() < 0.3:
+        grey = 1 - grey
+    if rng.random() < 0.6:
+        grey = grey ** rng.uniform(0.5, 2.0)
+    if rng.random() < 0.4:
+        grey = grey + rng.normal(0, rng.uniform(0, 0.05), grey.shape)
+    return normalise(np.asarray(grey, np.float32)) if grey.std() > 0 else image
 
 
 def coarse_mask(truth: BoolArray, zoom: float) -> FloatArray:

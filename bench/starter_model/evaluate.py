@@ -19,7 +19,9 @@ from nnInteractive.inference.inference_session import nnInteractiveInferenceSess
 from numpy.typing import NDArray
 from torch import nn
 
+from app.models.nninteractive.folder import read_folder
 from app.models.nninteractive.guard import Click, Verdict, apply_guard
+from app.models.nninteractive.patches import limit_patches
 from bench.starter_model.phantoms import BoolArray, Phantom, Rng, held_out_kinds
 from bench.starter_model.prompts import bounding_window, draw_on_slice, inner_point, largest_component, largest_error
 
@@ -50,11 +52,14 @@ def _quiet() -> Iterator[None]:
 
 
 def open_session(folder: Path, threads: int) -> nnInteractiveInferenceSession:
-    """A session on the CPU with the model of ``folder``, in bf16."""
+    """A session on the CPU with the model of ``folder``, in bf16 and with the folder's limit of patches."""
     with _quiet():
         session = nnInteractiveInferenceSession(device=torch.device("cpu"), torch_n_threads=threads)
         session.initialize_from_trained_model_folder(str(folder))
     session.network = HalfPrecision(session.network.eval().requires_grad_(False))
+    limit = read_folder(folder).patches
+    if limit is not None:
+        limit_patches(session, limit)
     return session
 
 
@@ -231,7 +236,7 @@ def markdown(figures: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=Path("app/models/demo"))
+    parser.add_argument("--model", type=Path, default=Path("app/models/starter"))
     parser.add_argument("--seed", type=int, default=20261120)
     parser.add_argument("--share", type=float, default=1.0, help="share of the held-out set, for a quick look")
     parser.add_argument("--threads", type=int, default=2)

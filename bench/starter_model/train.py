@@ -8,7 +8,7 @@ import argparse
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,16 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from bench.starter_model.architecture import build_network, widen_weights
+from bench.starter_model.architecture import build_network, load_weights
 from bench.starter_model.bank import load
 from bench.starter_model.episodes import Episode, turned
 from bench.starter_model.phantoms import Rng
 
 SAVE_SECONDS = 120
 LOG_EVERY = 10
-AVERAGING = 0.995
+AVERAGING = 0.998
 EPISODES_PER_SAMPLE = 2
-WARM_UP = 20
-DIRECT_RATE = 20.0
-"""How much faster the linear term learns, whose weights are far larger than the others."""
+WARM_UP = 100
 
 
 def loss_of(logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -83,13 +81,13 @@ def patch_schedule(progress: float) -> tuple[int, int]:
     return (48, 3) if progress < 0.7 else (64, 2)
 
 
-def new_episodes(bank: Path, patch: int, rng: Rng) -> Iterator[Episode]:
-    """Episodes about random structures of random samples of the bank, which may grow meanwhile."""
+def new_episodes(banks: Sequence[Path], patch: int, rng: Rng) -> Iterator[Episode]:
+    """Episodes about random structures of random samples of the banks, which may grow meanwhile."""
     files: list[Path] = []
     count = 0
     while True:
         if count % 100 == 0:
-            files = sorted(bank.glob("*.npz"))
+            files = sorted(file for bank in banks for file in bank.glob("*.npz"))
         count += 1
         sample = turned(load(files[rng.integers(len(files))]), rng)
         for _ in range(EPISODES_PER_SAMPLE):
@@ -108,26 +106,24 @@ def rate_at(progress: float, step: int, highest: float) -> float:
 class Plan:
     """Where samples come from, where the run is kept, how many steps it takes in all, its highest rate, its chance."""
 
-    bank: Path
+    banks: Sequence[Path]
     checkpoint: Path
     steps: int
-    rate: float = 1e-3
+    rate: float = 2e-3
     seed: int = 1
 
 
 def train(plan: Plan, network: nn.Module) -> Run:
     """Train until the plan's steps, those before a resume included, are done."""
-    bank, checkpoint, rate = plan.bank, plan.checkpoint, plan.rate
-    direct = [value for name, value in network.named_parameters() if name.startswith("direct")]
-    others = [value for name, value in network.named_parameters() if not name.startswith("direct")]
-    groups = [{"params": others, "scale": 1.0}, {"params": direct, "scale": DIRECT_RATE}]
-    run = Run(network, torch.optim.AdamW(groups, lr=rate, weight_decay=1e-3))
+    checkpoint, rate = plan.checkpoint, plan.rate
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    run = Run(network, torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-3))
     if checkpoint.exists():
         run.load(checkpoint)
     torch.manual_seed(plan.seed + run.step)
     rng = np.random.default_rng([plan.seed, run.step])
     network.train()
-    sources = {patch: new_episodes(bank, patch, rng) for patch, _ in (patch_schedule(0), patch_schedule(1))}
+    sources = {patch: new_episodes(plan.banks, patch, rng) for patch, _ in (patch_schedule(0), patch_schedule(1))}
     episodes: list[Episode] = []
     first: list[float] = []
     later: list[float] = []
@@ -139,7 +135,7 @@ def train(plan: Plan, network: nn.Module) -> Run:
         while len(episodes) < size:
             episodes.append(next(sources[patch]))
         for group in run.optimizer.param_groups:
-            group["lr"] = group["scale"] * rate_at(progress, run.step, rate)
+            group["lr"] = rate_at(progress, run.step, rate)
         inputs, targets, weights = (torch.stack(part) for part in zip(*(e.sample() for e in episodes), strict=True))
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = network(inputs)
@@ -171,20 +167,18 @@ def train(plan: Plan, network: nn.Module) -> Run:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bank", type=Path, required=True)
+    parser.add_argument("--bank", type=Path, nargs="+", required=True)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=20000)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--start", type=Path, help="model folder whose weights to begin with, perhaps of fewer channels"
-    )
+    parser.add_argument("--start", type=Path, help="model folder whose weights to begin with")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     network = build_network()
     if arguments.start:
-        widen_weights(arguments.start, network)
+        load_weights(arguments.start, network)
     plan = Plan(arguments.bank, arguments.checkpoint, arguments.steps, arguments.rate, arguments.seed)
     torch.set_num_threads(arguments.threads)
     train(plan, network)

@@ -11,14 +11,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("nnInteractive")
 
-from app.models.nninteractive.folder import find_folder, read_folder  # noqa: E402
-from app.models.starter_network import StarterUNet  # noqa: E402
+from app.models.nninteractive.folder import read_folder  # noqa: E402
 from bench.starter_model import bank, compare, evaluate  # noqa: E402
-from bench.starter_model.architecture import build_network, save_weights, widen_weights, write_folder  # noqa: E402
+from bench.starter_model.architecture import build_network, save_weights, write_folder  # noqa: E402
 from bench.starter_model.bank import fill, load, training_sample  # noqa: E402
 from bench.starter_model.episodes import Episode  # noqa: E402
-from bench.starter_model.fit import VOXELS, chosen_voxels, collect, fit  # noqa: E402
-from bench.starter_model.phantoms import plain_phantom  # noqa: E402
+from bench.starter_model.phantoms import Phantom  # noqa: E402
 from bench.starter_model.scenes import HELD_OUT_FAMILIES, TRAINING_FAMILIES, targets  # noqa: E402
 from bench.starter_model.train import Plan, Run, train  # noqa: E402
 
@@ -67,49 +65,23 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("bench.starter_model.train.patch_schedule", lambda progress: (32, 1))
     fill(tmp_path / "bank", 1, seed=4)
     checkpoint = tmp_path / "run.pt"
-    first = train(Plan(tmp_path / "bank", checkpoint, steps=1), build_network())
-    second = train(Plan(tmp_path / "bank", checkpoint, steps=2), build_network())
+    first = train(Plan([tmp_path / "bank"], checkpoint, steps=1), build_network())
+    second = train(Plan([tmp_path / "bank"], checkpoint, steps=2), build_network())
     assert (first.step, second.step) == (1, 2)
     kept = Run(build_network(), torch.optim.AdamW([torch.zeros(1, requires_grad=True)]))
     assert set(torch.load(checkpoint, weights_only=True)["average"]) == set(kept.network.state_dict())
 
 
-def test_wrong_voxels_are_seen_more_often_and_count_less() -> None:
-    wrong = torch.zeros(20, 20, 20, dtype=torch.bool)
-    wrong[:2, :10, :10] = True  # one in forty
-    places, counts = chosen_voxels(wrong, np.random.default_rng(0))
-    seen = wrong.flatten()[places]
-    assert 0.45 < seen.float().mean() < 0.6
-    assert float((counts * seen).sum() / counts.sum()) == pytest.approx(1 / 40, rel=0.2)
-
-
-def test_only_the_head_is_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bank, "LONGEST", 65)
-    fill(tmp_path, 1, seed=4)
-    network = build_network()
-    assert isinstance(network, StarterUNet)
-    widen_weights(find_folder("demo"), network)
-    network.eval().requires_grad_(False)
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    samples = collect(network, tmp_path, views=2, patch=32, rng=np.random.default_rng(0))
-    assert {len(part) for part in samples} == {2 * VOXELS}
-    fit(network, samples, epochs=2, rate=1e-3)
-    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed
-    assert all(name.startswith(("head", "direct")) for name in changed)
-
-
 def test_a_folder_opens_as_any_other_and_clicks(tmp_path: Path) -> None:
-    network = build_network()
-    widen_weights(find_folder("demo"), network)
     write_folder(tmp_path)
-    save_weights(tmp_path, network.state_dict())
+    save_weights(tmp_path, build_network().state_dict())
     folder = read_folder(tmp_path)
     assert folder.guard
     assert "not for patients" in folder.licence
     assert sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) < LARGEST
     session = evaluate.open_session(tmp_path, threads=1)
     session.set_do_autozoom(False)
-    phantom = plain_phantom(np.random.default_rng(7), ("superquadric",), 64, first=("superquadric", (7.0, 11.0)))
-    scores = [evaluate.click_through(session, phantom, "test", clicks=2).dice_after(1) for _ in range(2)]
-    assert scores[0] == scores[1] > 0.85
+    _, sample, group = next(compare.held_out(1, seed=3))
+    phantom = Phantom(sample.image, np.isin(sample.labels, group).astype(np.uint8), ("scene",))
+    first, second = (evaluate.click_through(session, phantom, "test", clicks=2) for _ in range(2))
+    assert [step.after for step in first.steps] == [step.after for step in second.steps]

@@ -46,7 +46,7 @@ ASKED = {"result_extension": ".nrrd", "result_dtype": "uint8"}
 SETTINGS = {
     "labels": {"structures": ["body", "bone"]},
     "models": {
-        "nninteractive": {"type": "nninteractive", "source": "demo"},
+        "nninteractive": {"type": "nninteractive", "source": "starter"},
         "segmentation": {
             "type": "segmentation",
             "trainer": "segmentation",

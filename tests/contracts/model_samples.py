@@ -123,16 +123,16 @@ def _limited(type_: ModelType) -> Sample:
     return Sample(f"{type_.name}_limited", type_, make)
 
 
-def _demo(type_: ModelType) -> Sample:
+def _starter(type_: ModelType) -> Sample:
     def make(folder: Path, device: Device) -> AnyModel:
         quick = Device("cpu", threads=1)  # in whatever precision is faster here; its clicks are the slowest of all
-        return type_.build("demo", ModelOptions(), quick)
+        return type_.build("starter", ModelOptions(), quick)
 
-    return Sample(f"{type_.name}_demo", type_, make, {"autozoom": False}, slow=True)
+    return Sample(f"{type_.name}_starter", type_, make, {"autozoom": False}, slow=True)
 
 
 ROWS: Mapping[str, list[Row]] = {
-    "nninteractive": [_demo, _nninteractive("tensor"), _nninteractive("blosc2"), _limited],
+    "nninteractive": [_starter, _nninteractive("tensor"), _nninteractive("blosc2"), _limited],
     "deepgrow_2d": [_version(seed=3)],
     "deepgrow_3d": [_version(seed=3), _version("_coarse", spacing=1.7, seed=3)],
     "deepedit": [_version()],

@@ -49,7 +49,7 @@ def _folder(patch: int, asks: dict[str, Any]) -> Callable[[Path, Device], Tried]
 
 
 def _demo(_: Path, device: Device) -> Tried:
-    return Tried(NnInteractive("demo", find_folder("demo"), device), True, 2)
+    return Tried(NnInteractive("starter", find_folder("starter"), device), True, 2)
 
 
 def _every() -> list[Any]:

@@ -6,7 +6,8 @@
     fold_X/checkpoint_final.pth    exactly one
     segloop.json                   ours, optional: {"guard": true} asks for the guard against runaway clicks
                                    (`app.models.nninteractive.guard`); {"patches": 4} for no more patches than that
-                                   besides the first in one prediction (`app.models.nninteractive.patches`)
+                                   besides the first in one prediction (`app.models.nninteractive.patches`);
+                                   {"description": "..."} is what viewers show
 
 The library unpickles the checkpoint and builds whatever class the plans name, so both are checked here first.
 """
@@ -33,17 +34,11 @@ _INTERACTIONS: dict[str, type[Prompt]] = {
 }
 _DEFAULTS = {"points": True, "bbox2d": True, "bbox3d": False, "scribble": True, "lasso": True}  # as the library has it
 _OFFICIAL_DATASET = "Dataset225_nnInteractiveV2"
-_DEMO = Path(__file__).parents[1] / "demo"
+_STARTER = Path(__file__).parents[1] / "starter"
+_DESCRIPTION = "nnInteractive: click, scribble, draw a box or a lasso around any structure"
 
-
-OWN_NETWORKS = frozenset(
-    {
-        "app.models.demo_network.ClickUNet",
-        "app.models.starter_network.PulledUNet",
-        "app.models.starter_network.StarterUNet",
-    }
-)
-"""The networks of our own that a plans file may name."""
+_OWN_NETWORK = "app.models.starter_network.StarterUNet"
+"""The network of our own that a plans file may name."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +57,18 @@ class ModelFolder:
     boxes_3d: bool
     guard: bool
     patches: int | None
+    description: str
 
 
 def find_folder(model: str) -> Path:
-    """Where a model is: `demo` (shipped), an official id such as `nnInteractive_v1.0`, or a folder's path.
+    """Where a model is: `starter` (shipped; `demo` is its older name), an official id such as `nnInteractive_v1.0`, or
+    a folder's path.
 
     Raises:
         UnknownModel: there is no such folder, or the official model wasn't pulled yet. Nothing is ever fetched here.
     """
-    if model == "demo":
-        return _DEMO
+    if model in {"starter", "demo"}:
+        return _STARTER
     if _is_official(model):
         from nnInteractive.model_management import get_local_model_dir, is_model_downloaded
 
@@ -131,6 +128,7 @@ def read_folder(path: Path, patches: int | None = None) -> ModelFolder:
         boxes_3d=bool(takes["bbox3d"]),
         guard=wishes.guard,
         patches=patches,
+        description=wishes.description,
     )
 
 
@@ -174,6 +172,7 @@ class _Wishes:
 
     guard: bool = False
     patches: int | None = None
+    description: str = _DESCRIPTION
 
 
 def _wishes(path: Path) -> _Wishes:
@@ -181,7 +180,7 @@ def _wishes(path: Path) -> _Wishes:
     patches = content.get("patches")
     if patches is not None and (type(patches) is not int or patches < 0):
         raise BadFile(f"{path}/segloop.json: patches is a whole number from 0, not {patches!r}")
-    return _Wishes(bool(content.get("guard", False)), patches)
+    return _Wishes(bool(content.get("guard", False)), patches, str(content.get("description", _DESCRIPTION)))
 
 
 def _check_architecture(plans: dict[str, Any]) -> None:
@@ -191,7 +190,7 @@ def _check_architecture(plans: dict[str, Any]) -> None:
         if architecture is None:
             continue
         network = str(architecture.get("network_class_name"))
-        if not network.startswith("dynamic_network_architectures.architectures.") and network not in OWN_NETWORKS:
+        if not network.startswith("dynamic_network_architectures.architectures.") and network != _OWN_NETWORK:
             raise BadFile(f"the configuration {name} in plans.json names {network}, which is no nnU-Net architecture")
         arguments = architecture.get("arch_kwargs", {})
         for key in architecture.get("_kw_requires_import", ()):

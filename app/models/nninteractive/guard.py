@@ -43,9 +43,10 @@ TOUCH_RADIUS = 1
 STRAY_SHARE = 0.03
 """Stray changes up to this share of the earlier mask pass."""
 
-GROWTH_LIMIT = 4.0
-SHRINK_LIMIT = 0.25
-"""A correction may at most multiply the size of the mask by the first and must leave the second of it."""
+GROWTH_LIMIT = 30.0
+SHRINK_LIMIT = 0.02
+"""A correction may at most multiply the size of the mask by the first and must leave the second of it. Narrower limits
+(4 and a quarter) kept first masks that were far too small or too large from being put right (docs/starter-model.md)."""
 
 SMALL_MASK = 500
 """Masks smaller than this many voxels are measured against this size when they grow."""

@@ -75,7 +75,7 @@ class NnInteractive:
         return ModelCard(
             name=self._name,
             kind="interactive",
-            description="nnInteractive: click, scribble, draw a box or a lasso around any structure",
+            description=self._folder.description,
             version=self._folder.version,
             licence=self._folder.licence,
             options={"autozoom": self._autozoom},
@@ -373,6 +373,6 @@ NNINTERACTIVE = ModelType(
     "nninteractive",
     "interactive",
     build=lambda name, options, device: NnInteractive(
-        name, find_folder(options.source or "demo"), device, patches=options.patches
+        name, find_folder(options.source or "starter"), device, patches=options.patches
     ),
 )

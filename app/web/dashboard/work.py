@@ -265,17 +265,11 @@ def recent_label(label: Label, case: CaseName, delivery: DeliveryState | None) -
         author=label.author,
         client=label.client,
         created=label.created,
-        structures=tuple(_said(segment.name, label) for segment in label.segments),
+        structures=tuple(segment.name for segment in label.segments),
         model=_made_with(label),
         comment=label.comment,
         delivery=delivery,
     )
-
-
-def _said(name: str, label: Label) -> str:
-    """A structure, and what the label says of it if it isn't segmented."""
-    words = {"segmented": "", "absent": " (absent)", "not_examined": " (not examined)"}
-    return name + words[label.states.get(name, "not_examined")]
 
 
 def _made_with(label: Label) -> str:

@@ -1,4 +1,4 @@
-"""The demo model's guard, on hand-made masks."""
+"""The starter model's guard, on hand-made masks."""
 
 from typing import Any
 

@@ -33,8 +33,8 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def test_only_the_demo_has_the_guard_unasked(tmp_path: Path, folder: Path) -> None:
-    assert read_folder(find_folder("demo")).guard
+def test_only_the_starter_model_has_the_guard_unasked(tmp_path: Path, folder: Path) -> None:
+    assert read_folder(find_folder("starter")).guard
     assert read_folder(folder).guard
     assert not read_folder(tiny_nninteractive(tmp_path / "plain")).guard
 

@@ -132,7 +132,7 @@ def test_a_folder_says_its_limit_and_the_setting_goes_before(tmp_path: Path, dev
 
 
 def test_the_shipped_model_has_a_limit() -> None:
-    assert read_folder(find_folder("demo")).patches is not None
+    assert read_folder(find_folder("starter")).patches is not None
 
 
 class Asked:

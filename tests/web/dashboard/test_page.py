@@ -153,12 +153,6 @@ def test_image_that_can_not_be_used_is_named(fresh: Site) -> None:
     assert "An image can&#39;t be used" in fresh.client.get("/dashboard/panels/attention").text
 
 
-def test_what_a_label_says_of_its_structures(fresh: Site) -> None:
-    mask = Mask.single(np.ones(SHAPE, np.uint8), ["liver"], fresh.services.cases.volume("case 07").geometry)
-    fresh.services.labels.submit_mask("case 07", mask, Submission("ana", "test"), absent=["spleen"])
-    assert "<td>liver, spleen (absent)</td>" in fresh.client.get("/dashboard/panels/labels").text
-
-
 def test_label_that_the_archive_refused_can_be_sent_again(fresh: Site) -> None:
     fresh.services.clock.shutdown()
     outbox = fresh.services.project.catalog.outbox
