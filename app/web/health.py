@@ -31,8 +31,8 @@ def router(services: Services) -> APIRouter:
 
     @api.get("/healthz")
     def healthz() -> JSONResponse:
-        """As `/readyz`, which see, but without waiting for models: nnInteractive's clients refuse a server by it, and
-        what they ask for is loaded when they do."""
+        """Readiness for nnInteractive's clients. Unlike `/readyz` it doesn't wait for models: what a client asks for is
+        loaded when it does."""
         return answer("")
 
     def answer(loading: str) -> JSONResponse:
