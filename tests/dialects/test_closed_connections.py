@@ -109,6 +109,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     models = {"limited": ModelSettings(type="nninteractive", source=source, patches=MOST)}
     with serving(tmp_path / "workspace", models, MemoryArchive([ct_series(SHAPE)[0]])) as live:
         live.services.sync.run()
+        for thread in threading.enumerate():
+            if thread.name == "warm-up":
+                thread.join()  # it makes a prompt of its own
         artifacts = live.services.models.interactive("limited")._load().artifacts  # type: ignore[attr-defined]
         artifacts["network"] = network = Watched(artifacts["network"])
         watched: list[WatchedConnection] = []
