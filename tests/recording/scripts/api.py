@@ -152,7 +152,7 @@ def _session(site: Site, case: str, shape: tuple[int, int, int]) -> None:
     site.delete(path)
     name = str(opened.get("name"))
     site.get(f"{API}/sessions/{name}")
-    site.post(f"/api/sessions/{name}/label", Json({}))
+    site.post(f"/api/sessions/{name}/label", Json({"structure": "liver"}))
     site.wait_for_labels()
 
 

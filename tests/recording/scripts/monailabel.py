@@ -225,8 +225,10 @@ def _labels(site: Site) -> None:
 def _bad_labels(site: Site, case: str) -> None:
     place = q("/datastore/label", image=case)
     series = site.studies.series
-    for content in (b"", b"nothing", series["tilted"].label(), series["oblique"].label(values=300, dtype=np.int16)):
+    named = {"label_info": [{"name": "liver"}, {"name": "spleen"}]}
+    for content in (b"", b"nothing", series["tilted"].label()):
         site.put(place, _label(content, {}))
+    site.put(place, _label(series["oblique"].label(values=300, dtype=np.int16), named))
     site.put(place, _label(gzip.compress(b"still nothing", mtime=0), {}))
     site.put(place, Form({"params": "{}"}))
     site.put(place, Form({"params": "{"}, {"label": ("l.nii.gz", series["oblique"].label())}))
