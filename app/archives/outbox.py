@@ -158,7 +158,7 @@ class OutboxWorker:
         if isinstance(error, Unavailable):
             delay = max(delay, min(MAX_BACKOFF, error.retry_after))
         if isinstance(error, OSError):
-            message = error.strerror or type(error).__name__  # without the path
+            message = error.strerror or (str(error) if error.filename is None else type(error).__name__)  # no path
         else:
             message = str(error) if isinstance(error, SegloopError) else f"{type(error).__name__}: {error}"
         self._catalog.outbox.failed(label_id, message, time.time() + delay)

@@ -38,7 +38,9 @@ def workspace(tmp_path: Path) -> Path:
 
 
 def _settings(workspace: Path) -> Settings:
-    return Settings(workspace=workspace, models={"fake": {"type": "fake"}})  # type: ignore[dict-item]
+    return Settings.model_validate(
+        {"workspace": workspace, "models": {"fake": {"type": "fake"}}, "labels": {"structures": ["liver"]}}
+    )
 
 
 def test_restored_workspace_has_every_version(workspace: Path, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_what_is_no_json_is_told_in_text(site: Site) -> None:
 
 
 def test_a_body_without_end_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.dialects.api.common.MOST_BYTES", 1000)
+    monkeypatch.setattr("app.dialects.api.common._Limited.most_bytes", 1000)
     session = opened_session(site)
     path, headers = f"/api/v1/sessions/{session}/prompts", {"Content-Type": "application/json"}
     pieces = (b" " * 600 for _ in range(3))

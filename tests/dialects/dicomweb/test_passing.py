@@ -36,7 +36,8 @@ def over(tmp_path_factory) -> Iterator[Over]:
     archive = orthanc.Orthanc.start(folder / "orthanc", users={"segloop": "pw"})
     datasets, _ = ct_series(SHAPE, orientation="oblique", reversed=True, patient=1)
     archive.upload(datasets)
-    with serving(folder, archive.url, archive={"username": "segloop", "password": "pw"}) as site:
+    account, structures = {"username": "segloop", "password": "pw"}, {"structures": ["Liver", "Tumour"]}
+    with serving(folder, archive.url, archive=account, labels=structures) as site:
         yield Over(site, archive, datasets)
     archive.stop()
 

@@ -19,7 +19,7 @@ from app.formats.volume_files import read_volume
 from app.services import Services
 from app.services.prompting.images import SentImage
 from app.services.prompting.log import Viewer
-from app.settings import ModelSettings, Settings
+from app.settings import LabelSettings, ModelSettings, Settings
 from tests.prompting import Steps
 
 SHAPE = (40, 96, 80)
@@ -31,7 +31,8 @@ Opener = Callable[[], Services]
 
 def opened(workspace: Path) -> Services:
     models = {"fake": ModelSettings(type="fake")}
-    return Services.open(Settings(workspace=workspace, device="cpu", models=models), MemoryArchive())
+    labels = LabelSettings(structures=["liver"])
+    return Services.open(Settings(workspace=workspace, device="cpu", models=models, labels=labels), MemoryArchive())
 
 
 def image(seed: int = 0) -> Volume:
