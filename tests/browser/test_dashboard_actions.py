@@ -138,6 +138,7 @@ def test_a_session_that_can_not_be_submitted_says_why(actions: Watched, site: Si
     Steps(site.services).reset(record.id, record.owner)
     row = page.locator("#sessions tbody tr").filter(has_text="dora")
     row.get_by_role("button", name="Submit").click(timeout=30_000)
+    page.get_by_role("dialog").get_by_label("Structure").fill("spleen")
     page.get_by_role("dialog").get_by_role("button", name="Submit").click()
     expect(page.get_by_role("dialog", name="Submit as label").get_by_role("status")).to_contain_text(
         "nothing is segmented"
@@ -178,6 +179,7 @@ def test_by_keyboard_alone(actions: Watched, site: Site) -> None:
     tab_to(page, "Submit the session of cem as label")
     page.keyboard.press("Enter")
     expect(page.get_by_label("Structure")).to_be_focused()
+    page.keyboard.type("spleen")
     page.keyboard.press("Tab")
     page.keyboard.type("by keyboard")
     page.keyboard.press("Tab")
