@@ -131,9 +131,11 @@ class DicomFiles(Protocol):
     def files(self, study: str, series: str = "", sop: str = "") -> list[StoredFile]:
         """The files of a study, of a series, or of one instance, in the order of their UIDs. Raises `NotFound`."""
 
-    def store_file(self, file: bytes, study_instance_uid: str | None = None) -> None:
-        """Keep a Part 10 file as it is. Raises `BadFile`, `BadInput` (not of the study), `Conflict` (another object has
-        its UID), `OSError`."""
+    def store_file(self, file: bytes, study_instance_uid: str | None = None, *, in_use: bool = False) -> None:
+        """Keep a Part 10 file as it is. `in_use`: its series has labels, so no images are added to it.
+
+        Raises `BadFile` (damaged), `BadInput` (not of the study), `GeometryMismatch` (doesn't fit its series),
+        `Conflict` (another object has its UID), `OSError`."""
 
 
 class Archive(Protocol):
@@ -167,6 +169,26 @@ class Archive(Protocol):
 
     def close(self) -> None:
         """Release connections and files. The archive can't be used afterwards."""
+
+
+@dataclass(frozen=True)
+class UnusedFile:
+    """A file of an archive that is left out of its cases, and why. `path` is relative to the archive."""
+
+    path: str
+    reason: str
+
+
+@runtime_checkable
+class Quarantining(Protocol):
+    """An archive that leaves damaged files out, and from which a file can be set aside."""
+
+    def unused(self) -> Sequence[UnusedFile]:
+        """The files that are left out, as of the last listing, in the order of their paths."""
+
+    def set_aside(self, path: str) -> None:
+        """Move a file out of the archive's sight, without deleting it: one that is left out, or one that was stored
+        through this server. Raises `NotFound` for any other, `ArchiveUnavailable` if it can't be moved."""
 
 
 @runtime_checkable

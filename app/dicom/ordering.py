@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.volume import Geometry
-from app.dicom.planes import SPLIT_KEYWORDS, Plane
+from app.dicom.planes import SAME_ORIENTATION, SPLIT_KEYWORDS, Plane
 from app.errors import UnusableSeries
 
 SAME_PLACE = 0.01
@@ -23,7 +23,6 @@ SPACING_TOLERANCE = 0.02
 SPACING_WARNING = 0.005
 """The largest deviation without a warning."""
 
-_SAME_ORIENTATION = 1e-3  # largest difference of a direction cosine
 _TILT = 1e-3  # radians between the slice step and row x column
 _MAX_MISSING_SHARE = 0.25  # above this share of slices, the series is unevenly spaced rather than incomplete
 
@@ -104,7 +103,7 @@ def _same_grid(a: Plane, b: Plane) -> bool:
     return (
         a.stored.shape == b.stored.shape
         and all(abs(m - n) <= 1e-3 * m for m, n in zip(a.pixel_spacing, b.pixel_spacing, strict=True))
-        and all(abs(m - n) < _SAME_ORIENTATION for m, n in zip(a.orientation, b.orientation, strict=True))
+        and all(abs(m - n) < SAME_ORIENTATION for m, n in zip(a.orientation, b.orientation, strict=True))
     )
 
 

@@ -117,6 +117,20 @@ def read_layout(file: BinaryIO) -> PixelLayout:
     return layout
 
 
+def read_fields(file: BinaryIO, fields: Sequence[str]) -> tuple[Dataset, PixelLayout | None]:
+    """The elements of a header that are named in `fields`, and where the pixel data is. Raises `BadFile`, also if the
+    file ends before its pixel data does."""
+    wanted = [Tag(field) for field in fields]
+    header, layout = _read(file, [*wanted, *_NEEDED])
+    for tag in [tag for tag in tuple(header.keys()) if tag not in wanted]:
+        del header[tag]
+    if layout is not None and layout.fragments is None:
+        end, size = layout.start + layout.length, os.fstat(file.fileno()).st_size
+        if end > size:
+            raise BadFile(f"the file ends {end - size} bytes before its pixels do")
+    return header, layout
+
+
 def read_header(file: BinaryIO) -> tuple[Dataset, PixelLayout | None]:
     """The header before the pixel data, and their location. Raises `BadFile`."""
     return _read(file, None)

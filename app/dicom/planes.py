@@ -13,7 +13,7 @@ from pydicom.tag import BaseTag, Tag
 
 from app.core.volume import Geometry, SourceSlice
 from app.dicom.decoding import Pixels
-from app.dicom.values import numbers, text
+from app.dicom.values import integer, numbers, text
 from app.errors import UnusableSeries
 
 SPLIT_KEYWORDS = (
@@ -34,6 +34,9 @@ SPLIT_KEYWORDS = (
     "SOPInstanceUID",
 )
 """Attributes that separate interleaved volumes of one series, in the order in which they are tried."""
+
+SAME_ORIENTATION = 1e-3
+"""The largest difference of a direction cosine between images of one volume."""
 
 # Which functional group of a multi-frame object holds an attribute (DICOM PS3.3 C.7.6.16.2).
 _GROUPS = {
@@ -211,6 +214,38 @@ def _candidates(headers: Sequence[Dataset], keyword: str) -> Iterator[Dataset]:
 
 def items_of(dataset: Dataset, tag: BaseTag) -> Sequence[Dataset]:
     return dataset[tag].value or () if tag in dataset else ()
+
+
+@dataclass(frozen=True)
+class ImageGrid:
+    """The pixel grid of an image, without its place: `spacing` in mm between rows and columns, six `orientation`
+    cosines."""
+
+    rows: int
+    columns: int
+    spacing: tuple[float, float]
+    orientation: tuple[float, ...]
+
+    def difference(self, other: ImageGrid) -> str:
+        """What differs beyond rounding, as text; "" if nothing does."""
+        if (self.rows, self.columns) != (other.rows, other.columns):
+            return f"it has {self.rows} x {self.columns} pixels instead of {other.rows} x {other.columns}"
+        if any(abs(a - b) > 1e-3 * b for a, b in zip(self.spacing, other.spacing, strict=True)):
+            return f"its PixelSpacing is {_listed(self.spacing)} instead of {_listed(other.spacing)}"
+        if any(abs(a - b) > SAME_ORIENTATION for a, b in zip(self.orientation, other.orientation, strict=True)):
+            return f"its orientation is {_listed(self.orientation)} instead of {_listed(other.orientation)}"
+        return ""
+
+
+def grid_of(header: Dataset) -> ImageGrid:
+    """The grid of an instance's first frame. Raises `UnusableSeries`, `ValueError`."""
+    headers = (*items_of(header, _PER_FRAME)[:1], *items_of(header, _SHARED)[:1], header)
+    spacing, _ = pixel_spacing_of(headers)
+    return ImageGrid(integer(header, Tag("Rows")), integer(header, Tag("Columns")), spacing, orientation_of(headers))
+
+
+def _listed(values: Sequence[float]) -> str:
+    return "\\".join(f"{value:.6g}" for value in values)
 
 
 def positions_of(header: Dataset) -> list[tuple[float, ...]]:

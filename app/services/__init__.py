@@ -40,6 +40,7 @@ from app.services.prompting.matching import Matcher
 from app.services.prompting.service import PromptService
 from app.services.prompting.starting import StartService
 from app.services.prompting.submission import SessionService
+from app.services.quarantine import QuarantineService
 from app.services.schedule import DueJobs
 from app.services.server import LogService, server_secret
 from app.services.sync import SyncService
@@ -66,6 +67,7 @@ class Services:
     automatic: AutomaticService
     labels: LabelService
     deliveries: DeliveryService
+    quarantine: QuarantineService
     outbox_worker: OutboxWorker
     next_case: NextCaseService
     models: ModelService
@@ -118,6 +120,7 @@ class Services:
             sessions=SessionService(prompting, labels, Matcher(project, cases)),
             starts=StartService(automatic, labels),
             deliveries=DeliveryService(project),
+            quarantine=QuarantineService(project, sync),
             outbox_worker=outbox_worker,
             next_case=next_case,
             models=models,

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from app.archives.folder.client import FolderClient
 from app.archives.folder.index import FolderIndex
 from app.archives.folder.labels import store_label
 from app.archives.folder.options import FolderOptions
+from app.archives.folder.receive import RECEIVED, Receiver
 from app.archives.folder.walk import is_inside
 from app.archives.registry import ArchiveOptions, ArchiveType
 from app.archives.series_reader import SeriesReader
-from app.core.archive import Delivery, Fetched, Listing, Receipt
+from app.core.archive import Delivery, Fetched, Listing, Receipt, UnusedFile
 from app.core.case import Case
 from app.core.progress import Progress
+from app.durable import flush, make_folder
 from app.errors import ArchiveUnavailable, ConfigurationError, NotFound, UnknownCase
 from app.formats.volume_files import read_volume
+
+QUARANTINE = ".quarantine"
+"""The subfolder of files that were set aside; hidden, so that no scan looks into it."""
 
 
 class FolderArchive:
@@ -30,7 +36,7 @@ class FolderArchive:
         self.name = str(options.folder)
         self._options = options
         self.index = FolderIndex(options)
-        self.client = FolderClient(options, self.index)
+        self.client = FolderClient(options, self.index, Receiver(options, self.index))
 
     def list(self, cursor: str | None) -> Listing:
         """Scan the folder. Returns the cases that changed since `cursor`. Raises `ArchiveUnavailable`."""
@@ -62,6 +68,28 @@ class FolderArchive:
         if place.is_relative_to(self._options.folder):
             self.index.scan()  # so that searches find the label
         return Receipt(str(place))
+
+    def unused(self) -> Sequence[UnusedFile]:
+        """See `Quarantining.unused`."""
+        return [UnusedFile(path, reason) for path, reason in self.index.broken()]
+
+    def set_aside(self, path: str) -> None:
+        """See `Quarantining.set_aside`. The file goes to `.quarantine` in the folder, under its own path."""
+        left_out = any(path == one.path for one in self.unused())
+        if not left_out and not (path.startswith(f"{RECEIVED}/") and self.index.knows(path)):
+            raise NotFound(f"{path[:200]!r} is neither a file that is left out nor one that was stored here")
+        place = self._options.folder / QUARANTINE / path
+        try:
+            make_folder(place.parent)
+            while place.exists():
+                place = place.with_name(f"{place.name}~")
+            (self._options.folder / path).rename(place)
+            flush(place.parent)
+        except FileNotFoundError:
+            pass  # it was removed by hand, which the scan will notice
+        except OSError as error:
+            raise ArchiveUnavailable(f"the file can't be moved: {error.strerror}") from error
+        self.index.scan()
 
     def check(self) -> str:
         """A line with the number of files of each kind. Raises `ArchiveUnavailable`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import os
@@ -11,24 +10,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.archives.folder.durable import put
 from app.archives.folder.examine import read_instance_header
 from app.archives.folder.fields import INSTANCE_FIELDS, SERIES_FIELDS, STUDY_FIELDS
 from app.archives.folder.index import FolderIndex
 from app.archives.folder.options import FolderOptions
+from app.archives.folder.receive import Receiver
 from app.archives.folder.results import Query, available_syntax, number, page, single_uid, study_entry
 from app.archives.folder.walk import is_inside
 from app.core.archive import StoredFile
 from app.dicom.parsing import PARSER_ERRORS, parse
-from app.dicom.values import check_uid
-from app.errors import BadFile, BadInput, Conflict, NotFound
+from app.errors import BadFile, BadInput, Conflict, GeometryMismatch, NotFound
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 CANT_BE_STORED = 0xC000
+DOES_NOT_MATCH = 0xA900
 ANOTHER_IS_STORED = 0x0111
-"""FailureReason: cannot understand (PS3.18 table I.2-2), duplicate SOP instance (PS3.4 table H.4-1)."""
+"""FailureReason: cannot understand, data set does not match (PS3.18 table I.2-2), duplicate SOP instance (PS3.4 table
+H.4-1)."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class FolderClient:
 
     options: FolderOptions
     index: FolderIndex
+    receiver: Receiver
 
     def search_for_studies(
         self,
@@ -127,12 +128,9 @@ class FolderClient:
             for path, row in zip(paths, rows, strict=True)
         ]
 
-    def store_file(self, file: bytes, study_instance_uid: str | None = None) -> None:
-        """Store a Part 10 file unchanged; the index has it after its next scan.
-
-        Raises `BadFile`, `BadInput` (not of the study), `Conflict` (another object has its UID), `OSError`.
-        """
-        self._store(parse(file), study_instance_uid, file)
+    def store_file(self, file: bytes, study_instance_uid: str | None = None, *, in_use: bool = False) -> None:
+        """Store a Part 10 file unchanged. Raises what `Receiver.store` raises."""
+        self.receiver.store(parse(file), study_instance_uid, file, in_use=in_use)
 
     def store_instances(self, datasets: Sequence[Dataset], study_instance_uid: str | None = None) -> Dataset:
         """Store instances under `received/<series>/<instance>.dcm` in the folder.
@@ -148,10 +146,13 @@ class FolderClient:
             item.ReferencedSOPClassUID = dataset.get("SOPClassUID", "")
             item.ReferencedSOPInstanceUID = dataset.get("SOPInstanceUID", "")
             try:
-                self._store(dataset, study_instance_uid, None)
+                self.receiver.store(dataset, study_instance_uid, None)
                 stored.append(item)
             except Conflict:
                 item.FailureReason = ANOTHER_IS_STORED
+                failed.append(item)
+            except GeometryMismatch:
+                item.FailureReason = DOES_NOT_MATCH
                 failed.append(item)
             except (BadInput, AttributeError, TypeError, ValueError):
                 item.FailureReason = CANT_BE_STORED
@@ -163,30 +164,6 @@ class FolderClient:
         if failed:
             answer.FailedSOPSequence = failed
         return answer
-
-    def _store(self, dataset: Dataset, study: str | None, encoded: bytes | None) -> None:
-        series = check_uid(str(dataset.get("SeriesInstanceUID", "")))
-        sop = check_uid(str(dataset.get("SOPInstanceUID", "")))
-        if check_uid(str(dataset.get("StudyInstanceUID", ""))) != (study or dataset.StudyInstanceUID):
-            raise BadInput("the instance is of another study")
-        known = self.index.instances(sop=sop)
-        if known:
-            held = (self.options.folder / known[0].path).read_bytes()
-            if held != encoded and not _are_equal(parse(held), dataset):
-                raise Conflict(f"the folder holds another object as {sop}")
-            return
-        if encoded is None:
-            stream = io.BytesIO()
-            dataset.save_as(stream, enforce_file_format=True)
-            encoded = stream.getvalue()
-        put(encoded, self.options.folder / "received" / series / f"{sop}.dcm")
-
-
-def _are_equal(one: Dataset, other: Dataset) -> bool:
-    try:
-        return bool(one == other)
-    except PARSER_ERRORS:
-        return False  # a damaged value can't be compared
 
 
 def _are_inside(root: str, paths: Sequence[str]) -> bool:

@@ -77,10 +77,17 @@ def read_instance_header(path: Path, fields: Sequence[str] | None = None) -> Dat
 
 
 def _examine_dicom(path: Path) -> Found:
-    header = read_instance_header(path, SEARCHABLE_FIELDS)
+    from app.dicom.integrity import is_image_class
+    from app.dicom.pixel_layout import read_fields
+
+    with path.open("rb") as file:
+        header, layout = read_fields(file, SEARCHABLE_FIELDS)
+    check_character_sets(header)
     if header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
         return Found("other")
     study, series, sop = (check_uid(str(header.get(f"{level}InstanceUID", ""))) for level in ("Study", "Series", "SOP"))
+    if layout is None and is_image_class(str(header.get("SOPClassUID", ""))):
+        raise BadFile("an image without pixel data")
     return Found(
         "instance",
         study=study,

@@ -19,7 +19,7 @@ from app.core.archive import Listing
 from app.core.case import Case
 from app.errors import ArchiveUnavailable
 
-VERSION = 1
+VERSION = 2
 BATCH = 200
 
 _SCHEMA = """
@@ -74,14 +74,19 @@ class FolderIndex:
     def scan(self) -> None:
         """Bring the index up to date. Raises `ArchiveUnavailable` if the folder isn't there."""
         with self._scan_lock:
+            known = self._known()  # before the walk: what is added meanwhile (`add`) must not count as gone
             seen = walk(self._options.folder, self._options.ignore)
-            known = self._known()
             changed = sorted(path for path, size_and_time in seen.files.items() if known.get(path) != size_and_time)
             gone = [path for path in known if path not in seen.files and not _is_below(path, seen.unreadable)]
             self._remove(gone)
             for start in range(0, len(changed), BATCH):
                 self._examine(changed[start : start + BATCH], seen)
             self._refresh_cases()
+
+    def add(self, file: Path) -> None:
+        """Index a file of the folder that was just written; cases change at the next scan."""
+        path, status = str(file.relative_to(self._options.folder)), file.stat()
+        self._examine([path], Walk({path: (status.st_size, status.st_mtime_ns)}))
 
     def listing(self, cursor: str | None) -> Listing:
         """The cases that changed since `cursor`, as of the last scan."""
@@ -105,9 +110,16 @@ class FolderIndex:
         return _case(found[0]) if found else None
 
     def broken(self) -> list[tuple[str, str]]:
-        """Files that can't be used, each with the reason."""
+        """Files that can't be used, each with the reason, by path."""
         with self._lock:
-            return self._connection.execute("SELECT path, reason FROM files WHERE kind = 'broken'").fetchall()
+            return self._connection.execute(
+                "SELECT path, reason FROM files WHERE kind = 'broken' ORDER BY path"
+            ).fetchall()
+
+    def knows(self, path: str) -> bool:
+        """Whether a file was there at the last scan."""
+        with self._lock:
+            return self._connection.execute("SELECT 1 FROM files WHERE path = ?", (path,)).fetchone() is not None
 
     def counts(self) -> dict[str, int]:
         """The number of files of each kind."""

@@ -27,6 +27,8 @@ class FolderOptions:
     """Limit for a decoded image."""
     fill_gaps: bool = False
     """Interpolate missing slices (with a warning) instead of refusing the series."""
+    settle_seconds: float = 60.0
+    """A series to which nothing was stored for so long is finished: what is stored later has to continue its volume."""
 
     @property
     def labels(self) -> Path:

@@ -38,7 +38,7 @@ def router(services: Services, face: FolderDicomweb) -> APIRouter:
 
     def _store(request: Request, body: Path, kind: str, study: str) -> Response:
         parts = parts_of(body, kind, most)
-        into = into_folder(face.client, study)
+        into = into_folder(face.client, study, services.labels)
         arrived: list[Outcome] = []
 
         def rest(part: bytes, reference: Reference) -> Outcome:

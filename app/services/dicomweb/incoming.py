@@ -111,12 +111,13 @@ class Incoming:
         return Outcome(reference, _location(label, case.study_uid), warning=COERCED)
 
 
-def into_folder(client: DicomFiles, study: str) -> Callable[[bytes, Reference], Outcome]:
+def into_folder(client: DicomFiles, study: str, labels: LabelService) -> Callable[[bytes, Reference], Outcome]:
     """A handler that stores objects in a folder archive, within `study` unless it is ""."""
 
     def store(part: bytes, reference: Reference) -> Outcome:
-        client.store_file(part, study or None)
         dataset = parse(part)
+        labelled = bool(labels.history(str(dataset.get("SeriesInstanceUID", ""))))
+        client.store_file(part, study or None, in_use=labelled)
         reference = Reference(str(dataset.get("SOPClassUID", "")), str(dataset.SOPInstanceUID))
         address = f"studies/{dataset.StudyInstanceUID}/series/{dataset.SeriesInstanceUID}/instances/{reference.sop}"
         return Outcome(reference, address)

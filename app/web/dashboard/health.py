@@ -42,6 +42,14 @@ class Unusable:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A damaged file of the archive that belongs to no case, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Delivery:
     """The archive's state. `problem` is why the last sync failed; `read` is when the last one succeeded. The first few
     of the `waiting` and `refused` labels and of the `unusable_cases` are listed. `oldest` is when the oldest waiting
@@ -59,6 +67,8 @@ class Delivery:
     unusable: tuple[Unusable, ...]
     refused: int = 0
     turned_down: tuple[Stuck, ...] = ()
+    left_out_files: int = 0
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def shown_address(studies: str) -> str:
@@ -168,6 +178,9 @@ def _notices(delivery: Delivery, jobs: Jobs, sessions: Sessions) -> Iterator[Not
     if delivery.unusable_cases:
         count = f"{delivery.unusable_cases} images" if delivery.unusable_cases != 1 else "An image"
         yield Notice(f"{count} can't be used and won't be offered", "archive")
+    if delivery.left_out_files:
+        count = f"{delivery.left_out_files} files are" if delivery.left_out_files != 1 else "A file is"
+        yield Notice(f"{count} damaged and left out of the cases", "archive")
     # Only the newest job per kind and model: a failure followed by a success doesn't matter any more.
     newest = {(row.kind, row.model): row for row in reversed(jobs.rows)}
     for row in newest.values():
@@ -187,6 +200,7 @@ def read_delivery(services: Services) -> Delivery:
         return stuck(one, label, names[label.case_id])
 
     no_volumes = unusable(services.cases.unusable())
+    left_out = services.quarantine.files()
     read = services.sync.read
     return Delivery(
         address=shown_address(services.settings.studies),
@@ -201,6 +215,8 @@ def read_delivery(services: Services) -> Delivery:
         turned_down=tuple(map(shown, outbox.refused)),
         unusable_cases=len(no_volumes),
         unusable=no_volumes[:DELIVERIES_SHOWN],
+        left_out_files=len(left_out),
+        left_out=tuple(LeftOut(file.path, file.reason) for file in left_out[:DELIVERIES_SHOWN]),
     )
 
 
