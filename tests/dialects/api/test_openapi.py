@@ -47,6 +47,8 @@ POST /models/{name}/rollback
 GET /outbox
 POST /outbox/retry
 POST /outbox/{label_id}/retry
+GET /quarantine
+DELETE /quarantine/{path}
 GET /device
 """
 
