@@ -127,7 +127,9 @@ class LearningSettings(_Section):
     score_seconds: float = Field(600.0, gt=0, description="time budget of one scoring job")
     score_cases: int = Field(200, ge=1, description="cases scored at most by one job")
     snapshots: int = Field(3, ge=1, description="weights of earlier epochs kept for epistemic scores")
-    pause_seconds: float = Field(2.0, ge=0, description="jobs pause until there were no prompts for so long")
+    pause_seconds: float = Field(
+        2.0, ge=0, description="jobs pause until there were no prompts for so long, or take a step in ten"
+    )
 
 
 class SessionSettings(_Section):

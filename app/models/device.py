@@ -12,6 +12,7 @@ it waits for the device; tasks on the device never take a session's lock.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 import threading
@@ -28,6 +29,9 @@ from app.errors import Cancelled, ConfigurationError, ResourceExhausted
 from app.models.precision import Precision, PrecisionChoice, choose
 
 T = TypeVar("T")
+
+LONGEST_PROMPT = 600.0
+"""For so many seconds at most jobs wait for one prompt: should this process die meanwhile, they go on after that."""
 
 
 class Priority(IntEnum):
@@ -50,8 +54,8 @@ class Device:
     """A CPU or GPU and the thread that computes on it. Thread-safe.
 
     `name` is `auto` (the first CUDA GPU, else the CPU), `cpu`, `cuda` or `cuda:N`. `threads` is the number of CPU
-    threads for torch (None: torch's default). `touched` is a file whose modification time is updated at every prompt,
-    so that training processes notice (`interacting`).
+    threads for torch (None: torch's default). `touched` is a file whose modification time tells training processes
+    about prompts (`since_prompt`): it lies ahead while one runs.
     """
 
     def __init__(
@@ -76,6 +80,8 @@ class Device:
         self._thread: threading.Thread | None = None
         self._running: list[Priority] = []  # priorities of the running tasks, outermost first; device thread only
         self._stopping = False
+        if touched is not None and touched.exists():
+            os.utime(touched)  # a server that was killed during a prompt has left it ahead
 
     def run(self, work: Callable[[], T], priority: Priority = Priority.PROMPT, owner: str = "") -> T:
         """Run `work` on the device thread and wait for its result; its exceptions are raised here.
@@ -199,7 +205,7 @@ class Device:
     def _perform(self, task: _Task) -> None:
         self._set_threads()
         if task.priority is Priority.PROMPT:
-            self._touch()
+            self._touch(time.time() + LONGEST_PROMPT)
         self._running.append(task.priority)
         try:
             result = self._with_one_retry(task.work)
@@ -210,7 +216,7 @@ class Device:
         finally:
             self._running.pop()
             if task.priority is Priority.PROMPT:
-                self._touch()
+                self._touch(time.time())
 
     def _with_one_retry(self, work: Callable[[], T]) -> T:
         try:
@@ -230,21 +236,24 @@ class Device:
             "the device ran out of memory; close a session or wait for other work to end", retry_after=10.0
         )
 
-    def _touch(self) -> None:
+    def _touch(self, when: float) -> None:
         if self._touched is not None:
-            try:
-                os.utime(self._touched)
-            except FileNotFoundError:
+            if not self._touched.exists():
                 self._touched.parent.mkdir(parents=True, exist_ok=True)
                 self._touched.touch()
+            os.utime(self._touched, (when, when))
 
 
-def interacting(touched: Path, within_seconds: float) -> bool:
-    """Whether a prompt came within the last `within_seconds`. `touched` is the file that `Device` updates."""
+def since_prompt(touched: Path) -> float | None:
+    """Seconds since the last prompt ended, infinity if there was none, None while one runs. `touched` is the file that
+    `Device` updates; if it is further ahead than a prompt can be, the clock was set back, and it says nothing."""
     try:
-        return abs(time.time() - touched.stat().st_mtime) < within_seconds
+        ago = time.time() - touched.stat().st_mtime
     except FileNotFoundError:
-        return False
+        return math.inf
+    if ago >= 0:
+        return ago
+    return None if ago > -LONGEST_PROMPT - 1 else math.inf
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import BadPrompt, Cancelled, ConfigurationError, ResourceExhausted
-from app.models.device import Device, Priority, interacting
+from app.models.device import LONGEST_PROMPT, Device, Priority, since_prompt
 
 PATIENCE = 60.0
 
@@ -209,21 +210,50 @@ def test_shutdown_drops_what_waits_and_refuses_more() -> None:
         device.run(lambda: 1)
 
 
-def test_prompts_touch_the_file_and_other_work_does_not(tmp_path: Path) -> None:
+def test_the_file_says_whether_a_prompt_runs_and_when_the_last_one_ended(tmp_path: Path) -> None:
     touched = tmp_path / "state" / "interaction"
     device = Device("cpu", touched=touched)
-    assert not interacting(touched, 2.0)
+    assert since_prompt(touched) == math.inf
 
     device.run(lambda: None, Priority.AUTOMATIC)
-    assert not interacting(touched, 2.0)
+    assert since_prompt(touched) == math.inf
 
-    device.run(lambda: None, Priority.PROMPT)
-    assert interacting(touched, 2.0)
+    assert device.run(lambda: since_prompt(touched), Priority.PROMPT) is None
+    ended = since_prompt(touched)
+    assert ended is not None
+    assert 0 <= ended < 60
 
-    os.utime(touched, (time.time() - 5, time.time() - 5))
-    assert not interacting(touched, 2.0)
-    assert interacting(touched, 10.0)
+    os.utime(touched, (time.time() - 500, time.time() - 500))
+    assert since_prompt(touched) == pytest.approx(500, abs=60)
     device.shutdown()
+
+
+def test_a_long_prompt_runs_until_it_ends_and_not_for_longer_than_any_may(tmp_path: Path) -> None:
+    touched = tmp_path / "interaction"
+    device = Device("cpu", touched=touched)
+
+    def fails() -> None:
+        raise ValueError("a prompt that fails")
+
+    with pytest.raises(ValueError, match="fails"):
+        device.run(fails, Priority.PROMPT)
+    assert since_prompt(touched) is not None, "also one that failed has ended"
+    device.shutdown()
+
+    ahead = time.time() + LONGEST_PROMPT - 100
+    os.utime(touched, (ahead, ahead))
+    assert since_prompt(touched) is None
+    os.utime(touched, (ahead + 500, ahead + 500))
+    assert since_prompt(touched) == math.inf, "the clock was set back"
+
+
+def test_a_prompt_in_which_the_server_died_does_not_run_any_more(tmp_path: Path) -> None:
+    touched = tmp_path / "interaction"
+    touched.touch()
+    os.utime(touched, (time.time() + 300, time.time() + 300))
+    assert since_prompt(touched) is None
+    Device("cpu", touched=touched)
+    assert since_prompt(touched) is not None
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "", "mps"])
