@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 20
 
-.PHONY: demo test test-fast test-browser test-slow test-long serve bench replay lint format clean starter-model packages docs
+.PHONY: demo test test-fast test-browser test-slow test-long serve bench replay lint format clean starter-model packages docs wheel
 
 # Without OHIF (no npm, no internet) the demo plays all the same, and /ohif/ says how to get it.
 demo: $(VENV)/.installed
@@ -57,6 +57,10 @@ docs: $(VENV)/.installed
 AGAINST ?= 75f18de
 replay: $(VENV)/.installed packages
 	$(BIN)/python -m tests.recording --against $(AGAINST) $(REPLAY)
+
+# What the server needs at run time, in one file in dist/; docs/install.md says how to install it.
+wheel:
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 # Grows a bank of made-up scenes and trains on it until stopped; started again, both go on. See docs/starter-model.md.
 starter-model: $(VENV)/.installed

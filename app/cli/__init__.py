@@ -14,7 +14,7 @@ import typer
 from app.errors import CONFIGURATION_EXIT_CODE, ConfigurationError, SegloopError
 from app.settings import Settings, load
 
-cli = typer.Typer(no_args_is_help=True, add_completion=False, help="One server behind every viewer.")
+cli = typer.Typer(no_args_is_help=True, add_completion=False)
 models = typer.Typer(no_args_is_help=True, help="What segments, and with which weights.")
 cli.add_typer(models, name="models")
 viewer = typer.Typer(no_args_is_help=True, help="OHIF, which this server shows at /ohif/.")
@@ -32,6 +32,23 @@ WorkspaceDir = Annotated[Path | None, typer.Option("--workspace", help="where th
 Address = Annotated[str, typer.Option("--server", help="the server that runs")]
 Token = Annotated[str | None, typer.Option("--token", help="what it asks for; else SEGLOOP_TOKEN or the settings")]
 LOCAL = "http://127.0.0.1:8000"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from app.distribution import segloop_version
+
+        typer.echo(f"segloop {segloop_version()}")
+        raise typer.Exit
+
+
+@cli.callback()
+def root(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="print the version and exit")
+    ] = False,
+) -> None:
+    """One server behind every viewer."""
 
 
 def _options(**values: Any) -> dict[str, Any]:

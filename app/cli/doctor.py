@@ -12,6 +12,8 @@ import typer
 from app import plugins
 from app.archives.registry import ARCHIVE_TYPES
 from app.catalog import Catalog
+from app.cli.packages import installed, torch_build
+from app.distribution import segloop_version, shipped_configs
 from app.errors import SegloopError
 from app.models.device import Device
 from app.models.registry import MODEL_TYPES
@@ -27,7 +29,11 @@ def run(config: Path | None, given: Mapping[str, Any]) -> None:
     _show(settings, sources)
     project = Project.open(settings)
     checks: list[tuple[str, Callable[[], str]]] = [
+        ("segloop", segloop_version),
+        ("configurations", lambda: str(shipped_configs())),
         ("python", platform.python_version),
+        ("packages", installed),
+        ("torch", torch_build),
         ("archive", project.archive.check),
         ("catalog", lambda: _catalog(project.catalog)),
         ("device", lambda: _device(settings)),

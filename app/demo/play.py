@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from app.demo.report import draw, table
 from app.demo.rounds import Game, Round, held_out
 from app.demo.server import Launch, Server, ServerFailed, running, terminable
 from app.demo.stow import is_local, store
+from app.distribution import shipped_configs
 from app.errors import ConfigurationError, SegloopError
 from app.settings import load
 
@@ -80,7 +80,7 @@ def play(options: DemoOptions) -> int:
 
 
 def _play(options: DemoOptions, narrator: Narrator) -> int:
-    config = options.config or shipped_config()
+    config = options.config or shipped_configs() / "demo.yaml"
     if options.archive and not (is_local(options.archive) or options.store_anywhere):
         raise ConfigurationError(
             f"the demo stores {options.patients} made-up patients and their labels in {options.archive}; say --yes if"
@@ -117,15 +117,6 @@ def _play(options: DemoOptions, narrator: Narrator) -> int:
         if options.once:
             return 0
         return _serve_on(server, narrator)
-
-
-def shipped_config() -> Path:
-    """`demo.yaml` of the checkout, else of the installation. Raises `ConfigurationError`."""
-    places = (Path(__file__).parents[2] / "configs", Path(sys.prefix) / "share" / "segloop" / "configs")
-    for place in places:
-        if (place / "demo.yaml").is_file():
-            return place / "demo.yaml"
-    raise ConfigurationError(f"there is no demo.yaml in {' or '.join(map(str, places))}")
 
 
 def _settings(options: DemoOptions, run: Path) -> Mapping[str, str]:

@@ -12,8 +12,9 @@ from rich.console import Console
 from app.demo.annotator import Annotator
 from app.demo.client import Client, Refused
 from app.demo.phantoms import read_truth, write_studies
-from app.demo.play import DemoOptions, play, shipped_config
+from app.demo.play import DemoOptions, play
 from app.demo.server import Launch, ServerFailed, running
+from app.distribution import shipped_configs
 from app.settings import load
 
 FAKES = """
@@ -106,6 +107,6 @@ def test_a_server_that_ends_at_once_is_not_waited_for(tmp_path):
 
 
 def test_the_shipped_configuration_suits_the_demo():
-    settings, _ = load(shipped_config(), {})
+    settings, _ = load(shipped_configs() / "demo.yaml", {})
     assert {"liver", "spleen"} <= set(settings.labels.structures)
     assert settings.learning.train_after == 0
