@@ -57,6 +57,11 @@ class Plugin:
         """For a strategy: the class attribute `scorers`, empty without one."""
         return tuple(getattr(self.factory, "scorers", ()))
 
+    @property
+    def reviews(self) -> bool:
+        """For a strategy: the class attribute `reviews`, false without one."""
+        return bool(getattr(self.factory, "reviews", False))
+
     def create(self, given: Mapping[str, object]) -> Any:
         """Make one with those of the `given` options that it has; the others are somebody else's.
 

@@ -25,16 +25,16 @@ class CaseClaims:
         """Claim for `holder` the first case of `choose` that is free, for `seconds` from `now`; None if there is none.
 
         `choose` is called with the ids of claimed cases, inside the transaction that writes the claim, so concurrent
-        callers get different cases. A holder who already has a claim gets the same case again, with a new expiry. The
-        offer is recorded on the case.
+        callers get different cases. A holder who already has a claim gets the same case again, with a new expiry; a
+        label that somebody submits ends the claim on its case. The offer is recorded on the case.
         """
         with self._database.write() as connection:
             connection.execute(sa.delete(lease).where(lease.c.expires <= now))
-            # A case that was completed or removed since it was claimed is not offered again.
+            # A case that was removed since it was claimed is not offered again.
             mine = connection.execute(
                 sa.select(lease)
                 .join(case, case.c.id == lease.c.case_id)
-                .where(lease.c.holder == holder, case.c.completed.is_(False), case.c.gone.is_(False))
+                .where(lease.c.holder == holder, case.c.gone.is_(False))
                 .limit(1)
             ).one_or_none()
             if mine is not None:

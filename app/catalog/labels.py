@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from app.catalog.audit import Audit
 from app.catalog.cases import refresh_completed
 from app.catalog.database import Database
-from app.catalog.schema import label, outbox
-from app.core.label import FINAL, Contribution, Label, StructureState, Submission
+from app.catalog.schema import label, lease, outbox
+from app.core.label import FINAL, ORIGINAL, Contribution, Label, StructureState, Submission
 from app.core.mask import Code, Segment
 from app.errors import Conflict, UnknownLabel
 
@@ -242,6 +242,8 @@ def _insert(
     if deliver:
         connection.execute(sa.insert(outbox).values(label_id=inserted.id, state="waiting", next_try=time.time()))
     refresh_completed(connection, new.case_id, FINAL)
+    if new.tag != ORIGINAL:
+        connection.execute(sa.delete(lease).where(lease.c.case_id == new.case_id))
     return inserted
 
 

@@ -33,14 +33,16 @@ class Scores:
         """The newest score of every case that has one, by case id. Cached until there is a new score."""
         mine = score.c.scorer == scorer
         changed = sa.select(sa.func.count(), sa.func.max(score.c.created)).where(mine)
-        query = sa.select(score.c.case_id, score.c.value, score.c.model_version).where(mine).order_by(score.c.created)
+        why = sa.func.coalesce(score.c.detail["why"].as_string(), "")
+        columns = (score.c.case_id, score.c.value, score.c.model_version, why)
+        query = sa.select(*columns).where(mine).order_by(score.c.created)
         with self._database.read() as connection:
             stamp = tuple(connection.execute(changed).one())
             known = self._known.get(scorer)
             if known is not None and known[0] == stamp:
                 return known[1]
             # In chronological order, so that later scores of a case replace earlier ones.
-            found = {row[0]: Score(row[1], row[2]) for row in connection.execute(query).all()}
+            found = {row[0]: Score(row[1], row[2], row[3]) for row in connection.execute(query).all()}
         self._known[scorer] = stamp, found
         return found
 
@@ -56,14 +58,17 @@ class Scores:
         with self._database.read() as connection:
             return list(connection.scalars(sa.select(score.c.scorer).distinct().order_by(score.c.scorer)))
 
+    def details(self, scorer: str) -> dict[str, CaseScore]:
+        """The newest score of every case that has one, with its details, by case id."""
+        query = sa.select(score).where(score.c.scorer == scorer).order_by(score.c.created)
+        with self._database.read() as connection:
+            return {row.case_id: _case_score(row) for row in connection.execute(query)}
+
     def of_case(self, case_id: str) -> list[CaseScore]:
         """Every score of one case, newest first."""
         query = sa.select(score).where(score.c.case_id == case_id).order_by(score.c.created.desc(), score.c.scorer)
         with self._database.read() as connection:
-            return [
-                CaseScore(row.scorer, row.model_version, row.value, row.detail, row.created)
-                for row in connection.execute(query)
-            ]
+            return [_case_score(row) for row in connection.execute(query)]
 
     def detail(self, case_id: str) -> dict[str, dict[str, Any]]:
         """The newest details of each scorer about one case."""
@@ -73,3 +78,7 @@ class Scores:
                 r.scorer: {"value": r.value, "model_version": r.model_version, **r.detail}
                 for r in connection.execute(query)
             }
+
+
+def _case_score(row: sa.Row[Any]) -> CaseScore:
+    return CaseScore(row.scorer, row.model_version, row.value, row.detail, row.created, row.seconds)

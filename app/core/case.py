@@ -69,13 +69,15 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class CaseScore:
-    """A score and its details, such as values per class. `created` is in seconds since the epoch."""
+    """A score and its details, such as values per class. `created` is in seconds since the epoch; computing it took
+    `seconds`."""
 
     scorer: str
     model_version: str
     value: float
     detail: Mapping[str, Any]
     created: float
+    seconds: float
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol
 
 
 class Candidate(NamedTuple):
-    """A case without a final label and without a claim. A named tuple, because there may be ten thousand of them.
+    """A case that nobody claimed: without a final label, or for strategies that review, with one. A named tuple,
+    because there may be ten thousand of them.
 
     While there are others, no case of a patient of whom somebody holds one.
 
@@ -24,10 +25,12 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """A scorer's value for a case, and the model version that it was computed with."""
+    """A scorer's value for a case, the model version that it was computed with, and what the scorer says about it in
+    words for annotators ("": nothing)."""
 
     value: float
     model_version: str
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,9 @@ class Strategy(Protocol):
     `<model>_<stem>` has a field `model: str`. If it reads other scores of that model than `entropy`, which the server
     always has computed, a class attribute `scorers: ClassVar[tuple[str, ...]]` names them: they are computed while
     somebody uses the strategy.
+
+    With a class attribute `reviews: ClassVar[bool] = True` its pool has labelled cases instead: those whose label has
+    the strategy's first score and wasn't submitted after the strategy had offered the case.
     """
 
     def rank(self, pool: Pool) -> Sequence[Pick]:

@@ -55,7 +55,10 @@ def most_uncertain(pool: Pool, scorer: str, word: str) -> list[Pick]:
 def _reason(score: Score | None, word: str, below: float) -> str:
     if score is None:
         return f"no {word} score yet; taken as middling"
-    return f"{word} {score.value:.2f}, higher than {below:.0%} of the scored cases; scored by {score.model_version}"
+    why = f"; {score.why}" if score.why else ""
+    return (
+        f"{word} {score.value:.2f}, higher than {below:.0%} of the scored cases; scored by {score.model_version}{why}"
+    )
 
 
 def _new_patients_first(order: Iterator[Candidate], labelled: frozenset[str]) -> Iterator[tuple[Candidate, bool]]:

@@ -22,7 +22,8 @@ from app.core.pool import Candidate, Score
 from app.core.volume import Volume
 from app.errors import ArchiveUnavailable, Cancelled, ModelNotTrained, NotSupported, SegloopError
 from app.learning.control import Control
-from app.learning.uncertainty import Summary, entropy, mutual_information, summarise
+from app.learning.review import REVIEW, review
+from app.learning.uncertainty import Summary, entropy, mutual_information, summarise, where_to_look
 from app.models.device import Device
 from app.project.open_models import model_type, open_model
 from app.project.project import Project
@@ -37,8 +38,9 @@ _HARD = 0.3
 def score(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
     """Score unlabelled cases with the model `job.name`; cases that its served version has scored are skipped.
 
-    Options of the request: `scorers`, by default `entropy` only. The result counts the cases `scored` and `left`, and
-    lists those that `failed`: further jobs of the same version try them last.
+    Options of the request: `scorers`, by default `entropy` only; `review` alone compares the labels of labelled cases
+    with the model instead (`app.learning.review`). The result counts the cases `scored` and `left`, and lists those
+    that `failed`: further jobs of the same version try them last.
 
     Raises `UnknownModel`, `NotSupported`, `ModelNotTrained`, `ArchiveUnavailable`.
     """
@@ -51,6 +53,8 @@ def score(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
     served = project.catalog.versions.served(job.name)
     version = served.id if served is not None else model.card.version
     scorers = scorers_of(job)
+    if REVIEW in scorers:
+        return review(project, model, version, _failed(project, job.name, version), control)
     members = [model, *model.snapshots()] if EPISTEMIC in scorers else [model]
 
     waiting = (one.case_id for one in project.catalog.cases.candidates())
@@ -128,7 +132,16 @@ def _score_case(
         if scorer in summaries:
             summary = summaries[scorer]
             detail = {"per_class": dict(summary.per_class), "slices": list(summary.slices), "members": len(members)}
+            detail["why"] = _why(summary)
             project.catalog.scores.put(row.case.id, f"{scorer}:{model}", version, summary.value, seconds, detail)
+
+
+def _why(summary: Summary) -> str:
+    """Where the model is least sure, in words for annotators."""
+    if not summary.slices:
+        return ""
+    least = max(summary.per_class, key=lambda name: summary.per_class[name], default="")
+    return f"least sure about {least}; look at {where_to_look(summary.slices)}" if least else ""
 
 
 def look(volume: Volume, members: Sequence[ProbabilisticModel], control: Control) -> tuple[dict[str, Summary], Mask]:

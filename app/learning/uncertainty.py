@@ -87,6 +87,12 @@ def summarise(
     return Summary(_top_mean(uncertainty[area]), per_class, tuple(dict.fromkeys(slices)))
 
 
+def where_to_look(slices: Sequence[int]) -> str:
+    """The range of some slices, counted from 1 in the order of the case's voxels, in words."""
+    low, high = min(slices, default=0) + 1, max(slices, default=0) + 1
+    return f"slice {low}" if low == high else f"slices {low} to {high}"
+
+
 def _top_mean(values: NDArray[np.float32]) -> float:
     """The mean of the highest `TOP_SHARE` of the values, of at least one; 0 without values."""
     if values.size == 0:

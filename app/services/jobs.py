@@ -11,6 +11,7 @@ from typing import Any
 from app.core.job import Job, JobKind
 from app.core.model import Option
 from app.errors import AlreadyRunning, BadOption, UnknownModel
+from app.learning.review import REVIEW
 from app.learning.runner import JobRunner
 from app.learning.scoring import ENTROPY, scorers_of
 from app.plugins import Plugin
@@ -19,6 +20,7 @@ from app.services.models import ModelService
 
 SCORERS = {
     "entropy": "How unsure the served model is, in one pass (entropy in and around what it finds)",
+    REVIEW: "How much labels differ from what the model finds, to find wrong labels",
     "epistemic": "How much the last weights of the training run disagree (mutual information)",
 }
 
@@ -106,13 +108,14 @@ class JobService:
         return self._add("train", model, {**request, "label_ids": list(label_ids)}, who, once=not enqueue)
 
     def score(self, method: str, options: Mapping[str, Any], who: str, scorers: Sequence[str] = ()) -> Job:
-        """Queue a scoring run over unlabelled cases. `method` is one of `scorers`, or a scorer's or model's name.
+        """Queue a scoring run over unlabelled cases, or over labels if it is for `review`. `method` is one of
+        `scorers`, or a scorer's or model's name.
 
         `scorers` are what to compute, by default what `method` says and `entropy`, which costs nothing more. Raises
         `UnknownModel`, and `AlreadyRunning` if an open run computes that too.
         """
         model, scorer = self._method(method)
-        wanted = tuple(scorers) or tuple(dict.fromkeys([ENTROPY, scorer]))
+        wanted = tuple(scorers) or ((REVIEW,) if scorer == REVIEW else tuple(dict.fromkeys([ENTROPY, scorer])))
         request = {key: value for key, value in options.items() if key != "scorers"}
         if wanted != (ENTROPY,):
             request["scorers"] = list(wanted)

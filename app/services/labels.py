@@ -226,9 +226,7 @@ class LabelService:
         )
         submission = replace(submission, model_version=submission.model_version or self.models.version(model))
         made = Mask(mask.layers, tuple(segments), mask.geometry)
-        label = commit_label(self.project, row, made, submission, submitted_sha256)
-        self.project.catalog.claims.release(row.case.id)
-        return label
+        return commit_label(self.project, row, made, submission, submitted_sha256)
 
     def _said(self, mask: Mask, absent: Collection[str] | None, sent: Sequence[str] | None = None) -> Mask:
         """The mask with segments of the project's names, for what is segmented and what is absent.

@@ -10,8 +10,9 @@ from typing import Any
 
 from app.catalog.scores import Scores
 from app.core.case import CaseClaim, CaseRow
-from app.core.pool import Pick, Pool, Score, Strategy
+from app.core.pool import Candidate, Pick, Pool, Score, Strategy
 from app.errors import BadInput, BadOption, UnknownStrategy
+from app.learning.dataset import labelled_cases
 from app.plugins import Plugin
 from app.project.project import Project
 from app.services.cases import CaseService
@@ -81,7 +82,7 @@ class NextCaseService:
             skipped = frozenset(
                 case_id for (who, case_id), until in self._skipped.items() if who == client and until > now
             )
-            choose = partial(self._rank, chooser, now=now, seed=int(now * 1000), skipped=skipped)
+            choose = partial(self._rank, strategy, chooser, now=now, seed=int(now * 1000), skipped=skipped)
             claim = claims.claim(client, strategy, now, seconds, choose)
             if claim is None:
                 if self._listing():
@@ -99,7 +100,7 @@ class NextCaseService:
         """
         chooser, now = self._make(strategy, options), self._clock()
         held = frozenset(claim.case_id for claim in self.held())
-        return self._rank(chooser, held, now, seed=0)
+        return self._rank(strategy, chooser, held, now, seed=0)
 
     def scorers(self, model: str) -> frozenset[str]:
         """The scorers of a model that strategies need which somebody has used within `USED_SECONDS`."""
@@ -159,15 +160,21 @@ class NextCaseService:
         return strategy
 
     def _rank(
-        self, strategy: Strategy, held: frozenset[str], now: float, seed: int, skipped: frozenset[str] = frozenset()
+        self,
+        name: str,
+        strategy: Strategy,
+        held: frozenset[str],
+        now: float,
+        seed: int,
+        skipped: frozenset[str] = frozenset(),
     ) -> Sequence[Pick]:
-        """The strategy's picks among the cases that may be offered.
+        """The picks of the strategy called `name` among the cases that may be offered.
 
         Never those in `held`. Those in `skipped` only if there are no others; likewise, among the rest, those of a
         patient of whom somebody holds a case, because labels of one patient are mostly redundant.
         """
         cases = self._project.catalog.cases
-        everyone = cases.candidates()
+        everyone = self._to_review(name) if self._offered[name][0].reviews else cases.candidates()
         candidates = [one for one in everyone if one.case_id not in held] if held else everyone
         if skipped:
             candidates = [one for one in candidates if one.case_id not in skipped] or candidates
@@ -184,6 +191,19 @@ class NextCaseService:
             seed=seed,
         )
         return strategy.rank(pool)
+
+    def _to_review(self, strategy: str) -> list[Candidate]:
+        """The labelled cases whose newest label has the first score of a strategy and wasn't submitted after that
+        strategy had offered the case: whoever submitted it then has reviewed it."""
+        plugin, fixed = self._offered[strategy]
+        scores = self._project.catalog.scores.details(f"{plugin.scorers[0]}:{fixed['model']}")
+        found = []
+        for order, one in enumerate(labelled_cases(self._project)):
+            case, offered = one.row.case, one.row.served_by.get(strategy, {"ts": float("inf")})["ts"]
+            scored = case.id in scores and scores[case.id].detail.get("label") == one.label.id
+            if scored and one.label.created.timestamp() < offered:
+                found.append(Candidate(case.id, case.patient_key, order, 0.0))
+        return found
 
 
 class _LazyScores(Mapping[str, Mapping[str, Score]]):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.core.job import Job
 from app.core.label import FINAL
 from app.errors import AlreadyRunning
+from app.learning.review import REVIEW, unreviewed
 from app.learning.scoring import ENTROPY, unscored
 from app.project.project import Project
 from app.services.jobs import JobService
@@ -75,11 +77,15 @@ class DueJobs:
             mine[0].state == "stopped" or (_in_vain(mine[0]) and time.time() - _ended(mine[0]) < RETRY_SECONDS)
         ):
             return
-        scorers = (ENTROPY, *sorted(self.next_case.scorers(model) - {ENTROPY}))
-        todo = unscored(self.project, model, self.models.version_served(model) or version, scorers)
+        used = self.next_case.scorers(model)
+        scorers: tuple[str, ...] = (ENTROPY, *sorted(used - {ENTROPY, REVIEW}))
+        served = self.models.version_served(model) or version
+        todo: Sequence[object] = unscored(self.project, model, served, scorers)
+        if not todo and REVIEW in used:
+            scorers, todo = (REVIEW,), unreviewed(self.project, model, served)
         if todo:
             self.jobs.score(model, {"version": version}, CLOCK, scorers)
-            logger.info("scoring by %s is due: %d cases have no score of version %s", model, len(todo), version)
+            logger.info("scoring by %s is due: %d cases have no %s score", model, len(todo), scorers[0])
 
 
 def _in_vain(job: Job) -> bool:

@@ -72,7 +72,7 @@ class Round:
 def replay(scenario: Scenario, split: Split, strategy: str, seed: int, folder: Path) -> Iterator[Round]:
     """The rounds of one run, as they are done; fewer than the scenario's if the pool is used up. `folder` gets a
     workspace. Raises `UnknownStrategy`, `ConfigurationError` for a trainer that doesn't exist."""
-    project = _project(scenario.learner, split, folder)
+    project = open_project(scenario.learner, split, folder)
     try:
         people = _Annotators(project, split.pool, strategy, seed)
         people.label_first(scenario.labelling.first)
@@ -81,13 +81,13 @@ def replay(scenario: Scenario, split: Split, strategy: str, seed: int, folder: P
             if number > 0:
                 start, before = process_time(), people.count
                 if people.scorers:
-                    _score(project, people.scorers)
+                    score_cases(project, people.scorers)
                 shared = people.label(scenario.labelling.per_round, scenario.labelling.annotators)
                 selecting = process_time() - start - people.take_seconds()
                 if people.count == before:
                     return
             start = process_time()
-            _train(project, scenario.learner, seed, number)
+            train_once(project, scenario.learner, seed, number)
             training = process_time() - start
             found = _test(project, split.test)
             yield Round(
@@ -177,7 +177,6 @@ class _Annotators:
         row = self._project.catalog.cases.get(case_id)
         submission = Submission("annotator", "simulation")
         commit_label(self._project, row, one.mask, submission, one.mask.sha256)
-        self._project.catalog.claims.release(case_id)
         self._labelled[case_id] = one
         self._seconds += process_time() - start
 
@@ -200,7 +199,8 @@ def contour_voxels(mask: Mask) -> int:
     return sum(int((area & ~binary_erosion(area, flat)).sum()) for area in areas)
 
 
-def _project(learner: Learner, split: Split, folder: Path) -> Project:
+def open_project(learner: Learner, split: Split, folder: Path) -> Project:
+    """A project in `folder` over the cases of a pool, none of them labelled, with the learner's model as `MODEL`."""
     settings = Settings(
         workspace=folder,
         device="cpu",
@@ -217,7 +217,8 @@ def _project(learner: Learner, split: Split, folder: Path) -> Project:
     return project
 
 
-def _train(project: Project, learner: Learner, seed: int, number: int) -> None:
+def train_once(project: Project, learner: Learner, seed: int, number: int) -> None:
+    """Train the model with the labels at hand and publish it, whatever it is worth; `number` counts the trainings."""
     cases = labelled_cases(project)
     parent = project.catalog.versions.served(MODEL)
     before = read_version(project.paths.models / parent.folder) if parent is not None else None
@@ -240,7 +241,8 @@ def _train(project: Project, learner: Learner, seed: int, number: int) -> None:
     project.catalog.jobs.finish(job.id, "done", {})
 
 
-def _score(project: Project, scorers: Sequence[str]) -> None:
+def score_cases(project: Project, scorers: Sequence[str]) -> None:
+    """Run a scoring job of the model to its end."""
     job = project.catalog.jobs.add("score", MODEL, {"scorers": list(scorers)}, once=False)
     score(project, job, Control(project.catalog.jobs, job.id, project.paths.interaction, pause_seconds=0))
     project.catalog.jobs.finish(job.id, "done", {})
