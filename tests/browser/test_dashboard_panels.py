@@ -52,7 +52,7 @@ def test_queue_turns_its_pages_and_changes_its_strategy(dashboard: Watched) -> N
     cases = panel.locator(".case")
     expect(cases).to_have_count(8)
     expect(cases.first).to_contain_text("entropy 0.55")
-    expect(cases.first.locator("img")).to_have_attribute("alt", "The most uncertain slice, number 8")
+    expect(cases.first.locator("img")).to_have_attribute("alt", "The slice to look at, number 9")
     page.wait_for_function("document.querySelector('.case img').naturalWidth > 0")
     first = cases.first.locator("strong").get_attribute("title")
     panel.get_by_role("link", name="After").click()
