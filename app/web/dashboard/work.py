@@ -175,7 +175,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Place:
-    """A case in the queue. `slice`, counted from 0, is where to look first according to the scorers; None without scores."""
+    """A case in the queue. `slice` is where to look first by its scores, counted from 0; None without scores."""
 
     number: int
     case: CaseName
