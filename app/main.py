@@ -16,7 +16,7 @@ from app.dialects import api, dicomweb, itkit, itksnap, monailabel, nninteractiv
 from app.http.connections import Connections
 from app.services import Services
 from app.settings import Settings
-from app.web import dashboard, errors, health, viewer
+from app.web import dashboard, errors, health, metrics, viewer
 from app.web.gate import Gate
 from app.web.paths import DicomwebAlias, OneSlash, UserPrefix
 
@@ -52,11 +52,14 @@ def create_app(settings: Settings, archive: Archive | None = None, token: str | 
     pages = (health, dashboard, viewer)
     # DICOMweb first of all: frames are asked for by the hundred, and routes are tried in turn.
     routers = [package.router(services) for package in (dicomweb, *pages, *dialects)]
+    figures = metrics.Metrics(services)
+    routers.append(metrics.router(figures))
     for router in routers:
         # `include_router` would build each route again, and those of nested routers twice: half of the time this takes.
         # It would also take over the routers' lifespans; `lifespan` above runs them.
         app.router.routes.extend(router.routes)
     shown = settings.secret_token if token is None else token
+    app.add_middleware(metrics.Measured, metrics=figures)
     app.add_middleware(Connections)
     app.add_middleware(DicomwebAlias)
     app.add_middleware(UserPrefix)
