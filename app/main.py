@@ -17,6 +17,7 @@ from app.http.connections import Connections
 from app.services import Services
 from app.settings import Settings
 from app.web import dashboard, errors, health, metrics, viewer
+from app.web.forwarding import Forwarding
 from app.web.gate import Gate
 from app.web.paths import DicomwebAlias, OneSlash, UserPrefix
 
@@ -75,4 +76,5 @@ def create_app(settings: Settings, archive: Archive | None = None, token: str | 
             allow_methods=["*"],
             allow_headers=["*"],
         )
+    app.add_middleware(Forwarding, root_path=settings.root_path, trusted=settings.trusted_proxies)
     return app

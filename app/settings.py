@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -114,6 +116,15 @@ def _default_models() -> dict[str, ModelSettings]:
     }
 
 
+EVERYONE = "*"
+"""In `trusted_proxies`: whoever connects is a proxy."""
+
+
+def _default_proxies() -> list[str]:
+    """Proxies on this machine, or those that Uvicorn's variable names."""
+    return os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1").replace(" ", "").split(",")
+
+
 class LearningSettings(_Section):
     epochs: int = Field(50, ge=1, description="epochs of a training run")
     train_after: int = Field(3, ge=0, description="train when this many new labels have come; 0: only by hand")
@@ -169,6 +180,11 @@ class Settings(BaseSettings):
     token_file: Path | None = Field(None, description="read the token from this file")
     pod: bool = Field(False, description="running on a rented pod: a missing token is made and printed once")
     zero_copy: bool = Field(True, description="send files without reading them into this process, where that works")
+    root_path: str = Field("", description="where a proxy serves this server, such as /segloop; empty for its root")
+    trusted_proxies: list[str] = Field(
+        default_factory=_default_proxies,
+        description="addresses, networks: proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; * for all",
+    )
     origins: list[str] = Field(default_factory=list, description="web origins whose pages may use this server")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="CPU threads for models; 0: as many as there are cores")
@@ -180,6 +196,24 @@ class Settings(BaseSettings):
     mmengine: dict[str, MMEngineSettings] = Field(default_factory=dict, description="MMEngine models, by id")
     learning: LearningSettings = LearningSettings()
     sessions: SessionSettings = SessionSettings()
+
+    @field_validator("root_path")
+    @classmethod
+    def _path(cls, path: str) -> str:
+        path = path.rstrip("/")
+        if not re.fullmatch(r"(/[\w.~-]+)*", path, re.ASCII) or re.search(r"/\.{1,2}(/|$)", path):
+            raise ValueError(f"{path!r} is no path such as /segloop")
+        if path.split("/")[1:2] in (["t"], ["u"]):
+            raise ValueError("/t/ and /u/ are followed by tokens and names of users")
+        return path
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, proxies: list[str]) -> list[str]:
+        for proxy in proxies:
+            if proxy != EVERYONE:
+                ip_network(proxy, strict=False)  # raises ValueError
+        return proxies
 
     @model_validator(mode="after")
     def _names(self) -> Settings:

@@ -50,6 +50,7 @@ def _serve(settings: Settings, paths: Workspace) -> None:
             log_config=None,
             timeout_graceful_shutdown=20,
             server_header=False,
+            proxy_headers=False,  # app.web.forwarding
         )
     )
     # Long-lived connections (progress events) check this.

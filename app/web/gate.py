@@ -48,16 +48,18 @@ class Gate:
             refusal = self._stranger(headers)
             await (refusal or self._app)(scope, receive, send)
             return
-        prefix = self._prefix(scope["path"])
-        if prefix and scope["path"] == prefix:
+        root = scope.get("root_path", "")
+        below = scope["path"].removeprefix(root)
+        prefix = self._prefix(below)
+        if prefix and below == prefix:
             # Without the trailing slash, the page's relative links would not resolve.
             await RedirectResponse(f"{prefix.rpartition('/')[2]}/")(scope, receive, send)
             return
-        path = scope["path"].removeprefix(prefix).rstrip("/")
+        path = below.removeprefix(prefix).rstrip("/")
         bearer = self._is_bearer(headers)
         if prefix:
             # Starlette routes by what follows `root_path` in `path`.
-            scope = {**scope, "root_path": scope.get("root_path", "") + prefix}
+            scope = {**scope, "root_path": root + prefix}
         basic = self._basic_user(headers)
         if basic:
             scope = {**scope, "state": {**scope.get("state", {}), "user": basic}}

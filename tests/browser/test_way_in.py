@@ -1,7 +1,8 @@
-"""The viewer behind a token and a name in its address: every request keeps them, and nothing works without."""
+"""The viewer behind a token and a name in its address, and behind proxies: every request keeps them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,6 +11,8 @@ from playwright.sync_api import Browser
 
 from tests.browser.page import visiting
 from tests.browser.site import over_folder
+from tests.browser.watching import watched
+from tests.proxies import PREFIX, in_front
 
 pytestmark = pytest.mark.browser
 
@@ -32,3 +35,28 @@ def test_every_request_keeps_the_token_and_the_name(chromium: Browser, tmp_path:
             url for url in visit.watched.asked if not urlsplit(url).path.startswith(f"{prefix}/") and "blob:" not in url
         ]
         assert outside == []
+
+
+@pytest.mark.parametrize("program", ["nginx", pytest.param("caddy", marks=pytest.mark.long)])
+def test_a_case_is_labelled_below_the_path_of_a_proxy(
+    program: str, chromium: Browser, tmp_path: Path, viewer_dir: Path
+) -> None:
+    with over_folder(tmp_path, viewer_dir, token="s3cret", root_path=PREFIX) as direct:
+        parts = urlsplit(direct.url)
+        with in_front(program, tmp_path / program, parts.port or 0, PREFIX) as proxy:
+            site = replace(direct, url=proxy.url + parts.path)
+            with visiting(chromium, site, f"behind_{program}", ignore_https_errors=True) as visit:
+                visit.open("straight")
+                visit.go_to_slice("straight", 23)
+                visit.panel("point").click()
+                visit.click("straight", (23, 32, 16))
+                visit.panel("submit").click()
+                visit.until("Stored as version 1")
+                prefix = f"{PREFIX}{parts.path}/"
+                asked = [url for url in visit.watched.asked if not url.startswith("blob:")]
+                assert [url for url in asked if not urlsplit(url).path.startswith(prefix)] == []
+            assert direct.labels("straight")[0]["author"] == "Ada L"
+            with watched(chromium, f"{proxy.url}/t/s3cret/", ignore_https_errors=True) as page:
+                page.page.locator("#connection[data-state=live]").wait_for()
+                page.screenshot(f"dashboard_behind_{program}")
+                assert page.wrong == []

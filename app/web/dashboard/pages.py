@@ -77,7 +77,7 @@ def router(services: Services) -> APIRouter:
             description=services.settings.description.rstrip("."),
             user=user_of(request),
             views={name: read(services, asked) for name, read in PANELS.items()},
-            connections=connections(place_of(request, also)),
+            connections=connections(place_of(request, also, services.settings.root_path)),
         )
         return HTMLResponse(html, headers=HEADERS)
 
@@ -199,12 +199,12 @@ def _found(folder: Traversable, prefix: str) -> dict[str, StaticFile]:
     return found
 
 
-def place_of(request: Request, also: tuple[int, ...]) -> Place:
-    """The server's place as the visitor reached it. `also` are further ports on which it listens. A token in the URL is
-    shown, as the visitor sees it there anyway; one from a header isn't."""
+def place_of(request: Request, also: tuple[int, ...], root_path: str) -> Place:
+    """The server's place as the visitor reached it. `also` are further ports on which it listens, `root_path` where a
+    proxy serves it. A token in the URL is shown, as the visitor sees it there anyway; one from a header isn't."""
     base = request.base_url
-    origin = f"{base.scheme}://{base.netloc}"
-    parts = base.path.split("/")
-    if parts[1:2] == ["t"]:
-        return Place(origin, parts[2], also)
-    return Place(origin, "TOKEN" if "authorization" in request.headers else "", also)
+    prefix = root_path if base.path.startswith(f"{root_path}/") else ""
+    parts = base.path.removeprefix(prefix).split("/")
+    shown = "TOKEN" if "authorization" in request.headers else ""
+    token = parts[2] if parts[1:2] == ["t"] else shown
+    return Place(f"{base.scheme}://{base.netloc}", token, also, prefix)
