@@ -21,6 +21,8 @@ viewer = typer.Typer(no_args_is_help=True, help="OHIF, which this server shows a
 cli.add_typer(viewer, name="viewer")
 sessions = typer.Typer(no_args_is_help=True, help="What people do in their viewers, and turning it into labels.")
 cli.add_typer(sessions, name="sessions")
+labels = typer.Typer(no_args_is_help=True, help="Labels as files of other programs, out and in.")
+cli.add_typer(labels, name="labels")
 catalog = typer.Typer(no_args_is_help=True, help="The database in the workspace.")
 cli.add_typer(catalog, name="catalog")
 simulation = typer.Typer(no_args_is_help=True, help="Users that a program plays, to measure how good a model is.")
@@ -246,6 +248,30 @@ def sessions_submit(
     from app.cli.sessions import Server, submit
 
     submit(Server(server, _token(token, config)), name, structure, comment)
+
+
+@labels.command("export")
+def labels_export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a new folder, or one of an earlier export")],
+    format_name: Annotated[
+        str, typer.Option("--format", help="nnunet, nifti, nrrd, seg, rtstruct, bids, msd or csv; see docs/data.md")
+    ],
+    tag: Annotated[str, typer.Option(help="which labels; the newest of each case")] = "final",
+    structures: Annotated[str, typer.Option(help="only these, separated by commas, in the order of their values")] = "",
+    overlaps: Annotated[
+        str, typer.Option(help="where a file holds one structure a voxel: refuse the case, or the later one (order)")
+    ] = "refuse",
+    modality: Annotated[str, typer.Option(help="of images whose files don't say it, such as CT")] = "",
+    bids_suffix: Annotated[str, typer.Option(help="of MR images, such as T1w; else their descriptions say it")] = "",
+    config: Config = None,
+    studies: Studies = None,
+    workspace: WorkspaceDir = None,
+) -> None:
+    """Write labels, and their images, as other programs read them. A server may run meanwhile."""
+    from app.cli.labels import export, export_options
+
+    options = export_options(format_name, tag, structures, overlaps, modality, bids_suffix)
+    export(load(config, _options(studies=studies, workspace=workspace))[0], folder, options)
 
 
 @simulation.command("clicks")

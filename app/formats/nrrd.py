@@ -7,6 +7,7 @@ Detached data (`data file`) are refused: a path in an untrusted file is never op
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -158,31 +159,58 @@ def _integers(fields: dict[str, str], name: str) -> list[int]:
     return [int(text) for text in texts]
 
 
-_WRITTEN_TYPES = {"u1": "unsigned char", "u2": "unsigned short", "i2": "short", "u4": "unsigned int", "f4": "float"}
+_WRITTEN_TYPES = {
+    "u1": "unsigned char",
+    "u2": "unsigned short",
+    "i1": "signed char",
+    "i2": "short",
+    "i4": "int",
+    "u4": "unsigned int",
+    "i8": "longlong",
+    "u8": "ulonglong",
+    "f4": "float",
+    "f8": "double",
+}
 
 
-def nrrd_header(geometry: Geometry, dtype: DTypeLike = np.uint8, encoding: Literal["raw", "gzip"] = "raw") -> bytes:
-    """The header of a mask's file with attached data (NRRD0004), as Slicer, ITK and OHIF read it.
+def nrrd_header(
+    geometry: Geometry,
+    dtype: DTypeLike = np.uint8,
+    encoding: Literal["raw", "gzip"] = "raw",
+    *,
+    layers: int = 1,
+    pairs: Mapping[str, str] | None = None,
+) -> bytes:
+    """The header of a file with attached data (NRRD0004), as Slicer, ITK and OHIF read it.
 
-    It goes up to and with the blank line; the voxels follow, i fastest, raw little-endian or as one gzip stream.
-
-    Numbers are written so that reading gives back the same float64.
+    It goes up to and with the blank line; the voxels follow, i fastest, raw little-endian or as one gzip stream. With
+    several `layers` these are the first, fastest axis. `pairs` are key/value pairs. Numbers are written so that reading
+    gives back the same float64. Raises `BadFile` for a type that NRRD hasn't got.
     """
+    code = np.dtype(dtype).str[1:]
+    if code not in _WRITTEN_TYPES:
+        raise BadFile(f"voxels of type {np.dtype(dtype)} can't be kept as NRRD")
     k, j, i = geometry.shape
     directions = " ".join(_written(geometry.affine[:3, axis]) for axis in range(3))
+    several = layers > 1
     lines = (
         "NRRD0004",
-        f"type: {_WRITTEN_TYPES[np.dtype(dtype).str[1:]]}",
-        "dimension: 3",
+        f"type: {_WRITTEN_TYPES[code]}",
+        f"dimension: {4 if several else 3}",
         "space: left-posterior-superior",
-        f"sizes: {i} {j} {k}",
-        f"space directions: {directions}",
-        "kinds: domain domain domain",
+        f"sizes: {layers} {i} {j} {k}" if several else f"sizes: {i} {j} {k}",
+        f"space directions: none {directions}" if several else f"space directions: {directions}",
+        "kinds: list domain domain domain" if several else "kinds: domain domain domain",
         "endian: little",
         f"encoding: {encoding}",
         f"space origin: {_written(geometry.affine[:3, 3])}",
+        *(f"{key}:={_escaped(value)}" for key, value in (pairs or {}).items()),
     )
-    return ("\n".join(lines) + "\n\n").encode("ascii")
+    return ("\n".join(lines) + "\n\n").encode("utf-8")
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\r", " ").replace("\n", "\\n")
 
 
 def _written(values: np.typing.NDArray[np.float64]) -> str:

@@ -172,6 +172,12 @@ class SessionLog:
         except (ValueError, KeyError, TypeError, zlib.error, binascii.Error) as error:
             raise IntegrityError(f"the record of session {record.name} is damaged; open the image again") from error
 
+    def lines(self, session_id: str) -> list[bytes]:
+        """The lines of the log as they are, also by a process that doesn't hold the session's lock: the last one may be
+        incomplete."""
+        file = self._place(session_id) / "log.jsonl"
+        return file.read_bytes().splitlines() if file.exists() else []
+
     def count(self, session_id: str) -> int:
         """The number of steps, without decoding them."""
         file = self._place(session_id) / "log.jsonl"

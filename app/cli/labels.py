@@ -1,0 +1,78 @@
+"""`segloop labels ...`: labels as files of other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from app.core.progress import Progress as Report
+from app.errors import BadInput, ConfigurationError
+from app.project.project import Project
+from app.services.exports import FORMATS, ExportOptions, ExportReport, OverlapRule, export_labels
+from app.settings import Settings
+from app.workspace import Workspace
+
+
+def export_options(
+    format_name: str, tag: str, structures: str, overlaps: str, modality: str, bids_suffix: str
+) -> ExportOptions:
+    """Raises `BadInput` for a format or a rule that doesn't exist."""
+    if format_name not in FORMATS:
+        raise BadInput(f"--format {format_name}: there are {', '.join(FORMATS)}")
+    if overlaps not in ("refuse", "order"):
+        raise BadInput(f"--overlaps {overlaps}: refuse or order")
+    names = tuple(name.strip() for name in structures.split(",") if name.strip())
+    rule: OverlapRule = "order" if overlaps == "order" else "refuse"
+    return ExportOptions(format_name, tag, names, rule, modality, bids_suffix)
+
+
+def export(settings: Settings, folder: Path, options: ExportOptions) -> None:
+    """Export from a workspace, and say what was done. Exits with 1 if a case was left out."""
+    with opened_project(settings) as project, progress_bar(f"exporting as {options.format}") as progress:
+        report = export_labels(project, folder, options, progress)
+    _say(report, folder)
+    raise typer.Exit(1 if report.left_out else 0)
+
+
+@contextmanager
+def opened_project(settings: Settings) -> Iterator[Project]:
+    """The project of a workspace, which a server may have open too. Raises `ConfigurationError` for a folder that is no
+    workspace."""
+    paths = Workspace(settings.workspace.absolute())
+    if not paths.catalog.exists():
+        raise ConfigurationError(f"{paths.root} is not a workspace")
+    project = Project.open(settings)
+    try:
+        yield project
+    finally:
+        project.close()
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Report]:
+    """Shows a bar on standard error; nothing where that isn't a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal
+    ) as bar:
+        task = bar.add_task(title, total=1.0)
+
+        def advance(done: float, text: str = "") -> None:
+            bar.update(task, completed=done, description=f"{title} {text[:40]}".rstrip())
+
+        yield advance
+
+
+def _say(report: ExportReport, folder: Path) -> None:
+    typer.echo(f"{report.cases} cases in {folder}: {report.written} files written, {report.kept} were there already")
+    if report.removed:
+        typer.echo(f"{report.removed} files of an earlier export removed, which are no longer part of it")
+    for note in report.notes:
+        typer.echo(f"note      {note}")
+    for case_id, why in report.left_out.items():
+        typer.echo(f"left out  {case_id}: {why}")

@@ -1,0 +1,86 @@
+"""`segloop labels`, as a program of its own, over a folder of volume files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.core.label import Submission
+from app.core.mask import Mask
+from app.core.volume import Geometry, Volume
+from app.formats.volume_files import write_nifti
+from app.project.label_commit import commit_label
+from app.project.project import Project
+from app.settings import Settings
+from tests.dicom import itk
+
+GEOMETRY = Geometry((4, 8, 8), np.diag([1.0, 1.0, 2.0, 1.0]))
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> list[str]:
+    """Of a project with two labelled volume files; what the command line needs to open it."""
+    (tmp_path / "images").mkdir()
+    for name in ("one", "two"):
+        write_nifti(tmp_path / f"images/{name}.nii.gz", Volume(np.ones((4, 8, 8), np.int16), GEOMETRY), compress=True)
+    config = {
+        "studies": str(tmp_path / "images"),
+        "workspace": str(tmp_path / "w"),
+        "labels": {"structures": ["liver"]},
+    }
+    (tmp_path / "segloop.yaml").write_text(json.dumps(config))
+    project = Project.open(Settings.model_validate(config))
+    project.catalog.cases.apply(project.archive.list(None), "cursor")
+    for row in project.catalog.cases.all():
+        mask = Mask.single(np.eye(8, dtype=np.uint8)[None].repeat(4, 0), ["liver"], GEOMETRY)
+        commit_label(project, row, mask, Submission("ann", "test"), mask.sha256)
+    project.close()
+    return ["--config", str(tmp_path / "segloop.yaml")]
+
+
+def segloop(*arguments: object) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SEGLOOP_")}
+    command = [sys.executable, "-m", "app.cli", "labels", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=clean)
+
+
+def test_export(tmp_path: Path, options: list[str]) -> None:
+    out = tmp_path / "out"
+    ended = segloop("export", out, "--format", "nnunet", *options)
+    assert ended.returncode == 0, ended.stderr
+    assert "2 cases" in ended.stdout
+    assert "--modality CT" in ended.stdout
+    voxels, _ = itk.read(out / "labelsTr/one.nii.gz")
+    np.testing.assert_array_equal(voxels, np.eye(8)[None].repeat(4, 0))
+    ended = segloop("export", out, "--format", "nnunet", "--modality", "CT", *options)
+    assert "note" not in ended.stdout
+    assert json.loads((out / "dataset.json").read_text())["channel_names"] == {"0": "CT"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--format", "jpeg"], "there are nnunet"),
+        (["--format", "nifti", "--overlaps", "maybe"], "refuse or order"),
+        (["--format", "nifti", "--tag", "original"], "no case has a label tagged 'original'"),
+        (["--format", "nifti", "--structures", "livr"], "there are: liver"),
+        (["--format", "nifti", "--workspace", "/nowhere/at/all"], "is not a workspace"),
+    ],
+)
+def test_what_it_refuses(tmp_path: Path, options: list[str], arguments: list[str], told: str) -> None:
+    ended = segloop("export", tmp_path / "out", *options, *arguments)
+    assert ended.returncode > 0
+    assert told in " ".join(ended.stderr.split())
+    assert "Traceback" not in ended.stderr
+
+
+def test_cases_that_are_left_out(tmp_path: Path, options: list[str]) -> None:
+    ended = segloop("export", tmp_path / "out", "--format", "seg", *options)
+    assert ended.returncode == 1
+    assert "left out  one: it is a volume file" in ended.stdout
