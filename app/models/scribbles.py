@@ -1,8 +1,9 @@
 """Segmentation from painted strokes without training: intensity likelihoods, then a graph cut.
 
 MONAI Label has the same two methods: `Histogram+GraphCut` (Boykov and Jolly, ICCV 2001) and `GMM+GraphCut` (Rother et
-al., "GrabCut", SIGGRAPH 2004), both with contrast-sensitive neighbour weights. The cut is PyMaxflow's; if that isn't
-installed, a random walk (Grady, PAMI 2006; scikit-image) is used.
+al., "GrabCut", SIGGRAPH 2004), both with contrast-sensitive neighbour weights. The cut is PyMaxflow's, which is under
+the GPL and therefore an extra (`segloop[graph-cut]`); without it, a random walk (Grady, PAMI 2006; scikit-image) is
+used.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Scribbles:
 
     def __init__(self, name: str, likelihood: Likelihood) -> None:
         self._likelihood: Likelihood = likelihood
-        cut = "graph cut" if find_spec("maxflow") else "random walk (PyMaxflow is not installed)"
+        cut = "graph cut" if find_spec("maxflow") else "random walk (segloop[graph-cut] is not installed)"
         self.card = ModelCard(
             name=name,
             kind="scribbles",
