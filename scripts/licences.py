@@ -20,8 +20,8 @@ PAGE = ROOT / "docs" / "licences.md"
 
 HEAD = """# Licences
 
-Segloop is under Apache-2.0 (`LICENSE`), and so is the starter model. A plain installation brings the packages below. None
-of them is under the GPL; those under the LGPL may be used beside code of any licence. Not installed unless somebody asks:
+Segloop is under Apache-2.0 (`LICENSE`), and so is the starter model. A plain installation brings the packages below.
+None of them is under the GPL; those under the LGPL may be used beside code of any licence. Only for who asks for it:
 
 - `segloop[graph-cut]`: PyMaxflow (GPL) for the graph cut of the scribble models; without it they use a random walk.
 - Official nnInteractive weights (`segloop models pull`): CC BY-NC-SA 4.0, not for commercial use.
