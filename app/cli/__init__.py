@@ -263,14 +263,19 @@ def labels_export(
     ] = "refuse",
     modality: Annotated[str, typer.Option(help="of images whose files don't say it, such as CT")] = "",
     bids_suffix: Annotated[str, typer.Option(help="of MR images, such as T1w; else their descriptions say it")] = "",
+    server: Annotated[str, typer.Option("--server", help="ask this server instead of opening a workspace")] = "",
+    token: Token = None,
     config: Config = None,
     studies: Studies = None,
     workspace: WorkspaceDir = None,
 ) -> None:
     """Write labels, and their images, as other programs read them. A server may run meanwhile."""
-    from app.cli.labels import export, export_options
+    from app.cli.labels import export, export_from, export_options
+    from app.cli.sessions import Server
 
     options = export_options(format_name, tag, structures, overlaps, modality, bids_suffix)
+    if server:
+        export_from(Server(server, _token(token, config)), folder, options)
     export(load(config, _options(studies=studies, workspace=workspace))[0], folder, options)
 
 

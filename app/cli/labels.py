@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import IO, BinaryIO
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from app.cli.sessions import Server
 from app.core.progress import Progress as Report
-from app.errors import BadInput, ConfigurationError
+from app.errors import BadFile, BadInput, ConfigurationError, SegloopError
 from app.project.project import Project
 from app.services.exports import FORMATS, ExportOptions, ExportReport, OverlapRule, export_labels
+from app.services.exports.files import ExportFile
+from app.services.exports.folder import ExportFolder
 from app.settings import Settings
 from app.workspace import Workspace
+
+POLL_SECONDS = 0.3
 
 
 def export_options(
@@ -37,6 +48,44 @@ def export(settings: Settings, folder: Path, options: ExportOptions) -> None:
         report = export_labels(project, folder, options, progress)
     _say(report, folder)
     raise typer.Exit(1 if report.left_out else 0)
+
+
+def export_from(server: Server, folder: Path, options: ExportOptions) -> None:
+    """Export what a server has, over its API; else as `export`."""
+    asked = {**asdict(options), "structures": list(options.structures)}
+    with progress_bar(f"exporting as {options.format}") as progress:
+        state = server.ask("POST", "/exports", asked)
+        while state["state"] == "running":
+            progress(state["progress"])
+            time.sleep(POLL_SECONDS)
+            state = server.ask("GET", f"/exports/{state['id']}")
+        if state["state"] == "failed":
+            raise SegloopError(str(state["message"]))
+        with tempfile.TemporaryFile() as file:
+            server.download(f"/exports/{state['id']}/file", file)
+            report = _unpack(file, folder, options.format)
+    _say(replace(report, cases=state["cases"], left_out=state["left_out"], notes=state["notes"]), folder)
+    raise typer.Exit(1 if state["left_out"] else 0)
+
+
+def _unpack(file: IO[bytes], folder: Path, format_name: str) -> ExportReport:
+    """Add an archive's files to the folder. Raises `BadFile` for one that segloop wouldn't make."""
+    with ExportFolder.opened(folder, format_name) as target:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                for member in archive.infolist():
+                    if any(part in ("", "..") for part in member.filename.split("/")):
+                        raise BadFile(f"the server's archive has a file {member.filename!r}")
+
+                    def write(into: BinaryIO, member: zipfile.ZipInfo = member) -> None:
+                        with archive.open(member) as source:
+                            shutil.copyfileobj(source, into, 1 << 20)
+
+                    target.add(ExportFile(member.filename, "label", write), member.CRC, member.file_size)
+        except zipfile.BadZipFile as error:
+            raise BadFile("the server's archive is damaged; try again") from error
+        target.finish()
+        return ExportReport(written=target.written, kept=target.kept, removed=target.removed)
 
 
 @contextmanager

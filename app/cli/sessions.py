@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import httpx
@@ -32,21 +33,39 @@ class Server:
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The JSON of the response. Raises `Unavailable` without one, and the server's error for a refused request."""
+        with self._client() as client:
+            answer = client.request(method, self._url(path), json=body)
+            if answer.is_success:
+                return _json(answer, self.address)
+            raise _refusal(answer, self.address)
+
+    def download(self, path: str, into: BinaryIO) -> None:
+        """Write the body of a response to a file. Raises as `ask`."""
+        with self._client() as client, client.stream("GET", self._url(path)) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise _refusal(answer, self.address)
+            for part in answer.iter_bytes(1 << 20):
+                into.write(part)
+
+    def _url(self, path: str) -> str:
+        return f"{self.address.rstrip('/')}/api/v1{path}"
+
+    @contextmanager
+    def _client(self) -> Iterator[httpx.Client]:
+        """A client whose errors are raised as segloop's."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         try:
             local = urlsplit(self.address).hostname in _LOOPBACK
             # Never use a proxy for loopback.
             with httpx.Client(timeout=_SECONDS, trust_env=not local, headers=headers) as client:
-                answer = client.request(method, f"{self.address.rstrip('/')}/api/v1{path}", json=body)
+                yield client
         except (httpx.InvalidURL, ValueError) as error:
             raise BadInput(f"--server {self.address}: {error}") from error
         except httpx.UnsupportedProtocol as error:
             raise BadInput(f"--server {self.address}: an address begins with http:// or https://") from error
         except httpx.HTTPError as error:
             raise Unavailable(f"no server answers at {self.address} ({error}); is `segloop serve` running?") from error
-        if answer.is_success:
-            return _json(answer, self.address)
-        raise _refusal(answer, self.address)
 
 
 def show_all(server: Server) -> None:

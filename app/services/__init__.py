@@ -31,6 +31,7 @@ from app.services.deliveries import DeliveryService
 from app.services.dicomweb import dicomweb_of
 from app.services.dicomweb.folder import FolderDicomweb
 from app.services.dicomweb.proxy import DicomwebProxy
+from app.services.export_service import ExportService
 from app.services.external_models import ExternalModels
 from app.services.jobs import JobService
 from app.services.labels import LabelService
@@ -68,6 +69,7 @@ class Services:
     labels: LabelService
     deliveries: DeliveryService
     quarantine: QuarantineService
+    exports: ExportService
     outbox_worker: OutboxWorker
     next_case: NextCaseService
     models: ModelService
@@ -121,6 +123,7 @@ class Services:
             starts=StartService(automatic, labels),
             deliveries=DeliveryService(project),
             quarantine=QuarantineService(project, sync),
+            exports=ExportService(project),
             outbox_worker=outbox_worker,
             next_case=next_case,
             models=models,
@@ -183,6 +186,7 @@ class Services:
         # Work that waits for the archive would be waited for below.
         if isinstance(self.project.archive, Interruptible):
             self.project.archive.hang_up()
+        self.exports.close()
         self.outbox_worker.close()
         self.clock.shutdown()
         self.sync.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.archives.memory import MemoryArchive
 from app.core.label import Submission
 from app.core.mask import Mask
 from app.core.volume import Geometry, Volume
@@ -19,6 +20,7 @@ from app.project.label_commit import commit_label
 from app.project.project import Project
 from app.settings import Settings
 from tests.dicom import itk
+from tests.live import FAKE, serving
 
 GEOMETRY = Geometry((4, 8, 8), np.diag([1.0, 1.0, 2.0, 1.0]))
 
@@ -78,6 +80,25 @@ def test_what_it_refuses(tmp_path: Path, options: list[str], arguments: list[str
     assert ended.returncode > 0
     assert told in " ".join(ended.stderr.split())
     assert "Traceback" not in ended.stderr
+
+
+def test_from_a_server(tmp_path: Path) -> None:
+    archive = MemoryArchive(volumes={"one": Volume(np.ones((4, 8, 8), np.int16), GEOMETRY)})
+    with serving(tmp_path / "w", FAKE, archive, labels={"structures": ["liver"]}, token="open sesame") as live:
+        live.services.sync.run()
+        voxels = np.eye(8, dtype=np.uint8)[None].repeat(4, 0)
+        for number, value in enumerate((1, 0), start=1):
+            voxels[0, 0, 7] = value
+            mask = Mask.single(voxels.copy(), ["liver"], GEOMETRY)
+            live.services.labels.submit_mask("one", mask, Submission("ann", "test"))
+            ended = segloop(
+                "export", tmp_path / "out", "--format", "nifti", "--server", live.url, "--token", "open sesame"
+            )
+            assert ended.returncode == 0, ended.stderr
+            assert f"1 cases in {tmp_path / 'out'}: {(3, 2)[number - 1]} files written" in ended.stdout
+            np.testing.assert_array_equal(itk.read(tmp_path / "out/labels/one.nii.gz")[0], voxels)
+        ended = segloop("export", tmp_path / "out", "--format", "nifti", "--server", live.url)
+        assert "asks for a token" in ended.stderr
 
 
 def test_cases_that_are_left_out(tmp_path: Path, options: list[str]) -> None:

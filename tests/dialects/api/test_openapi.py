@@ -30,6 +30,9 @@ GET /sessions/{session_id}/mask
 DELETE /sessions/{session_id}
 POST /sessions/{session_id}/label
 POST /cases/{case_id}/segment
+POST /exports
+GET /exports/{export_id}
+GET /exports/{export_id}/file
 POST /cases/{case_id}/labels
 GET /cases/{case_id}/labels
 GET /labels/{label_id}/file
