@@ -44,9 +44,18 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def listening(app: ASGIApp, log_level: str = "warning") -> Iterator[int]:
-    """The port on the loopback interface where `app` is served as `segloop serve` does it, for the block."""
-    config = uvicorn.Config(app, http=protocol(), host="127.0.0.1", port=0, log_level=log_level, proxy_headers=False)
+def listening(app: ASGIApp, log_level: str = "warning", grace: int | None = None) -> Iterator[int]:
+    """The port on the loopback interface where `app` is served as `segloop serve` does it, for the block. At its end,
+    requests have `grace` seconds (None: as long as they take)."""
+    config = uvicorn.Config(
+        app,
+        http=protocol(),
+        host="127.0.0.1",
+        port=0,
+        log_level=log_level,
+        proxy_headers=False,
+        timeout_graceful_shutdown=grace,
+    )
     server = _Server(config)
     if isinstance(app, FastAPI):
         app.state.leaving = lambda: server.should_exit  # streams of events end with the server

@@ -27,6 +27,11 @@ class Connections:
         reset = current_connection.set(connection)
         try:
             await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server stops and has waited long enough. What works on the request has a thread of its own, and goes
+            # on until it notices.
+            connection.close()
+            raise
         finally:
             current_connection.reset(reset)
             connection.leave()
@@ -55,6 +60,10 @@ class WatchedConnection:
         """See `Connection.watch`. Call it only once the endpoint has the whole body."""
         if self._watcher is None:
             self._loop.call_soon_threadsafe(self._start)
+
+    def close(self) -> None:
+        """Count the connection as closed, whatever its client does."""
+        self._closed = True
 
     def leave(self) -> None:
         """Stop watching: the request was answered."""

@@ -105,9 +105,11 @@ class Device:
 
     def yield_to_prompts(self) -> None:
         """Run waiting tasks of a higher priority than the calling one. Does nothing on any other thread, so that the
-        same model code can run in a job's process."""
+        same model code can run in a job's process. Raises `Cancelled` if the server is stopping."""
         if threading.current_thread() is not self._thread or not self._running:
             return
+        if self._stopping:
+            raise Cancelled("the server is stopping")
         current = self._running[-1]
         while current > Priority.PROMPT:
             with self._lock:
@@ -131,7 +133,8 @@ class Device:
             return sum(len(tasks) for queue in self._queues.values() for tasks in queue.values())
 
     def shutdown(self) -> None:
-        """Finish the running task, cancel the queued ones (callers get `Cancelled`), and stop the thread."""
+        """Finish the running task, up to its next `yield_to_prompts`, cancel the queued ones (callers get `Cancelled`),
+        and stop the thread."""
         with self._lock:
             self._stopping = True
             dropped = [task for queue in self._queues.values() for tasks in queue.values() for task in tasks]

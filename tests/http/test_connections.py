@@ -113,3 +113,33 @@ def test_work_that_no_request_waits_for_has_no_connection_to_lose() -> None:
     connection = current_connection.get()
     connection.watch()
     assert not connection.closed
+
+
+def test_a_server_that_stops_ends_what_it_has_waited_for_long_enough() -> None:
+    """Whatever a client does: clicks in the queue of the device would hold the process up, one after the other."""
+    site = Site()
+    left: list[bool] = []
+
+    def work(text: str = "") -> str:
+        connection = current_connection.get()
+        connection.watch()
+        site.inside.set()
+        left.append(_becomes_closed(connection))
+        site.go.set()
+        return text
+
+    site.work = work  # type: ignore[method-assign]
+    with closing(socket.socket()) as client, listening(site.app(), log_level="critical", grace=1) as port:
+        client.connect(("127.0.0.1", port))
+        client.sendall(b"GET /get HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert site.inside.wait(60)
+    assert site.go.wait(60)
+    assert left == [True]
+
+
+def _becomes_closed(connection: Connection) -> bool:
+    for _ in range(6000):
+        if connection.closed:
+            return True
+        threading.Event().wait(0.01)
+    return False

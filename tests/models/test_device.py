@@ -210,6 +210,40 @@ def test_shutdown_drops_what_waits_and_refuses_more() -> None:
         device.run(lambda: 1)
 
 
+def test_a_long_task_ends_at_its_next_step_when_the_server_stops() -> None:
+    device = Device("cpu")
+    begun, stopping = threading.Event(), threading.Event()
+    steps: list[int] = []
+
+    def long() -> None:
+        while True:
+            steps.append(1)
+            begun.set()
+            stopping.wait(PATIENCE)
+            device.yield_to_prompts()
+
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            device.run(long, Priority.AUTOMATIC)
+        except Cancelled as error:
+            errors.append(error)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    assert begun.wait(PATIENCE)
+    stopper = threading.Thread(target=device.shutdown)
+    stopper.start()
+    while not device._stopping:
+        threading.Event().wait(0.001)
+    stopping.set()
+    stopper.join(PATIENCE)
+    caller.join(PATIENCE)
+    assert not stopper.is_alive()
+    assert (len(steps), len(errors)) == (1, 1)
+
+
 def test_the_file_says_whether_a_prompt_runs_and_when_the_last_one_ended(tmp_path: Path) -> None:
     touched = tmp_path / "state" / "interaction"
     device = Device("cpu", touched=touched)
