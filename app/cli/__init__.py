@@ -218,19 +218,21 @@ def viewer_install(
 
 
 @sessions.command("list")
-def sessions_list(server: Address = LOCAL, token: Token = None, config: Config = None) -> None:
+def sessions_list(address: Address = LOCAL, token: Token = None, config: Config = None) -> None:
     """Show the prompt sessions of every viewer."""
-    from app.cli.sessions import Server, show_all
+    from app.cli.sessions import connected, show_all
 
-    show_all(Server(server, _token(token, config)))
+    with connected(address, _token(token, config)) as client:
+        show_all(client)
 
 
 @sessions.command("show")
-def sessions_show(name: str, server: Address = LOCAL, token: Token = None, config: Config = None) -> None:
+def sessions_show(name: str, address: Address = LOCAL, token: Token = None, config: Config = None) -> None:
     """Show one session, by its name in the list."""
-    from app.cli.sessions import Server, show_one
+    from app.cli.sessions import connected, show_one
 
-    show_one(Server(server, _token(token, config)), name)
+    with connected(address, _token(token, config)) as client:
+        show_one(client, name)
 
 
 @sessions.command("submit")
@@ -240,14 +242,15 @@ def sessions_submit(
         str, typer.Option(help="what is segmented; may be left out if the project has one structure")
     ] = "",
     comment: Annotated[str, typer.Option(help="kept with the label")] = "",
-    server: Address = LOCAL,
+    address: Address = LOCAL,
     token: Token = None,
     config: Config = None,
 ) -> None:
     """Keep what was segmented in a session as a final label."""
-    from app.cli.sessions import Server, submit
+    from app.cli.sessions import connected, submit
 
-    submit(Server(server, _token(token, config)), name, structure, comment)
+    with connected(address, _token(token, config)) as client:
+        submit(client, name, structure, comment)
 
 
 @labels.command("export")
@@ -271,11 +274,12 @@ def labels_export(
 ) -> None:
     """Write labels, and their images, as other programs read them. A server may run meanwhile."""
     from app.cli.labels import export, export_from, export_options
-    from app.cli.sessions import Server
+    from app.cli.sessions import connected
 
     options = export_options(format_name, tag, structures, overlaps, modality, bids_suffix)
     if server:
-        export_from(Server(server, _token(token, config)), folder, options)
+        with connected(server, _token(token, config)) as client:
+            export_from(client, folder, options)
     export(load(config, _options(studies=studies, workspace=workspace))[0], folder, options)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from app.cli.sessions import Server
+from app.client import Client
 from app.core.progress import Progress as Report
 from app.errors import BadFile, BadInput, ConfigurationError, SegloopError
 from app.project.project import Project
@@ -25,8 +24,6 @@ from app.services.exports.files import ExportFile
 from app.services.exports.folder import ExportFolder
 from app.settings import Settings
 from app.workspace import Workspace
-
-POLL_SECONDS = 0.3
 
 
 def export_options(
@@ -50,22 +47,18 @@ def export(settings: Settings, folder: Path, options: ExportOptions) -> None:
     raise typer.Exit(1 if report.left_out else 0)
 
 
-def export_from(server: Server, folder: Path, options: ExportOptions) -> None:
+def export_from(client: Client, folder: Path, options: ExportOptions) -> None:
     """Export what a server has, over its API; else as `export`."""
     asked = {**asdict(options), "structures": list(options.structures)}
     with progress_bar(f"exporting as {options.format}") as progress:
-        state = server.ask("POST", "/exports", asked)
-        while state["state"] == "running":
-            progress(state["progress"])
-            time.sleep(POLL_SECONDS)
-            state = server.ask("GET", f"/exports/{state['id']}")
-        if state["state"] == "failed":
-            raise SegloopError(str(state["message"]))
+        done = client.export(asked.pop("format"), progress, **asked)
+        if done.state == "failed":
+            raise SegloopError(done.message)
         with tempfile.TemporaryFile() as file:
-            server.download(f"/exports/{state['id']}/file", file)
+            client.export_file(done.id, file)
             report = _unpack(file, folder, options.format)
-    _say(replace(report, cases=state["cases"], left_out=state["left_out"], notes=state["notes"]), folder)
-    raise typer.Exit(1 if state["left_out"] else 0)
+    _say(replace(report, cases=done.cases, left_out=done.left_out, notes=done.notes), folder)
+    raise typer.Exit(1 if done.left_out else 0)
 
 
 def _unpack(file: IO[bytes], folder: Path, format_name: str) -> ExportReport:
