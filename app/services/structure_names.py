@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ class StructureNames:
 
         A segment without a name is the n-th of the names that were `sent` beside the mask, if it is called "Segment n";
         else it is the project's only structure, if there is one and the mask has one segment. Raises `BadInput`
-        with the project's structures: names are missing, or the project doesn't know them.
+        with the project's structures: names are missing, the project doesn't know them, or two segments have the same.
         """
         names = [self._named(segment.name, sent) for segment in mask.segments]
         self.check(name for name in names if name is not None)
@@ -41,7 +42,12 @@ class StructureNames:
         if missing and (len(self.own) != 1 or len(names) != 1):
             which = _listed([name.strip() or "the segment" for name in missing])
             raise BadInput(f"nothing says which structure is meant by {which}: send its name. {self._said()}")
-        return mask.renamed([name if name is not None else self.own[0] for name in names])
+        found = [name if name is not None else self.own[0] for name in names]
+        if twice := [name for name, count in Counter(found).items() if count > 1]:
+            raise BadInput(
+                f"more than one segment is called {_listed(twice)}: merge them, or rename one. {self._said()}"
+            )
+        return mask.renamed(found)
 
     def one(self, name: str) -> str:
         """The structure of a mask that has one. Raises `BadInput` as `of`."""

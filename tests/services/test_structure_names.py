@@ -46,6 +46,13 @@ def test_numbers_stand_for_the_names_that_were_sent_beside() -> None:
             named(TWO, given, sent=sent)
 
 
+def test_a_structure_has_one_segment() -> None:
+    with pytest.raises(BadInput, match=r"more than one segment is called liver: merge them, or rename one\. This proj"):
+        named(TWO, "liver", "left kidney", "liver")
+    with pytest.raises(BadInput, match="is called liver"):
+        named(TWO, "Segment_1", "liver", sent=["liver"])
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

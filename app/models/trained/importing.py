@@ -60,7 +60,7 @@ class MonaiLabelImport:
             if {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()} == shapes:
                 return write_version(into, spec, {name: self.turned(tensor) for name, tensor in weights.items()})
         tried = "; ".join(f"{spec.network} with {len(labels)} labels" for spec in specs)
-        raise BadFile(f"{file} fits none of MONAI Label's networks for {specs[0].type} (tried: {tried})")
+        raise BadFile(f"{file.name} fits none of MONAI Label's networks for {specs[0].type} (tried: {tried})")
 
     def turned(self, tensor: torch.Tensor) -> torch.Tensor:
         """A convolution's weight `(out, in, *space)` in our axis order; anything else as it is."""
@@ -84,11 +84,11 @@ def _read(file: Path, allow_code: bool) -> dict[str, torch.Tensor]:
         _check_stored(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise BadFile(f"{file} holds more than weights, or is damaged: {error}") from error
+        raise BadFile(f"{file.name} holds more than weights, or is damaged: {error}") from error
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]  # as MONAI's CheckpointSaver writes it, beside the optimizer
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise BadFile(f"{file} is not a set of weights by name")
+        raise BadFile(f"{file.name} is not a set of weights by name")
     return dict(content)
 
 

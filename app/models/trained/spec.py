@@ -96,9 +96,9 @@ def read_weights(path: Path, sha256: str = "") -> dict[str, torch.Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise BadFile(f"{path} holds more than weights, or is damaged: {error}") from error
+        raise BadFile(f"{path.name} holds more than weights, or is damaged: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise BadFile(f"{path} is not a set of weights by name")
+        raise BadFile(f"{path.name} is not a set of weights by name")
     return content
 
 
