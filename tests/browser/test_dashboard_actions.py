@@ -186,3 +186,34 @@ def test_by_keyboard_alone(actions: Watched, site: Site) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator("#labels tbody tr").first).to_contain_text("by keyboard")
+
+
+def test_label_the_next_case(actions: Watched, site: Site) -> None:
+    """The button claims a case for the person whom OHIF's panel knows, and opens it there."""
+    page = actions.page
+    page.evaluate("localStorage.setItem('segloop.person', 'Zoë')")
+    page.get_by_label("Strategy").select_option("first")
+    page.get_by_role("button", name="Label the next case").click()
+    page.wait_for_url(re.compile(r"/ohif/segloop\?StudyInstanceUIDs="))
+    (claim,) = site.services.next_case.held()
+    case = site.services.cases.get(claim.case_id).case
+    assert claim.holder == "Zoë"
+    assert f"StudyInstanceUIDs={case.study_uid}&initialSeriesInstanceUID={case.series_uid}" in page.url
+    actions.wrong.clear()  # without OHIF, the page there says how to get it
+
+
+def test_cases_of_the_queue_are_links(actions: Watched, site: Site) -> None:
+    first = actions.page.locator("#queue .case a").first
+    title = actions.page.locator("#queue .case strong").first.get_attribute("title")
+    case = site.services.cases.get(str(title)).case
+    assert first.get_attribute("href") == (
+        f"ohif/segloop?StudyInstanceUIDs={case.study_uid}&initialSeriesInstanceUID={case.series_uid}"
+    )
+
+
+def test_nothing_left_to_label(actions: Watched, site: Site) -> None:
+    for _ in range(20):
+        if site.services.next_case.next("first", f"person {_}", {}) is None:
+            break
+    actions.page.get_by_role("button", name="Label the next case").click()
+    expect(actions.page.locator("#said")).to_have_text("Every case has a label, or is in someone's hands.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from math import ceil
 from typing import Any
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from app.core.case import Case, CaseClaim
@@ -22,18 +23,27 @@ from app.services.prompting.images import PREFIX
 @dataclass(frozen=True)
 class CaseName:
     """A readable name for a case, because UIDs aren't. `title` is short; `detail` distinguishes images of one patient
-    and may be empty."""
+    and may be empty. `viewer` is OHIF's address for it, relative to the page; "" if OHIF can't show it."""
 
     id: str
     title: str
     detail: str
+    viewer: str = ""
 
 
 def name_of(case: Case) -> CaseName:
     if case.id.startswith(PREFIX):
         return CaseName(case.id, "an image that a viewer sent", "")
     said = (case.modality, case.description, case.body_part, _day(case.study_date))
-    return CaseName(case.id, case.patient_id or case.id, " · ".join(word for word in said if word))
+    return CaseName(case.id, case.patient_id or case.id, " · ".join(word for word in said if word), viewer_of(case))
+
+
+def viewer_of(case: Case) -> str:
+    """OHIF's address for a case in labelling mode, relative to the page; "" for what isn't a DICOM series."""
+    if not (case.study_uid and case.series_uid):
+        return ""
+    shown = {"StudyInstanceUIDs": case.study_uid, "initialSeriesInstanceUID": case.series_uid}
+    return f"ohif/segloop?{urlencode(shown)}"
 
 
 def names_of(cases: CaseService, case_ids: Iterable[str]) -> dict[str, CaseName]:

@@ -11,6 +11,7 @@ export function listenForActions() {
     const button = event.target.closest("button");
     if (!button) return;
     if (button.matches("[data-submit]")) askForSubmission(button);
+    else if (button.matches("[data-next]")) labelNext(button);
     else if (button.matches("[data-close]")) button.closest("dialog").close();
     else if (button.matches("[data-action]")) press(button);
   });
@@ -53,6 +54,36 @@ async function act({ dataset }, body, button, done = () => {}) {
   } finally {
     button.disabled = false;
     await refresh(...dataset.refresh.split(" "));
+  }
+}
+
+/** Claim the next case of the strategy that the page shows, and open it in OHIF. */
+async function labelNext(button) {
+  button.disabled = true;
+  try {
+    const strategy = document.getElementById("strategy")?.value ?? "";
+    const headers = { "Content-Type": "application/json" };
+    // The name that was given in OHIF's panel: what is claimed here is that person's case there.
+    const person = localStorage.getItem("segloop.person");
+    if (person) headers["X-Segloop-User"] = encodeURIComponent(person);
+    const answer = await fetch("api/v1/next", { method: "POST", headers, body: JSON.stringify({ strategy }) });
+    if (!answer.ok) {
+      announce(await reason(answer), true);
+    } else if (answer.status === 204) {
+      announce("Every case has a label, or is in someone's hands.");
+    } else {
+      const { case: one } = await answer.json();
+      if (one.study_uid && one.series_uid) {
+        const shown = { StudyInstanceUIDs: one.study_uid, initialSeriesInstanceUID: one.series_uid };
+        location.assign(`ohif/segloop?${new URLSearchParams(shown)}`);
+      } else {
+        announce(`Next is ${one.id}, which OHIF can't show. Open it in another viewer: it is held for you.`, true);
+      }
+    }
+  } catch {
+    announce("The server doesn't answer.", true);
+  } finally {
+    button.disabled = false;
   }
 }
 
