@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ import requests
 from fastapi import Request
 
 from app.http.identity import host_of
+from tests import orthanc
 from tests.dialects.dicomweb.site import Site, parts, path_of, serving
 from tests.dicom.synthetic import ct_series, encode, write_series
 from tests.proxies import PREFIX, PROXIES, Proxy, in_front
@@ -201,3 +203,26 @@ def test_server_itself_is_still_reached_without_the_prefix(behind: Behind) -> No
         f"{behind.direct.address}/seen", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60
     ).json()
     assert said["base"] == f"{behind.direct.address}/"
+
+
+@pytest.mark.orthanc
+@pytest.mark.skipif(bool(orthanc.missing()), reason=orthanc.missing())
+def test_addresses_of_an_archive_lead_back_too(tmp_path: Path) -> None:
+    """Orthanc writes its own into its answers."""
+    archive = orthanc.Orthanc.start(tmp_path / "orthanc", users={"segloop": "pw"})
+    datasets = ct_series(SHAPE)[0]
+    archive.upload(datasets)
+    password = {"username": "segloop", "password": "pw"}
+    with (
+        serving(tmp_path, archive.url, TOKEN, root_path=PREFIX, archive=password) as direct,
+        in_front("nginx", tmp_path / "nginx", int(direct.address.rpartition(":")[2]), PREFIX) as proxy,
+    ):
+        behind = Behind(proxy, direct)
+        root = f"{behind.url}/t/{TOKEN}/dicom-web"
+        (series,) = behind.get(f"{root}{path_of(datasets[0], upto='studies')}/series").json()
+        metadata = behind.get(f"{root}{path_of(datasets[0], upto='series')}/metadata").json()
+        addresses = [*below(series), *below(metadata)]
+        assert len(addresses) > SHAPE[0]
+        assert [one for one in addresses if not one.startswith(f"{root}/studies/")] == []
+        assert behind.get(addresses[-1]).status_code == 200
+    archive.stop()
