@@ -25,6 +25,14 @@ from app.models.registry import MODEL_TYPES
 MIB = 2**20
 GIB = 2**30
 
+MASKS = (
+    *("*_seg.*", "*-seg.*", "*_seg_*", "*.seg.nrrd", "*_dseg.*", "*_segmentation.*", "*/segmentation*"),
+    *("*_mask.*", "*-mask.*", "*/masks/*", "*_gt.*"),
+    *("*_label.*", "*_labels.*", "*/labels/*", "*/labelsTr/*", "*/labelsTs/*"),
+)
+"""How masks are called in BIDS, nnU-Net, the Medical Segmentation Decathlon, BraTS, KiTS, LiTS, ACDC, TotalSegmentator
+and 3D Slicer."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +56,15 @@ class ArchiveSettings(_Section):
     page_size: int = Field(200, ge=1, description="series per QIDO-RS page")
     orthanc_url: str = Field("", description="the Orthanc behind the service, if it isn't its parent address")
     labels_dir: Path | None = Field(None, description="where a folder archive writes labels; `labels/` in it if empty")
+    masks: list[str] = Field(
+        default_factory=lambda: [*MASKS],
+        description="volume files in a folder that are masks, not cases; patterns of `/path/in/the/folder`, without"
+        " case, in which * also stands for slashes; [] takes every file for an image",
+    )
+    volume_modality: Literal["auto", "CT", "MR", "PT"] = Field(
+        "auto",
+        description="of volume files in a folder, for viewers; auto: by their names, else CT with air, MR without",
+    )
     sync_seconds: float = Field(60.0, gt=0, description="how often the archive is polled")
 
 

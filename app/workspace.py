@@ -127,3 +127,9 @@ def safe_name(text: str) -> str:
     """A file name for untrusted text: readable, and unique for each text."""
     readable = re.sub(r"[^A-Za-z0-9.+-]", "_", text).lstrip(".")[:80]
     return readable if readable == text else f"{readable or 'name'}~{sha256(text.encode()).hexdigest()[:8]}"
+
+
+def seg_beside(path: str) -> str:
+    """The path of the DICOM SEG that belongs to a label's file: the file itself, or the one beside a labelmap."""
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}{name.partition('.')[0]}.dcm"

@@ -140,6 +140,7 @@ class OutboxWorker:
             number=label.number,
             sha256=label.sha256,
             sop_instance_uid=label.sop_instance_uid,
+            seg=self._labels.seg_of(label),
         )
         return self._archive_of(row.origin).store(delivery).location
 

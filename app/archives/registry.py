@@ -37,6 +37,8 @@ class ArchiveOptions:
     page_size: int = 200
     orthanc_url: str = ""
     labels_dir: Path | None = None
+    masks: tuple[str, ...] = ()
+    volume_modality: str = "auto"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from app.catalog.upgrade import REVISIONS, corruption, revision
 from app.durable import flush, make_folder, write_durably
 from app.errors import ConfigurationError, Conflict
-from app.workspace import Workspace
+from app.workspace import Workspace, seg_beside
 
 _LISTED = 3
 """How many label files an error message lists; `segloop catalog restore` lists all of them."""
@@ -131,11 +131,12 @@ def set_aside(file: Path) -> Path | None:
 
 
 def label_files(file: Path, known: Collection[str] = ()) -> list[str]:
-    """The label files of a catalog's workspace that are not in `known`, relative to `labels/`, sorted."""
+    """The label files of a catalog's workspace that are not in `known`, nor the DICOM SEG beside one of those; relative
+    to `labels/`, sorted."""
     folder = Workspace(file.parent).labels
     # Hidden files are unfinished ones of writers that were killed.
     files = (path for path in folder.rglob("[!.]*") if path.is_file())
-    return sorted({str(path.relative_to(folder)) for path in files}.difference(known))
+    return sorted({str(path.relative_to(folder)) for path in files}.difference(known, map(seg_beside, known)))
 
 
 def recovery_advice(file: Path) -> str:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from app.catalog.database import Database
 from app.catalog.schema import OPEN, case, label, note
 from app.core.archive import Listing
-from app.core.case import Case, CaseRow, Origin
+from app.core.case import Case, CaseRow, Origin, Shows
 from app.core.pool import Candidate
 from app.errors import UnknownCase
 
@@ -35,6 +35,27 @@ class Cases:
                 f"no image {case_id!r} here; if it is new in the archive, wait for the next synchronization"
             )
         return _row(row)
+
+    def of_series(self, series_uid: str) -> CaseRow:
+        """The case that DICOMweb shows as this series. Raises `UnknownCase`."""
+        query = sa.select(case).where(
+            case.c.series_uid == series_uid, case.c.origin == "archive", case.c.gone.is_(False)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        if row is None or not series_uid:
+            raise UnknownCase(f"no case is shown as the series {series_uid[:80]!r}")
+        return _row(row)
+
+    def not_shown(self, shows: Shows) -> frozenset[str]:
+        """The ids of the cases to label that a viewer can't show."""
+        if shows == "everything":
+            return frozenset()
+        no_study = case.c.series_uid == "" if shows == "dicomweb" else case.c.kind != "series"
+        here = sa.and_(case.c.gone.is_(False), case.c.expires.is_(None))
+        query = sa.select(case.c.id).where(here, sa.or_(no_study, case.c.origin == "upload"))
+        with self._database.read() as connection:
+            return frozenset(connection.scalars(query))
 
     def origin(self, case_id: str) -> Origin | None:
         """The origin of a case, also of one that is gone; None for an unknown one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import sqlalchemy as sa
 
@@ -20,23 +20,30 @@ class CaseClaims:
         self._database = database
 
     def claim(
-        self, holder: str, strategy: str, now: float, seconds: float, choose: Callable[[frozenset[str]], Sequence[Pick]]
+        self,
+        holder: str,
+        strategy: str,
+        now: float,
+        seconds: float,
+        choose: Callable[[frozenset[str]], Sequence[Pick]],
+        unseen: Collection[str] = (),
     ) -> CaseClaim | None:
         """Claim for `holder` the first case of `choose` that is free, for `seconds` from `now`; None if there is none.
 
         `choose` is called with the ids of claimed cases, inside the transaction that writes the claim, so concurrent
-        callers get different cases. A holder who already has a claim gets the same case again, with a new expiry; a
-        label that somebody submits ends the claim on its case. The offer is recorded on the case.
+        callers get different cases. A holder who already has a claim gets the same case again, with a new expiry,
+        unless it is one of `unseen`; a label that somebody submits ends the claim on its case. The offer is recorded on
+        the case.
         """
         with self._database.write() as connection:
             connection.execute(sa.delete(lease).where(lease.c.expires <= now))
             # A case that was removed since it was claimed is not offered again.
-            mine = connection.execute(
+            held_cases = connection.execute(
                 sa.select(lease)
                 .join(case, case.c.id == lease.c.case_id)
                 .where(lease.c.holder == holder, case.c.gone.is_(False))
-                .limit(1)
-            ).one_or_none()
+            )
+            mine = next((one for one in held_cases if one.case_id not in unseen), None)
             if mine is not None:
                 connection.execute(
                     sa.update(lease).where(lease.c.case_id == mine.case_id).values(expires=now + seconds)

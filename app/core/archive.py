@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from app.core.case import Case
 from app.core.progress import Progress
@@ -39,7 +39,9 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A stored label on its way to the archive. `file` is a DICOM SEG (series) or a NIfTI (volume files)."""
+    """A stored label on its way to the archive. `file` is a DICOM SEG (series) or a labelmap in the image's format
+    (volume files); `seg` is the SEG of a volume file that is shown as a series. `sop_instance_uid` is that of the SEG,
+    `sha256` that of `file`."""
 
     case: Case
     file: Path
@@ -47,6 +49,7 @@ class Delivery:
     number: int
     sha256: str
     sop_instance_uid: str
+    seg: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,29 @@ class StoredFile:
     header: str
 
 
+@dataclass(frozen=True)
+class VolumeFile:
+    """A volume file that is shown as a DICOM series, one instance for each slice. `slope` and `intercept` are those of
+    the file's header."""
+
+    case: Case
+    slope: float = 1.0
+    intercept: float = 0.0
+
+
+@dataclass(frozen=True)
+class NotOffered:
+    """A volume file that is a `mask` and no case, or a case that viewers of DICOM aren't shown (`unshown`), and why.
+    `path` is relative to the archive."""
+
+    path: str
+    reason: str
+    kind: Literal["mask", "unshown"]
+
+
 class DicomFiles(Protocol):
-    """DICOM files on this machine, which this server serves over DICOMweb. Thread-safe.
+    """DICOM files on this machine, which this server serves over DICOMweb, and volume files that it shows as series.
+    Thread-safe.
 
     Searches are those of dicomweb-client's `DICOMwebClient`: results are DICOM JSON, a filter that isn't known raises
     `BadOption`.
@@ -130,6 +154,9 @@ class DicomFiles(Protocol):
 
     def files(self, study: str, series: str = "", sop: str = "") -> list[StoredFile]:
         """The files of a study, of a series, or of one instance, in the order of their UIDs. Raises `NotFound`."""
+
+    def volumes(self, study: str, series: str = "") -> list[VolumeFile]:
+        """The volume files that are the series of a study, or one series."""
 
     def store_file(self, file: bytes, study_instance_uid: str | None = None, *, in_use: bool = False) -> None:
         """Keep a Part 10 file as it is. `in_use`: its series has labels, so no images are added to it.
@@ -189,6 +216,14 @@ class Quarantining(Protocol):
     def set_aside(self, path: str) -> None:
         """Move a file out of the archive's sight, without deleting it: one that is left out, or one that was stored
         through this server. Raises `NotFound` for any other, `ArchiveUnavailable` if it can't be moved."""
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """An archive that doesn't offer every image that it finds."""
+
+    def not_offered(self) -> Sequence[NotOffered]:
+        """What it doesn't offer, as of the last listing, in the order of the paths."""
 
 
 @runtime_checkable

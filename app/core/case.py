@@ -14,9 +14,10 @@ CaseKind = Literal["series", "file"]
 class Case:
     """A DICOM series in the archive, or one volume file in a folder.
 
-    `id` is a series' SeriesInstanceUID, or a volume file's name without its extension. `stamp` changes whenever the
-    images may have changed; it is part of every cache key. `location` is how the archive finds the case, and opaque to
-    everything else. Strings are empty where the source has no value.
+    `id` is a series' SeriesInstanceUID, or a volume file's name without its extension. A volume file that DICOMweb
+    shows as a series has the UIDs of that series. `stamp` changes whenever the images may have changed; it is part of
+    every cache key. `location` is how the archive finds the case, and opaque to everything else. Strings are empty
+    where the source has no value.
     """
 
     id: str
@@ -39,11 +40,16 @@ class Case:
     @property
     def patient_key(self) -> str:
         """The key for splitting cases by patient: PatientID, else the study, else the case itself."""
-        return self.patient_id or self.study_uid or self.id
+        return self.patient_id or (self.study_uid if self.kind == "series" else "") or self.id
 
 
 Origin = Literal["archive", "upload"]
 """Where a case comes from: the archive, or a client that sent it."""
+
+
+Shows = Literal["everything", "dicomweb", "series"]
+"""What a viewer can show: images that it downloads; what the archive has over DICOMweb, with volume files that are
+shown as series; DICOM series of the archive only."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,11 @@ cropped `.seg.nrrd` is padded, and anything else is a `GeometryMismatch`.
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +22,8 @@ from app.core.mask import Code, Mask, Segment
 from app.core.volume import Geometry
 from app.errors import BadFile, BadInput, GeometryMismatch
 from app.formats.grids import GridView, view_like
+from app.formats.metaimage import metaimage_header
+from app.formats.nrrd import nrrd_header
 from app.formats.volume_files import read_data, read_header, write_nifti_layers
 from app.formats.volume_header import DEFAULT_MAX_BYTES, VolumeHeader
 
@@ -63,6 +68,33 @@ def write_label_nifti(mask: Mask, file: Path | BinaryIO) -> None:
     dtype = np.uint8 if len(mask.segments) < 256 else np.uint16
     layers = [layer.astype(dtype, copy=False) for layer in mask.layers]
     write_nifti_layers(file, layers, mask.geometry, compress=True)
+
+
+def label_ending(image: str) -> str:
+    """The ending of a label's file for an image's: that of its format."""
+    return next((ending for ending in (".nrrd", ".mha") if image.lower().endswith(ending)), ".nii.gz")
+
+
+def write_label_file(mask: Mask, file: Path | BinaryIO, ending: str) -> None:
+    """Write a mask as a compressed labelmap whose values are segment numbers: `.nrrd`, `.mha`, or else NIfTI.
+
+    Overlapping segments fit only into NIfTI here: raises `ValueError` for the others.
+    """
+    if ending not in (".nrrd", ".mha"):
+        write_label_nifti(mask, file)
+        return
+    if mask.overlapping:
+        raise ValueError(f"a {ending} labelmap holds one segment for each voxel")
+    dtype = np.dtype(np.uint8 if len(mask.segments) < 256 else np.uint16)
+    voxels = np.ascontiguousarray(mask.labelmap(), dtype.newbyteorder("<")).tobytes()
+    if ending == ".mha":
+        packed = zlib.compress(voxels, 1)
+        content = metaimage_header(mask.geometry, dtype, len(packed)) + packed
+    else:
+        # No name and time in the stream, so that equal voxels make equal files.
+        content = nrrd_header(mask.geometry, dtype, "gzip") + gzip.compress(voxels, 1, mtime=0)
+    with file.open("wb") if isinstance(file, Path) else nullcontext(file) as target:
+        target.write(content)
 
 
 def _raw(path: Path, geometry: Geometry) -> NDArray[Any]:

@@ -1,4 +1,5 @@
-"""MetaImage headers (.mha; https://itk.org/Wiki/MetaIO/Documentation) with the voxels in the same file, raw or zlib.
+"""MetaImage headers, read and written (.mha; https://itk.org/Wiki/MetaIO/Documentation): voxels in the same file, raw
+or zlib.
 
 `ElementDataFile` may name other files, which are never read: only LOCAL is accepted.
 """
@@ -6,6 +7,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -65,6 +68,35 @@ def parse_metaimage(head: bytes) -> VolumeHeader:
         encoding="raw" if _false(fields.get("CompressedData", "False")) else "zlib",
         fields=fields,
     )
+
+
+def metaimage_header(geometry: Geometry, dtype: np.dtype[Any], packed_bytes: int) -> bytes:
+    """The header of a file with this grid, whose voxels follow as a zlib stream of `packed_bytes`, i fastest, little
+    endian. `dtype` is one of unsigned integers.
+
+    Numbers are written so that reading gives back the same float64.
+    """
+    code = next(name for name, kind in _TYPES.items() if kind == np.dtype(dtype).str[1:])
+    k, j, i = geometry.shape
+    fields = {
+        "ObjectType": "Image",
+        "NDims": "3",
+        "BinaryData": "True",
+        "BinaryDataByteOrderMSB": "False",
+        "CompressedData": "True",
+        "CompressedDataSize": str(packed_bytes),
+        "TransformMatrix": _written(geometry.direction.T.ravel()),
+        "Offset": _written(geometry.origin),
+        "ElementSpacing": _written(geometry.spacing),
+        "DimSize": f"{i} {j} {k}",
+        "ElementType": code,
+        "ElementDataFile": "LOCAL",
+    }
+    return "".join(f"{name} = {value}\n" for name, value in fields.items()).encode("ascii")
+
+
+def _written(values: Iterable[float]) -> str:
+    return " ".join(repr(float(value)) for value in values)
 
 
 def _fields(head: bytes) -> tuple[dict[str, str], int]:

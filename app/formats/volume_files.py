@@ -27,6 +27,7 @@ from app.formats.volume_header import DEFAULT_MAX_BYTES, VolumeHeader, check_siz
 __all__ = [
     "NIFTI_DATA_OFFSET",
     "nifti_header_bytes",
+    "read_beginning",
     "read_data",
     "read_header",
     "read_volume",
@@ -69,6 +70,14 @@ def read_data(path: Path, header: VolumeHeader) -> NDArray[Any]:
     """The stored values, of shape `header.data_shape`, in native byte order. Raises `BadFile`."""
     with _readable(path, header) as voxels:
         return _read_stored(voxels, header).reshape(header.data_shape)
+
+
+def read_beginning(path: Path, header: VolumeHeader, count: int) -> NDArray[Any]:
+    """The first `count` voxel values in a row, scaled by the header, float64; only they are read. Raises `BadFile`."""
+    stored = np.empty(min(count * header.dtype.itemsize, header.data_bytes), np.uint8)
+    with _readable(path, header) as voxels:
+        voxels.fill(stored.data)
+    return stored.view(header.dtype).astype(np.float64) * header.slope + header.intercept
 
 
 def write_nifti(file: Path | BinaryIO, volume: Volume, *, compress: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 A version's file is written before its row, and never changes: a file without a row is one of a submission that was
 killed before it was answered, or of a catalog that was lost. A DICOM SEG says of itself what its row would
-(`LabelStore.recorded`); a labelmap of a volume file doesn't.
+(`LabelStore.recorded`); so does the SEG beside a labelmap of a volume file, which alone doesn't.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.core.label import FINAL
 from app.dicom.parsing import parse
 from app.durable import file_sha256
 from app.errors import ConfigurationError, Conflict, SegloopError
-from app.workspace import Workspace, safe_name
+from app.workspace import Workspace, safe_name, seg_beside
 
 
 @dataclass
@@ -97,6 +97,8 @@ def _note(report: Report, work: Callable[[], object]) -> None:
 def _unknown(paths: Workspace, catalog: Catalog) -> list[str]:
     """Label files without rows, oldest first: a version's row comes before those of later ones."""
     names = backups.label_files(paths.catalog, {label.path for label in catalog.labels.all_versions()})
+    # The labelmap of a volume file is found by the SEG beside it, which says what it is.
+    names = [name for name in names if name.endswith(".dcm") or seg_beside(name) not in names]
     return sorted(names, key=lambda name: (paths.labels / name).stat().st_mtime)
 
 
@@ -115,10 +117,12 @@ def _rebuild(paths: Workspace, catalog: Catalog, store: LabelStore, name: str, r
         catalog.cases.add_missing(_case(file, recorded), origin)
         submission = recorded.submission
         new = NewLabel(recorded.case_id, submission, recorded.segments, recorded.states, "")
-        stored = StoredFile(name, file_sha256(file), recorded.sop_instance_uid)
+        labelled = file.with_name(Path(recorded.volume_file).name) if recorded.volume_file else file
+        path = str(labelled.relative_to(paths.labels))
+        stored = StoredFile(path, file_sha256(labelled), recorded.sop_instance_uid)
         deliver = submission.tag == FINAL and origin == "archive"
         catalog.labels.rebuild(new, recorded.number, stored, file.stat().st_mtime, deliver)
-    except (SegloopError, LookupError, TypeError, ValueError) as error:
+    except (SegloopError, LookupError, OSError, TypeError, ValueError) as error:
         why = str(error) if isinstance(error, (Conflict, ConfigurationError)) else f"it can't be read: {error}"
         report.problems.append(f"{name} is in no row of the catalog: {why}")
         return
@@ -135,7 +139,7 @@ def _case(file: Path, recorded: RecordedLabel) -> Case:
 
     return Case(
         id=recorded.case_id,
-        kind="series",
+        kind="file" if recorded.volume_file else "series",
         stamp="",  # that of no listing: the next one completes the row
         patient_id=text("PatientID"),
         study_uid=text("StudyInstanceUID"),

@@ -89,4 +89,6 @@ def archive_options(settings: Settings) -> ArchiveOptions:
         page_size=archive.page_size,
         orthanc_url=archive.orthanc_url,
         labels_dir=archive.labels_dir,
+        masks=tuple(archive.masks),
+        volume_modality=archive.volume_modality,
     )

@@ -155,7 +155,7 @@ class Services:
 
     def dicomweb(self) -> FolderDicomweb | DicomwebProxy | None:
         """The DICOMweb service for viewers; None for an archive in memory."""
-        return dicomweb_of(self.project.archive)
+        return dicomweb_of(self.project.archive, self.project.volumes("archive").volume)
 
     def start(self) -> None:
         """Sync with the archive once and start the background work."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.core.archive import NotOffered, Selective
 from app.core.case import CaseRow, CaseScore
 from app.core.progress import ignore_progress
 from app.core.volume import SourceSlice, Volume
 from app.dicom.planes import source_slices
+from app.dicom.volume_series import volume_slices
 from app.durable import file_sha256
 from app.errors import BadInput, Conflict, UnknownCase
 from app.project.project import Project
@@ -36,6 +38,13 @@ class CaseService:
     def get(self, case_id: str) -> CaseRow:
         """A case by its id. Raises `UnknownCase`."""
         return self.project.catalog.cases.get(case_id)
+
+    def shown_as(self, series_uid: str) -> CaseRow:
+        """The case that viewers of DICOM see as this series: itself, or a volume file. Raises `UnknownCase`."""
+        try:
+            return self.get(series_uid)
+        except UnknownCase:
+            return self.project.catalog.cases.of_series(series_uid)
 
     def all(self) -> list[CaseRow]:
         """Every case, in the archive's order."""
@@ -70,9 +79,12 @@ class CaseService:
         return volume
 
     def slices(self, case_id: str) -> list[SourceSlice]:
-        """The DICOM instance of each slice; empty for a volume file. Raises as `volume`."""
+        """The DICOM instance of each slice; empty for a volume file that isn't shown as a series. Raises as
+        `volume`."""
         row = self.get(case_id)
         geometry = self.open(row).geometry
+        if row.case.kind == "file":
+            return volume_slices(row.case, geometry) if row.case.series_uid else []
         return source_slices(self.project.volumes(row.origin).headers(row.case, ignore_progress), geometry)
 
     def scores(self, case_id: str) -> list[CaseScore]:
@@ -87,6 +99,11 @@ class CaseService:
     def unusable(self) -> list[CaseRow]:
         """Cases that can't be opened, in the archive's order; `problem` gives the reason."""
         return self.project.catalog.cases.unusable()
+
+    def not_offered(self) -> Sequence[NotOffered]:
+        """The archive's images that are no cases, or that viewers of DICOM aren't shown; empty where it doesn't say."""
+        archive = self.project.archive
+        return archive.not_offered() if isinstance(archive, Selective) else ()
 
     def image_file(self, case_id: str) -> ImageFile:
         """A case's voxels as one NIfTI file. Raises as `volume`."""

@@ -13,14 +13,13 @@ from app.archives.label_store import derived_uid
 from app.core.case import CaseRow
 from app.core.label import FINAL, Contribution, Label, Submission, with_absent
 from app.core.mask import Mask
-from app.core.progress import ignore_progress
 from app.dicom.parsing import parse
 from app.dicom.seg import SegOptions, write_seg
 from app.dicom.seg_read import describe_all, read_seg
 from app.durable import file_sha256, write_durably
 from app.errors import BadInput, UnknownLabel
 from app.formats.label_files import read_label, write_label_nifti
-from app.project.label_commit import commit_label
+from app.project.label_commit import commit_label, shown_headers
 from app.project.project import Project
 from app.services.cases import CaseService, ImageFile
 from app.services.models import ModelService
@@ -133,18 +132,18 @@ class LabelService:
         return self.project.labels.read(label, self.cases.volume(label.case_id).geometry)
 
     def stored_file(self, label: Label) -> ImageFile:
-        """The stored file: a DICOM SEG for a series, a NIfTI labelmap for a volume file. Raises `IntegrityError` if it
+        """The stored file: a DICOM SEG for a series, a labelmap for a volume file. Raises `IntegrityError` if it
         is missing, or isn't what was written."""
         path = self.project.labels.intact(label)
-        ending = ".dcm" if path.suffix == ".dcm" else ".nii.gz"
-        name = f"{safe_name(label.case_id)}-{safe_name(label.tag)}-v{label.number}{ending}"
+        ending = path.name.partition(".")[2]
+        name = f"{safe_name(label.case_id)}-{safe_name(label.tag)}-v{label.number}.{ending}"
         return ImageFile(path, label.sha256, path.stat().st_size, name)
 
     def download(self, label: Label) -> ImageFile:
         """A version as a NIfTI labelmap, whose values are 1-based positions of its segments."""
         stored = self.project.labels.path(label)
         name = f"{label.case_id}.nii.gz"
-        if stored.suffix != ".dcm":
+        if stored.name.endswith(".nii.gz"):
             stored = self.project.labels.intact(label)
             return ImageFile(stored, label.sha256, stored.stat().st_size, name)
         final = self.project.paths.cache / "labelmaps" / f"{label.sha256}.nii.gz"
@@ -156,12 +155,12 @@ class LabelService:
     def dicom_seg(self, case_id: str, mask: Mask, names: Sequence[str], who: str) -> Path:
         """Write a mask as a DICOM SEG without committing it, to a temporary file that the caller deletes.
 
-        Raises `BadInput` for a case that is no DICOM series.
+        Raises `BadInput` for a case that is no DICOM series, nor shown as one.
         """
         row = self.cases.get(case_id)
-        if row.case.kind != "series":
+        headers = shown_headers(self.project, row, mask.geometry)
+        if not headers:
             raise BadInput(f"{case_id} is a volume file, and a DICOM SEG needs a DICOM series to refer to")
-        headers = self.project.volumes(row.origin).headers(row.case, ignore_progress)
         folder = Path(tempfile.mkdtemp(dir=self.project.paths.incoming))
         file = folder / f"{safe_name(case_id)}.dcm"
         options = SegOptions(

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from app.catalog.scores import Scores
-from app.core.case import CaseClaim, CaseRow
+from app.core.case import CaseClaim, CaseRow, Shows
 from app.core.pool import Candidate, Pick, Pool, Score, Strategy
 from app.errors import BadInput, BadOption, UnknownStrategy
 from app.learning.dataset import labelled_cases
@@ -28,6 +28,14 @@ class Offer:
     row: CaseRow
     reason: str
     expires: float
+
+
+@dataclass(frozen=True)
+class _Client:
+    """The cases that a client skipped, the first one first, and those that its viewer can't show."""
+
+    skipped: Sequence[str] = ()
+    unseen: frozenset[str] = frozenset()
 
 
 class NextCaseService:
@@ -67,23 +75,25 @@ class NextCaseService:
         """Public name -> what it does, the default first."""
         return {name: plugin.description for name, (plugin, _) in self._offered.items()}
 
-    def next(self, strategy: str, client: str, options: Mapping[str, Any]) -> Offer | None:
+    def next(self, strategy: str, client: str, options: Mapping[str, Any], shows: Shows = "everything") -> Offer | None:
         """Claim the next case for a client; None if no case is left.
 
-        A client that has neither labelled nor skipped its case gets the same one again, whatever the strategy. A case
-        with unusable images is recorded as such and skipped. If none is left and the archive is being listed for the
-        first time, this waits for it. Raises `UnknownStrategy`, `BadOption`, `ArchiveUnavailable`.
+        A client that has neither labelled nor skipped its case gets the same one again, whatever the strategy. It gets
+        only what its viewer `shows`; a case that it holds in another viewer stays its own. A case with unusable images
+        is recorded as such and skipped. If none is left and the archive is being listed for the first time, this waits
+        for it. Raises `UnknownStrategy`, `BadOption`, `ArchiveUnavailable`.
         """
         chooser = self._make(strategy, options)
         seconds = self._project.settings.sessions.lease_seconds
         claims = self._project.catalog.claims
         while True:
             now = self._clock()
-            skipped = frozenset(
-                case_id for (who, case_id), until in self._skipped.items() if who == client and until > now
-            )
-            choose = partial(self._rank, strategy, chooser, now=now, seed=int(now * 1000), skipped=skipped)
-            claim = claims.claim(client, strategy, now, seconds, choose)
+            # The one that was skipped first comes first.
+            skipped = tuple(case_id for (who, case_id), until in self._skipped.items() if who == client and until > now)
+            unseen = self._project.catalog.cases.not_shown(shows)
+            asking = _Client(skipped, unseen)
+            choose = partial(self._rank, strategy, chooser, now=now, seed=int(now * 1000), client=asking)
+            claim = claims.claim(client, strategy, now, seconds, choose, unseen)
             if claim is None:
                 if self._listing():
                     continue
@@ -128,11 +138,12 @@ class NextCaseService:
 
     def skip(self, case_id: str, client: str) -> None:
         """Release a client's case without a label. For the duration of a claim that client gets it again only if no
-        other case is left: most strategies would rank it first again. Raises `UnknownCase`."""
+        other case is left, and then after those that it skipped before: most strategies would rank it first again.
+        Raises `UnknownCase`."""
         self._cases.get(case_id)
         self._project.catalog.claims.release(case_id, client)
         now = self._clock()
-        kept = {key: until for key, until in self._skipped.items() if until > now}
+        kept = {key: until for key, until in self._skipped.items() if until > now and key != (client, case_id)}
         self._skipped = {**kept, (client, case_id): now + self._project.settings.sessions.lease_seconds}
 
     def _opens(self, row: CaseRow) -> bool:
@@ -166,18 +177,23 @@ class NextCaseService:
         held: frozenset[str],
         now: float,
         seed: int,
-        skipped: frozenset[str] = frozenset(),
+        client: _Client | None = None,
     ) -> Sequence[Pick]:
         """The picks of the strategy called `name` among the cases that may be offered.
 
-        Never those in `held`. Those in `skipped` only if there are no others; likewise, among the rest, those of a
-        patient of whom somebody holds a case, because labels of one patient are mostly redundant.
+        Never those in `held`, nor what the client can't see. What it skipped only if there are no others, and
+        then what it skipped first; likewise, among the rest, those of a patient of whom somebody holds a case, because
+        labels of one patient are mostly redundant.
         """
         cases = self._project.catalog.cases
+        client = client or _Client()
         everyone = self._to_review(name) if self._offered[name][0].reviews else cases.candidates()
-        candidates = [one for one in everyone if one.case_id not in held] if held else everyone
-        if skipped:
-            candidates = [one for one in candidates if one.case_id not in skipped] or candidates
+        without = held | client.unseen
+        candidates = [one for one in everyone if one.case_id not in without] if without else everyone
+        if client.skipped:
+            left = set(client.skipped)
+            others = [one for one in candidates if one.case_id not in left]
+            candidates = others or _first_of(candidates, client.skipped)
         if held:
             busy = {one.patient for one in everyone if one.case_id in held}
             candidates = [one for one in candidates if one.patient not in busy] or candidates
@@ -204,6 +220,12 @@ class NextCaseService:
             if scored and one.label.created.timestamp() < offered:
                 found.append(Candidate(case.id, case.patient_key, order, 0.0))
         return found
+
+
+def _first_of(candidates: Sequence[Candidate], order: Sequence[str]) -> list[Candidate]:
+    """The candidate that comes first in `order`, alone."""
+    known = {one.case_id: one for one in candidates}
+    return [known[case_id] for case_id in order if case_id in known][:1]
 
 
 class _LazyScores(Mapping[str, Mapping[str, Score]]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +22,10 @@ from app.core.progress import ignore_progress
 from app.core.volume import Volume
 from app.errors import ArchiveUnavailable, BadFile, BadOption, Conflict, IntegrityError, NotFound, UnknownCase
 from app.formats.volume_files import write_nifti
+from app.settings import MASKS
 from tests.counting import calls
 from tests.dicom.synthetic import ct_series, encode, grid, mr_series, phantom, uid, write_series
+from tests.volumes import write_volume
 
 SHAPE = (4, 6, 5)
 
@@ -494,3 +497,83 @@ def test_an_instance_with_a_damaged_value_is_stored_once(archive: FolderArchive)
         archive.client.index.scan()
     with pytest.raises(Conflict):
         archive.client.store_file(content.replace(b"\x08\x00\x60\x00ZZ", b"\x08\x00\x60\x00YY"))
+
+
+# Masks
+
+
+LAYOUTS = {
+    "imagesTr/liver_001_0000.nii.gz": False,
+    "labelsTr/liver_001.nii.gz": True,
+    "Task09_Spleen/labelsTr/spleen_2.nii.gz": True,
+    "sub-01/anat/sub-01_T1w.nii.gz": False,
+    "sub-01/anat/sub-01_dseg.nii.gz": True,
+    "BraTS-GLI-00005/BraTS-GLI-00005-t1c.nii.gz": False,
+    "BraTS-GLI-00005/BraTS-GLI-00005-seg.nii.gz": True,
+    "case_00001/imaging.nii.gz": False,
+    "case_00001/segmentation.nii.gz": True,
+    "s0011/segmentations/spleen.nii.gz": True,
+    "Segmentation.seg.nrrd": True,
+    "patient001/patient001_frame01.nii.gz": False,
+    "patient001/patient001_frame01_gt.nii.gz": True,
+    "scan.NRRD": False,
+    "scan_Mask.mha": True,
+}
+
+
+def test_masks_are_known_by_their_names_and_listed(folder: Path) -> None:
+    for path in LAYOUTS:
+        add_file(folder / path)
+    archive = open_archive(folder, masks=MASKS)
+    images = {case.location for case in archive.list(None).cases}
+    assert images == {path for path, is_mask in LAYOUTS.items() if not is_mask}
+    masks = {one.path: one.reason for one in archive.not_offered()}
+    assert set(masks) == {path for path, is_mask in LAYOUTS.items() if is_mask}
+    assert masks["scan_Mask.mha"] == "a mask, because its name matches *_mask.*"
+    assert f"({len(masks)} of them masks)" in archive.check()
+    assert archive.client.search_for_studies(search_filters={"StudyDescription": "scan_Mask*"}) == []
+    cursor = archive.list(None).cursor
+    archive.close()
+
+    every = open_archive(folder, masks=())
+    assert {case.location for case in every.list(cursor).cases} >= {path for path, mask in LAYOUTS.items() if mask}
+    assert every.not_offered() == []
+    cursor = every.list(None).cursor
+    every.close()
+    again = open_archive(folder, masks=MASKS)
+    assert len(again.list(cursor).gone) == len(masks)
+    again.close()
+
+
+def add_file(path: Path) -> None:
+    """A volume of the format that the name says."""
+    write_volume(path, phantom(SHAPE), grid(SHAPE))
+
+
+def test_an_index_of_before_keeps_the_ids_of_its_cases(folder: Path, tmp_path: Path) -> None:
+    """Made by a release that kept nothing of volume files."""
+    add_volume(folder / "a" / "liver.nii.gz")
+    add_volume(folder / "b" / "liver.nii.gz", 1)
+    add_volume(folder / "gone.nii.gz", 2)
+    first = open_archive(folder)
+    before = {case.location: case.id for case in first.list(None).cases}
+    cursor = first.list(None).cursor
+    first.close()
+    with sqlite3.connect(tmp_path / "index.sqlite") as older:
+        for table, column in (("files", "facts"), ("files", "slices"), ("identity", "rules")):
+            older.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        older.execute("UPDATE cases SET id = 'of old' WHERE source = 'b/liver.nii.gz'")
+        older.execute("""UPDATE cases SET record = replace(record, 'b__liver', 'of old')""")
+        older.execute("PRAGMA user_version = 1")
+    older.close()
+    (folder / "gone.nii.gz").unlink()
+    archive = open_archive(folder)
+    listing = archive.list(cursor)
+    after = {case.location: case for case in listing.cases}
+    assert {path: case.id for path, case in after.items()} == {
+        "a/liver.nii.gz": before["a/liver.nii.gz"],
+        "b/liver.nii.gz": "of old",
+    }
+    assert all(case.series_uid for case in after.values())
+    assert listing.gone == ("gone",)
+    archive.close()

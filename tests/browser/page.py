@@ -63,8 +63,12 @@ class Visit:
     @property
     def submitted(self) -> list[NDArray[np.uint8]]:
         """The voxels (k, j, i) of each label that this page sent."""
+        return self.submitted_as(SHAPE)
+
+    def submitted_as(self, shape: Index) -> list[NDArray[np.uint8]]:
+        """`submitted`, of images of this shape."""
         sent = self.page.evaluate("Promise.all(window.sentLabels)")
-        return [np.frombuffer(gzip.decompress(bytes(one)), np.uint8).reshape(SHAPE) for one in sent]
+        return [np.frombuffer(gzip.decompress(bytes(one)), np.uint8).reshape(shape) for one in sent]
 
     # Where things are
 
@@ -109,7 +113,8 @@ class Visit:
     def open(self, name: str) -> None:
         """A case by its address, as a link from elsewhere would do."""
         site = self.site
-        query = f"StudyInstanceUIDs={site.studies[name]}&initialSeriesInstanceUID={site.cases[name]}"
+        series = site.series.get(name, site.cases[name])
+        query = f"StudyInstanceUIDs={site.studies[name]}&initialSeriesInstanceUID={series}"
         self.page.goto(f"{site.url}/ohif/segloop?{query}")
         self.opened()
         self.accept()
@@ -198,7 +203,7 @@ class Visit:
 @contextmanager
 def visiting(browser: Browser, site: Site, name: str, **context: Any) -> Iterator[Visit]:
     """OHIF warns of much that is of no concern; errors are."""
-    with watching(browser, site.url, ["error"], viewport={"width": 1400, "height": 900}, **context) as one:
+    with watching(browser, site.url, ["error"], **{"viewport": {"width": 1400, "height": 900}, **context}) as one:
         visit = Visit(one, site, name)
         try:
             yield visit

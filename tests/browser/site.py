@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,15 @@ SERIES = {
 
 @dataclass(frozen=True)
 class Site:
-    """`truth` has the grid of each case and `cases` its id, both by the names in `SERIES`."""
+    """`truth` has the grid of each case and `cases` its id, both by the names in `SERIES`. `series` are the UIDs of
+    cases that are volume files."""
 
     url: str
     services: Services
     truth: dict[str, Truth]
     cases: dict[str, str]
     studies: dict[str, str]
+    series: dict[str, str] = field(default_factory=dict)
 
     def get(self, path: str) -> Any:
         answer = _session().get(f"{self.url}/api/v1/{path}", timeout=20)
@@ -104,6 +106,18 @@ def over_orthanc(folder: Path, orthanc: Orthanc, viewer_dir: Path, **settings: A
         cases[name], studies[name] = datasets[0].SeriesInstanceUID, datasets[0].StudyInstanceUID
     with _serving(folder, orthanc.url, viewer_dir, **settings) as (url, services):
         yield Site(url, services, truth, cases, studies)
+
+
+@contextmanager
+def over_volumes(folder: Path, viewer_dir: Path, **settings: Any) -> Iterator[Site]:
+    """The volume files that are in `folder`/studies, by the names of their cases."""
+    with _serving(folder, str(folder / "studies"), viewer_dir, **settings) as (url, services):
+        cases = {row.case.id: row.case for row in services.cases.all()}
+        volumes = {name: services.cases.volume(name) for name in cases}
+        truth = {name: Truth(volume.voxels, volume.geometry) for name, volume in volumes.items()}
+        studies = {name: case.study_uid for name, case in cases.items()}
+        series = {name: case.series_uid for name, case in cases.items()}
+        yield Site(url, services, truth, {name: name for name in cases}, studies, series)
 
 
 def _series(orientation: Any, reverse: bool, patient: int, frames: bool = False) -> tuple[list[pydicom.Dataset], Truth]:

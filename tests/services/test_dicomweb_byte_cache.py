@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.services.dicomweb.folder import ByteCache
+from app.services.dicomweb.files import ByteCache
 
 
 def test_what_was_used_last_stays() -> None:

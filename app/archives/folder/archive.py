@@ -14,7 +14,7 @@ from app.archives.folder.receive import RECEIVED, Receiver
 from app.archives.folder.walk import is_inside
 from app.archives.registry import ArchiveOptions, ArchiveType
 from app.archives.series_reader import SeriesReader
-from app.core.archive import Delivery, Fetched, Listing, Receipt, UnusedFile
+from app.core.archive import Delivery, Fetched, Listing, NotOffered, Receipt, UnusedFile
 from app.core.case import Case
 from app.core.progress import Progress
 from app.durable import flush, make_folder
@@ -96,10 +96,15 @@ class FolderArchive:
         self.index.scan()
         counts = self.index.counts()
         broken = f", {counts['broken']} files that can't be used" if counts.get("broken") else ""
+        masks = sum(one.kind == "mask" for one in self.index.not_offered())
         return (
             f"{self._options.folder}: {counts.get('instance', 0)} DICOM files, {counts.get('volume', 0)} volume"
-            f" files{broken}"
+            f" files{f' ({masks} of them masks)' if masks else ''}{broken}"
         )
+
+    def not_offered(self) -> Sequence[NotOffered]:
+        """See `Selective.not_offered`."""
+        return self.index.not_offered()
 
     def dicomweb(self) -> FolderClient:
         """The folder's files."""
@@ -135,7 +140,15 @@ def _open(options: ArchiveOptions) -> FolderArchive:
     if not folder.is_dir():
         raise ConfigurationError(f"{folder} is no folder; name one with --studies, or a DICOMweb address")
     index = options.workspace / "folder-index.sqlite"
-    return FolderArchive(FolderOptions(folder=folder, labels_dir=options.labels_dir, index=index))
+    return FolderArchive(
+        FolderOptions(
+            folder=folder,
+            labels_dir=options.labels_dir,
+            index=index,
+            masks=options.masks,
+            volume_modality=options.volume_modality,
+        )
+    )
 
 
 FOLDER = ArchiveType("folder", _open)

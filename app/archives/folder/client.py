@@ -16,8 +16,9 @@ from app.archives.folder.index import FolderIndex
 from app.archives.folder.options import FolderOptions
 from app.archives.folder.receive import Receiver
 from app.archives.folder.results import Query, available_syntax, number, page, single_uid, study_entry
+from app.archives.folder.volumes import slice_entries
 from app.archives.folder.walk import is_inside
-from app.core.archive import StoredFile
+from app.core.archive import StoredFile, VolumeFile
 from app.dicom.parsing import PARSER_ERRORS, parse
 from app.errors import BadFile, BadInput, Conflict, GeometryMismatch, NotFound
 
@@ -89,7 +90,14 @@ class FolderClient:
             series_instance_uid or single_uid(search_filters, "SeriesInstanceUID"),
             single_uid(search_filters, "SOPInstanceUID"),
         )
-        entries = ({**json.loads(row.header), **available_syntax(row.syntax)} for row in rows)
+        volumes = self.index.volumes(
+            study_instance_uid or single_uid(search_filters, "StudyInstanceUID"),
+            series_instance_uid or single_uid(search_filters, "SeriesInstanceUID"),
+        )
+        entries = itertools.chain(
+            ({**json.loads(row.header), **available_syntax(row.syntax)} for row in rows),
+            *(slice_entries(one.header, one.case.instances) for one in volumes),
+        )
         wanted = (*STUDY_FIELDS, *SERIES_FIELDS, *INSTANCE_FIELDS)
         return page(entries, wanted, Query(fuzzymatching, limit, offset, fields, search_filters))
 
@@ -127,6 +135,11 @@ class FolderClient:
             StoredFile(Path(path), row.study, row.series, row.sop, row.syntax, row.header)
             for path, row in zip(paths, rows, strict=True)
         ]
+
+    def volumes(self, study: str, series: str = "") -> list[VolumeFile]:
+        """The volume files that are shown as the series of a study, or as one series."""
+        shown = self.index.volumes(study, series)
+        return [VolumeFile(one.case, one.facts.slope, one.facts.intercept) for one in shown]
 
     def store_file(self, file: bytes, study_instance_uid: str | None = None, *, in_use: bool = False) -> None:
         """Store a Part 10 file unchanged. Raises what `Receiver.store` raises."""

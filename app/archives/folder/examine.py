@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 from app.archives.folder.fields import SEARCHABLE_FIELDS
 from app.archives.folder.options import volume_stem
+from app.archives.folder.volumes import VolumeFacts
 from app.dicom.parsing import DEFLATED, PARSER_ERRORS, check_character_sets
 from app.dicom.values import check_uid
 from app.errors import BadFile, BadInput
-from app.formats.volume_files import read_header
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -28,7 +28,8 @@ DIRECTORY = "1.2.840.10008.1.3.10"
 
 @dataclass(frozen=True)
 class Found:
-    """The kind of a file. `reason` says why it is broken. All else is for instances only.
+    """The kind of a file. `reason` says why it is broken. `facts` are those of a volume file (`VolumeFacts`), all else
+    is for instances only.
 
     `header` is the DICOM JSON of `SEARCHABLE_FIELDS`.
     """
@@ -42,14 +43,14 @@ class Found:
     syntax: str = ""
     modality: str = ""
     header: str = ""
+    facts: str = ""
 
 
 def examine(path: Path, max_bytes: int) -> Found:
     """Examine a file's header. Never raises because of its content."""
     try:
         if volume_stem(path.name) is not None:
-            read_header(path, max_bytes)
-            return Found("volume")
+            return Found("volume", facts=VolumeFacts.read(path, max_bytes).encoded())
         with path.open("rb") as file:
             is_dicom = file.read(MAGIC_AT + len(MAGIC))[MAGIC_AT:] == MAGIC
         return _examine_dicom(path) if is_dicom else Found("other")

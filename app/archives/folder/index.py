@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import threading
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from app.archives.dicom_json import case_of_entry
+from app.archives.folder.database import open_index
 from app.archives.folder.examine import Found, examine
 from app.archives.folder.options import IMAGE_MODALITIES, FolderOptions, volume_stem
+from app.archives.folder.volumes import VolumeFacts, matches
 from app.archives.folder.walk import Walk, walk
-from app.core.archive import Listing
+from app.core.archive import Listing, NotOffered
 from app.core.case import Case
-from app.errors import ArchiveUnavailable
+from app.dicom.volume_series import SYNTAX
 
-VERSION = 2
 BATCH = 200
-
-_SCHEMA = """
-CREATE TABLE files (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL,
-    study TEXT NOT NULL, series TEXT NOT NULL, sop TEXT NOT NULL, sop_class TEXT NOT NULL, syntax TEXT NOT NULL,
-    modality TEXT NOT NULL, header TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX by_study ON files (study, series, sop);
-CREATE INDEX by_series ON files (series, sop);
-CREATE INDEX by_sop ON files (sop);
--- A case is known by its source: a SeriesInstanceUID, or the path of a volume file.
-CREATE TABLE cases (
-    id TEXT PRIMARY KEY, source TEXT NOT NULL UNIQUE, record TEXT NOT NULL, generation INTEGER NOT NULL,
-    gone INTEGER NOT NULL
-) WITHOUT ROWID;
--- Sources whose files changed and whose case was not brought up to date yet; survives a crash in between.
-CREATE TABLE touched (source TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE identity (name TEXT NOT NULL, generation INTEGER NOT NULL);
-"""
 
 
 @dataclass(frozen=True)
@@ -54,6 +34,15 @@ class Row:
     header: str
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A volume file that is shown as a DICOM series: its case, and `header`, the series' searchable header."""
+
+    case: Case
+    facts: VolumeFacts
+    header: str
+
+
 class FolderIndex:
     """One row per file and one per case. Files are examined again when their size or modification time changed.
 
@@ -65,7 +54,7 @@ class FolderIndex:
         self._options = options
         self._scan_lock = threading.Lock()
         self._lock = threading.Lock()
-        self._connection = _open(options.index)
+        self._connection = open_index(options.index)
 
     def close(self) -> None:
         with self._lock:
@@ -81,6 +70,7 @@ class FolderIndex:
             self._remove(gone)
             for start in range(0, len(changed), BATCH):
                 self._examine(changed[start : start + BATCH], seen)
+            self._apply_rules()
             self._refresh_cases()
 
     def add(self, file: Path) -> None:
@@ -138,15 +128,40 @@ class FolderIndex:
             return [Row(*values) for values in self._connection.execute(query, tuple(wanted.values()))]
 
     def series(self, study: str = "", series: str = "") -> list[tuple[Row, int]]:
-        """One instance of each series with these UIDs (empty: any), and how many instances the series has."""
+        """One instance of each series with these UIDs (empty: any), and how many instances the series has.
+
+        A volume file that is shown as a series is one."""
         wanted = {name: value for name, value in (("study", study), ("series", series)) if value}
         condition = "".join(f" AND {name} = ?" for name in wanted)
         query = (
-            "SELECT MIN(path), study, series, sop, syntax, header, COUNT(DISTINCT sop) FROM files"  # noqa: S608
-            f" WHERE kind = 'instance'{condition} GROUP BY study, series ORDER BY study, series"
+            "SELECT MIN(path), study, series, sop, syntax, header,"  # noqa: S608
+            " CASE kind WHEN 'volume' THEN slices ELSE COUNT(DISTINCT sop) END FROM files"
+            f" WHERE kind IN ('instance', 'volume') AND series > ''{condition}"
+            " GROUP BY study, series ORDER BY study, series"
         )
         with self._lock:
             return [(Row(*values[:-1]), values[-1]) for values in self._connection.execute(query, (*wanted.values(),))]
+
+    def volumes(self, study: str = "", series: str = "") -> list[Shown]:
+        """The volume files that are shown as series with these UIDs (empty: any), ordered by UID."""
+        wanted = {name: value for name, value in (("study", study), ("series", series)) if value}
+        condition = "".join(f" AND files.{name} = ?" for name in wanted)
+        query = (
+            "SELECT record, facts, header FROM files JOIN cases ON source = path"  # noqa: S608
+            f" WHERE kind = 'volume' AND NOT gone AND series > ''{condition} ORDER BY study, series"
+        )
+        with self._lock:
+            rows = self._connection.execute(query, tuple(wanted.values())).fetchall()
+        return [Shown(_case(record), VolumeFacts.decoded(facts), header) for record, facts, header in rows]
+
+    def not_offered(self) -> list[NotOffered]:
+        """Volume files that are no cases, or that viewers of DICOM aren't shown, by path."""
+        query = (
+            "SELECT path, reason, CASE WHEN id IS NULL THEN 'mask' ELSE 'unshown' END FROM files"
+            " LEFT JOIN cases ON source = path AND NOT gone WHERE kind = 'volume' AND reason > '' ORDER BY path"
+        )
+        with self._lock:
+            return [NotOffered(*row) for row in self._connection.execute(query)]
 
     def _known(self) -> dict[str, tuple[int, int]]:
         with self._lock:
@@ -165,7 +180,7 @@ class FolderIndex:
         with self._lock, self._connection:
             self._touch(paths)
             self._connection.executemany(
-                f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * len(rows[0]))})",  # noqa: S608
+                f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * len(rows[0]))}, 0)",  # noqa: S608
                 rows,
             )
             self._touch(paths)
@@ -177,6 +192,14 @@ class FolderIndex:
             " WHERE path = ? AND kind IN ('instance', 'volume')",
             [(path,) for path in paths],
         )
+
+    def _apply_rules(self) -> None:
+        """Mark the cases of all volume files as stale if the options for them have changed."""
+        rules = json.dumps([self._options.masks, self._options.volume_modality])
+        with self._lock, self._connection:
+            if self._connection.execute("SELECT rules FROM identity").fetchone() != (rules,):
+                self._connection.execute("INSERT OR IGNORE INTO touched SELECT path FROM files WHERE kind = 'volume'")
+                self._connection.execute("UPDATE identity SET rules = ?", (rules,))
 
     def _refresh_cases(self) -> None:
         with self._lock, self._connection:
@@ -191,6 +214,13 @@ class FolderIndex:
                     "UPDATE cases SET gone = 1, generation = (SELECT generation FROM identity)"
                     " WHERE source = ? AND NOT gone",
                     (source,),
+                )
+                # A volume file that is a mask by now is no series any more.
+                pattern = matches(source, self._options.masks)
+                self._connection.execute(
+                    "UPDATE files SET study = '', series = '', header = '', reason = ?"
+                    " WHERE kind = 'volume' AND path = ?",
+                    (f"a mask, because its name matches {pattern}" if pattern else "", source),
                 )
             for source, case in sorted(current.items(), key=lambda item: (item[0].count("/"), item[0])):
                 if case is not None:
@@ -214,7 +244,7 @@ class FolderIndex:
             "SELECT size, mtime_ns FROM files WHERE kind = 'volume' AND path = ?", (source,)
         ).fetchone()
         name = volume_stem(source.rpartition("/")[2])
-        if file is None or name is None or self._is_label(source):
+        if file is None or name is None or self._is_label(source) or matches(source, self._options.masks):
             return None
         return Case(id=name, kind="file", stamp=_stamp([file]), location=source)
 
@@ -224,13 +254,27 @@ class FolderIndex:
 
     def _put(self, source: str, case: Case) -> None:
         if case.kind == "file":
-            case = Case(**{**asdict(case), "id": self._free_id(source, case.id)})
+            case = self._shown(source, Case(**{**asdict(case), "id": self._free_id(source, case.id)}))
         self._connection.execute("DELETE FROM cases WHERE id = ? AND gone", (case.id,))
         self._connection.execute(
             "INSERT INTO cases VALUES (?, ?, ?, (SELECT generation FROM identity), 0) ON CONFLICT (source) DO UPDATE"
             " SET record = excluded.record, generation = excluded.generation, gone = 0",
             (case.id, source, json.dumps(asdict(case))),
         )
+
+    def _shown(self, path: str, case: Case) -> Case:
+        """The case of a volume file with what it is as a DICOM series, for which searches find it from now on."""
+        (text,) = self._connection.execute("SELECT facts FROM files WHERE path = ?", (path,)).fetchone()
+        facts = VolumeFacts.decoded(text)
+        case = facts.described(case, self._options.volume_modality)
+        header = facts.searchable(case) if case.series_uid else ""
+        reason = f"not shown in OHIF: {facts.refusal}" if facts.refusal else ""
+        self._connection.execute(
+            "UPDATE files SET study = ?, series = ?, modality = ?, syntax = ?, header = ?, slices = ?, reason = ?"
+            " WHERE path = ?",
+            (case.study_uid, case.series_uid, case.modality, SYNTAX, header, case.instances, reason, path),
+        )
+        return case
 
     def _free_id(self, path: str, name: str) -> str:
         """The id of a volume file: the previous one, else the first of its name, path, and path with the extension that
@@ -247,41 +291,6 @@ class FolderIndex:
         return f"{flat}__{digest}"
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    """The index, recreated if it is missing, damaged or of another version. Raises `ArchiveUnavailable`."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return _connect(path)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            for ending in ("", "-wal", "-shm"):
-                path.with_name(path.name + ending).unlink(missing_ok=True)
-            return _connect(path)
-    except (OSError, sqlite3.Error) as error:
-        raise ArchiveUnavailable(f"the index of the folder can't be opened at {path}: {error}") from error
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, check_same_thread=False, timeout=10)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version != VERSION:
-            for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-                connection.execute(f"DROP TABLE {table}")
-            connection.executescript(_SCHEMA)
-            connection.execute("INSERT INTO identity VALUES (?, 0)", (uuid.uuid4().hex,))
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-            connection.commit()
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
 def _columns(found: Found) -> tuple[str, ...]:
     return (
         found.kind,
@@ -293,6 +302,7 @@ def _columns(found: Found) -> tuple[str, ...]:
         found.syntax,
         found.modality,
         found.header,
+        found.facts,
     )
 
 

@@ -1,7 +1,8 @@
 """Labels beside the images, in folders that a person can browse.
 
 <labels>/<tag>/<SeriesInstanceUID>/v0001.dcm      DICOM SEG of a series
-<labels>/<tag>/<case>/v0001.nii.gz                NIfTI of a volume file
+<labels>/<tag>/<case>/v0001.nii.gz, .nrrd, .mha   labelmap of a volume file, in its format
+<labels>/<tag>/<case>/v0001.dcm                   DICOM SEG of a volume file that is shown as a series
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ def store_label(options: FolderOptions, delivery: Delivery) -> Path:
         raise IntegrityError(f"label {delivery.tag} {delivery.number} of {delivery.case.id} has changed on disk")
     place = _place(options.labels, delivery, data)
     try:
+        if delivery.seg is not None:
+            put(delivery.seg.read_bytes(), place.with_name(f"v{delivery.number:04d}.dcm"))
         put(data, place)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
@@ -52,5 +55,6 @@ def _place(labels: Path, delivery: Delivery, data: bytes) -> Path:
             raise BadFile("the label's file is not the DICOM SEG that was recorded for it")
         ending = ".dcm"
     else:
-        ending = ".nii.gz" if data.startswith(GZIP) else ".nii"
+        endings = ((GZIP, ".nii.gz"), (b"NRRD", ".nrrd"), (b"ObjectType", ".mha"))
+        ending = next((ending for magic, ending in endings if data.startswith(magic)), ".nii")
     return labels / delivery.tag / delivery.case.id / f"v{delivery.number:04d}{ending}"

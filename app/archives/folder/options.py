@@ -16,13 +16,17 @@ class FolderOptions:
     """A folder of DICOM files in any layout and of volume files.
 
     `index` is the SQLite file of the folder index, which is recreated if it is deleted. Labels go to `labels_dir`, by
-    default `labels` in the folder. `ignore` are patterns of relative paths to leave out (`*_seg.nii.gz`).
+    default `labels` in the folder. `ignore` are patterns of relative paths to leave out (`*_seg.nii.gz`). `masks` are
+    patterns of volume files that are masks and no cases (`volumes.matches`). `volume_modality` is that of volume files:
+    CT, MR, PT, or "auto".
     """
 
     folder: Path
     index: Path
     labels_dir: Path | None = None
     ignore: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
+    volume_modality: str = "auto"
     max_bytes: int = 8 << 30
     """Limit for a decoded image."""
     fill_gaps: bool = False

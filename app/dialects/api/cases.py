@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from app.core.case import CaseRow, CaseScore
+from app.core.case import CaseRow, CaseScore, Shows
 from app.core.model import Option
 from app.core.volume import Geometry, SourceSlice
 from app.dialects.api.common import Asking, gzipped, moment
@@ -25,7 +25,8 @@ class Served(BaseModel):
 
 
 class CaseShape(BaseModel):
-    """One image offered for labelling. `problem` says why it can't be opened; "" if it can."""
+    """One image offered for labelling. `problem` says why it can't be opened; "" if it can. A volume file that DICOMweb
+    shows has the UIDs of the series that it is shown as."""
 
     id: str
     kind: Literal["series", "file"]
@@ -127,10 +128,11 @@ class ScoreShape(BaseModel):
 
 
 class NextRequest(BaseModel):
-    """The strategy to use; the server's default without one."""
+    """The strategy to use; the server's default without one. `dicomweb`: only cases that DICOMweb shows."""
 
     strategy: str = ""
     options: dict[str, Any] = {}
+    dicomweb: bool = False
 
 
 class NextShape(BaseModel):
@@ -180,7 +182,8 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.get("/cases/{case_id}", summary="One case")
     def one(case_id: str) -> CaseShape:
-        return CaseShape.of(cases.get(case_id))
+        """By its id, or by the SeriesInstanceUID under which DICOMweb shows a volume file."""
+        return CaseShape.of(cases.shown_as(case_id))
 
     @api.get("/cases/{case_id}/geometry", summary="Where a case's voxels lie")
     def geometry(case_id: str) -> GeometryShape:
@@ -196,7 +199,9 @@ def add(api: APIRouter, services: Services) -> None:
     def next_case(asked: NextRequest, asking: Asking) -> NextShape:
         """Claims a case for the caller until it is labelled or released, or the claim expires. Until then, further
         calls return the same case."""
-        offer = services.next_case.next(asked.strategy or default_strategy(services), asking.who, asked.options)
+        strategy = asked.strategy or default_strategy(services)
+        shows: Shows = "dicomweb" if asked.dicomweb else "everything"
+        offer = services.next_case.next(strategy, asking.who, asked.options, shows)
         if offer is None:
             return Response(status_code=204)  # type: ignore[return-value] # no body to have a shape
         return NextShape(case=CaseShape.of(offer.row), reason=offer.reason, expires=moment(offer.expires))

@@ -106,6 +106,7 @@ _FORM = {
         "required": ["voxels"],
     }
 }
+_MEDIA_TYPES = {".dcm": "application/dicom", ".gz": "application/gzip"}
 _BODY = {"requestBody": {"content": {"application/octet-stream": _FILE, "multipart/form-data": _FORM}}}
 
 
@@ -159,10 +160,13 @@ def add(api: APIRouter, services: Services) -> None:
         responses=binary("application/dicom", "application/gzip"),
     )
     def file(label_id: int) -> FileResponse:
-        """The stored file: a DICOM SEG for a series, a NIfTI label map for a volume file."""
+        """The stored file: a DICOM SEG for a series, a label map in the image's format for a volume file."""
         stored = labels.stored_file(labels.get(label_id))
-        kind = "application/dicom" if stored.path.suffix == ".dcm" else "application/gzip"
-        return FileResponse(stored.path, media_type=kind, filename=stored.name)
+        return FileResponse(
+            stored.path,
+            media_type=_MEDIA_TYPES.get(stored.path.suffix, "application/octet-stream"),
+            filename=stored.name,
+        )
 
     @api.get("/labels/{label_id}/voxels", summary="A label's voxels")
     def voxels(label_id: int) -> VoxelsShape:

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from app.dialects.dicomweb.accept import DICOM
 from app.errors import BadInput
 from app.formats.multipart_related import BrokenMultipart, boundary_of, read_parts
-from app.services.dicomweb.folder import FileSlice
+from app.services.dicomweb.files import FileSlice
 
 ZERO_COPY = "http.response.zerocopysend"
 

@@ -77,18 +77,20 @@ def _alone(request: Request, face: FolderDicomweb, one: Instance, form: Form) ->
     if (same := unchanged(request, stamp)) is not None:
         return same
     kind = _kind(one, form)
-    if form.stored:
+    if form.stored and one.path is not None:
         return FileResponse(one.path, media_type=kind, headers=tagged(stamp))
-    return ranged(request, face.part10(one, stored=False), kind, stamp)
+    return ranged(request, face.part10(one, stored=form.stored), kind, stamp)
 
 
 def _in_parts(request: Request, face: FolderDicomweb, found: Sequence[Instance], forms: Sequence[Form]) -> Response:
     boundary = multipart.new_boundary()
     headers = {"Content-Type": multipart.content_type(DICOM, boundary)}
-    if all(form.stored for form in forms):
+    sizes = [one.size if form.stored else None for one, form in zip(found, forms, strict=True)]
+    known = [size for size in sizes if size is not None]
+    if len(known) == len(sizes):
         heads = (
-            len(multipart.part_head(boundary, _kind(one, form), one.size, number == 0)) + one.size
-            for number, (one, form) in enumerate(zip(found, forms, strict=True))
+            len(multipart.part_head(boundary, _kind(one, form), size, number == 0)) + size
+            for number, (one, form, size) in enumerate(zip(found, forms, known, strict=True))
         )
         headers["Content-Length"] = str(sum(heads) + len(multipart.end(boundary)))
     if request.method == "HEAD":
@@ -98,9 +100,9 @@ def _in_parts(request: Request, face: FolderDicomweb, found: Sequence[Instance],
 
 
 def _part(face: FolderDicomweb, one: Instance, form: Form) -> tuple[str, int, Iterator[bytes]]:
-    if form.stored:
+    if form.stored and one.path is not None and one.size is not None:
         return _kind(one, form), one.size, _chunks(one.path)
-    content = face.part10(one, stored=False)
+    content = face.part10(one, stored=form.stored)
     return _kind(one, form), len(content), iter((content,))
 
 

@@ -24,7 +24,10 @@ def router(services: Services) -> APIRouter:
     ) -> dict[str, Any]:
         """The next case to label, claimed for the caller; `{}` when everything is labelled."""
         given = options or {}
-        offer = services.next_case.next(strategy, caller(request, given.get("client_id")), _flattened(given))
+        who = caller(request, given.get("client_id"))
+        # MONAI Label's OHIF goes to the study of the case; 3D Slicer downloads the image, whatever it is.
+        in_browser = request.headers.get("user-agent", "").startswith("Mozilla/")
+        offer = services.next_case.next(strategy, who, _flattened(given), "series" if in_browser else "everything")
         if offer is None:
             return {}
         image = services.cases.image_file(offer.row.case.id)

@@ -1,161 +1,56 @@
-"""A folder of DICOM files as DICOMweb resources: headers as JSON, frames, rendered images.
-
-Pixel offsets of files and the JSON of series are cached in memory, keyed by the files' sizes and modification times: a
-frame costs one read of its bytes, and a changed file is read again.
-"""
+"""A folder as a DICOMweb service: its DICOM files (`files`), and its volume files as series (`volumes`)."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import threading
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from io import FileIO
-from pathlib import Path
-from typing import Any, Generic, TypeVar
-
-from cachetools import LRUCache
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from app.archives.dicom_json import tag_of
-from app.core.archive import DicomFiles, StoredFile
-from app.dicom.frame_decoding import NATIVE, decoded_frame, explicit_little_endian, frame_values
-from app.dicom.json_encoding import JsonEncoder, bulk_value, with_root
-from app.dicom.pixel_layout import PixelLayout, read_header, read_layout
-from app.dicom.rendering import Rendering, render
-from app.errors import BadFile, Conflict, NotFound
+from app.core.archive import DicomFiles
+from app.core.case import Case
+from app.core.volume import Volume
+from app.dicom.rendering import Rendering
+from app.errors import NotFound
+from app.services.dicomweb.files import FileInstance, FileInstances, FileSlice, Metadata, digest
 from app.services.dicomweb.query import Level, Query
+from app.services.dicomweb.volumes import SliceInstance, SliceInstances, middle
 
-Value = TypeVar("Value")
-
-
-class ByteCache(Generic[Value]):
-    """An LRU cache of at most `max_bytes`. Thread-safe; two threads may compute the same value at the same time."""
-
-    def __init__(self, max_bytes: int, size_of: Callable[[Value], int]) -> None:
-        self._lock = threading.Lock()
-        self._values: LRUCache[Hashable, Value] = LRUCache(max_bytes, getsizeof=size_of)
-
-    def get(self, key: Hashable, make: Callable[[], Value], holds: Callable[[Value], bool] | None = None) -> Value:
-        """The cached value of a key, made if it is missing or `holds` says that it is stale.
-
-        A value larger than `max_bytes` isn't cached.
-        """
-        with self._lock:
-            found = self._values.get(key)
-        if found is not None and (holds is None or holds(found)):
-            return found
-        value = make()
-        with self._lock:
-            self._values.pop(key, None)
-            if self._values.getsizeof(value) <= self._values.maxsize:
-                self._values[key] = value
-        return value
-
-
-@dataclass(frozen=True)
-class FileSlice:
-    """`length` bytes of an open file, from byte `start`. The caller closes the file."""
-
-    file: FileIO
-    start: int
-    length: int
-
-    def read(self) -> bytes:
-        return os.pread(self.file.fileno(), self.length, self.start)
-
-
-JSON_BYTES = 256 << 20
-LAYOUT_BYTES = 64 << 20
-INSTANCE_BYTES = 64 << 20
-IMPLICIT = "1.2.840.10008.1.2"
-"""The transfer syntax of a file that doesn't name one (PS3.5 10.1)."""
-BIG_ENDIAN = "1.2.840.10008.1.2.2"
-
-
-@dataclass(frozen=True)
-class Instance:
-    """One instance. `size` is its file's, in bytes; `stamp` changes when the file does."""
-
-    file: StoredFile
-    size: int
-    mtime_ns: int
-    inode: int
-
-    @classmethod
-    def of(cls, file: StoredFile, status: os.stat_result) -> Instance:
-        return cls(file, status.st_size, status.st_mtime_ns, status.st_ino)
-
-    def is_unchanged(self) -> bool:
-        """Whether its file is still the same."""
-        try:
-            return Instance.of(self.file, os.stat(self.path)) == self
-        except OSError:
-            return False
-
-    @property
-    def stamp(self) -> str:
-        return f"{self.size:x}-{self.mtime_ns:x}"
-
-    @property
-    def path(self) -> Path:
-        return self.file.path
-
-    @property
-    def syntax(self) -> str:
-        return self.file.syntax or IMPLICIT
-
-    @property
-    def is_native(self) -> bool:
-        """Whether its pixels are stored uncompressed."""
-        return self.syntax in NATIVE
-
-    @property
-    def address(self) -> str:
-        """Relative to the root of the service."""
-        return f"studies/{self.file.study}/series/{self.file.series}/instances/{self.file.sop}"
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """Instances as a JSON array, with relative URLs that `with_root` completes."""
-
-    stamp: str
-    encoded: bytes
-
-    def at(self, root: str) -> bytes:
-        return with_root(self.encoded, root.encode())
+Instance = FileInstance | SliceInstance
 
 
 class FolderDicomweb:
-    """Serves the files of a folder index. Thread-safe. Every method raises `NotFound` for a missing resource, and
-    `BadFile` for a damaged file."""
+    """Serves what an archive has on this machine. Thread-safe.
 
-    def __init__(self, client: DicomFiles) -> None:
+    `read` gives the voxels of a volume file. Every method raises `NotFound` for a missing resource, and `BadFile` for a
+    damaged file.
+    """
+
+    def __init__(self, client: DicomFiles, read: Callable[[Case], Volume]) -> None:
         self.client = client
-        self._metadata: ByteCache[Metadata] = ByteCache(JSON_BYTES, lambda kept: len(kept.encoded))
-        self._instances: ByteCache[Instance] = ByteCache(INSTANCE_BYTES, lambda kept: 1000 + len(kept.file.header))
-        self._layouts: ByteCache[PixelLayout] = ByteCache(
-            LAYOUT_BYTES, lambda kept: 1000 + 200 * len(kept.fragments or ())
-        )
+        self._files = FileInstances(client)
+        self._slices = SliceInstances(client, read)
 
     def instances(self, study: str, series: str = "", sop: str = "") -> list[Instance]:
-        """The instances of a study or series, or a single one, in the order of their UIDs."""
-        found = []
-        for file in self.client.files(study, series, sop):
-            with suppress(FileNotFoundError):  # deleted since the folder was indexed
-                found.append(Instance.of(file, os.stat(file.path)))
-        if not found:
-            raise NotFound("the folder has no such study, series or instance any more")
-        return found
+        """The instances of a study or series, or a single one: slices of volumes, then files by their UIDs."""
+        slices = self._slices.instances(study, series, sop)
+        if slices and series:
+            return [*slices]
+        try:
+            return [*slices, *self._files.instances(study, series, sop)]
+        except NotFound:
+            if slices:
+                return [*slices]
+            raise
 
     def instance(self, study: str, series: str, sop: str) -> Instance:
-        """One instance, cached while its file is unchanged: a viewer requests hundreds of frames at once."""
-        return self._instances.get(
-            (study, series, sop), lambda: self.instances(study, series, sop)[0], Instance.is_unchanged
-        )
+        """One instance. Of a file it is cached while the file is unchanged: a viewer requests hundreds of frames at
+        once."""
+        if sop.startswith(f"{series}."):
+            slices = self._slices.instances(study, series, sop)
+            if slices:
+                return slices[0]
+        return self._files.instance(study, series, sop)
 
     def search(self, level: Level, study: str, series: str, query: Query) -> list[dict[str, Any]]:
         """The matches of a query in DICOM JSON, within one study or series ("" for all). Raises `BadOption`."""
@@ -175,123 +70,90 @@ class FolderDicomweb:
     def representative(self, study: str, series: str = "") -> Instance:
         """The instance that represents a study or series: the middle one by InstanceNumber, of a series with images if
         the study has one."""
-        found = self.instances(study, series)
+        slices = self._slices.instances(study, series)
+        if slices:
+            return middle(slices)
+        found = self._files.instances(study, series)
         headers = {one.file.sop: json.loads(one.file.header) for one in found}
         images = [one for one in found if tag_of("Rows") in headers[one.file.sop]] or found
-        same = [one for one in images if one.file.series == images[0].file.series]
+        same = [one for one in images if one.series == images[0].series]
         same.sort(key=lambda one: _first_number(headers[one.file.sop].get(tag_of("InstanceNumber"))))
         return same[len(same) // 2]
 
     def metadata(self, instances: Sequence[Instance]) -> Metadata:
         """The headers of instances, grouped by series."""
-        series: dict[str, list[Instance]] = {}
+        files: dict[str, list[FileInstance]] = {}
+        slices: dict[str, list[SliceInstance]] = {}
         for one in instances:
-            series.setdefault(one.file.series, []).append(one)
-        parts = [self._series(ones) for ones in series.values()]
+            if isinstance(one, SliceInstance):
+                slices.setdefault(one.series, []).append(one)
+            else:
+                files.setdefault(one.series, []).append(one)
+        parts = [
+            *(self._slices.metadata(ones) for ones in slices.values()),
+            *(self._files.metadata(ones) for ones in files.values()),
+        ]
         if len(parts) == 1:
             return parts[0]
         joined = b",".join(part.encoded[1:-1] for part in parts)
-        return Metadata(_digest("".join(part.stamp for part in parts)), b"[" + joined + b"]")
+        return Metadata(digest("".join(part.stamp for part in parts)), b"[" + joined + b"]")
 
     def frame_count(self, instance: Instance) -> int:
         """The number of frames of an instance."""
-        return self._layout(instance).frames
+        if isinstance(instance, SliceInstance):
+            return self._slices.frame_count(instance)
+        return self._files.frame_count(instance)
 
     def check_frames(self, instance: Instance, numbers: Sequence[int]) -> None:
         """Raise `BadInput` if a frame number (from 1) doesn't exist."""
-        self._layout(instance).check_frames(numbers)
+        if isinstance(instance, SliceInstance):
+            self._slices.check_frames(instance, numbers)
+        else:
+            self._files.check_frames(instance, numbers)
 
     def frame(self, instance: Instance, number: int, *, stored: bool) -> bytes:
-        """A frame (from 1) as `stored` in the file, or decoded to explicit little endian.
+        """A frame (from 1) as `stored`, or decoded to explicit little endian.
 
         Big endian pixels are always converted. Raises `BadInput` for a frame that doesn't exist, and `UnusableSeries`
         without pixels or a decoder.
         """
-        layout = self._layout(instance)
-        layout.check_frames([number])
-        with instance.path.open("rb", buffering=0) as file:
-            if stored and layout.fragments is not None:
-                return layout.stored_frame(file.fileno(), number)
-            return decoded_frame(file.fileno(), layout, number)
+        if isinstance(instance, SliceInstance):
+            return self._slices.frame(instance, number, stored=stored)
+        return self._files.frame(instance, number, stored=stored)
 
     def file_slice(self, instance: Instance, number: int, *, stored: bool) -> FileSlice | None:
-        """The part of the file that `frame` returns; None if the frame has to be assembled or decoded.
+        """The part of a file that `frame` returns; None if the frame has to be assembled or decoded.
 
         Raises `BadInput` for a frame that doesn't exist, and `Conflict` if the file was replaced meanwhile.
         """
-        layout = self._layout(instance)
-        layout.check_frames([number])
-        as_it_is = layout.syntax != BIG_ENDIAN if layout.fragments is None else stored
-        place = layout.place(number) if as_it_is else None
-        if place is None:
+        if isinstance(instance, SliceInstance):
             return None
-        start, length = place
-        file = FileIO(instance.path)
-        if Instance.of(instance.file, os.fstat(file.fileno())) != instance:
-            file.close()
-            raise Conflict("the file was replaced while it was read; ask again")
-        if start + length > instance.size:
-            file.close()
-            raise BadFile("an image's file ends in the middle of its pixels")
-        return FileSlice(file, start, length)
+        return self._files.file_slice(instance, number, stored=stored)
 
     def part10(self, instance: Instance, *, stored: bool) -> bytes:
         """The whole instance as a Part 10 file, as `stored` or in explicit little endian. Raises `UnusableSeries`
         without a decoder."""
-        if stored:
-            return instance.path.read_bytes()
-        with instance.path.open("rb") as file:
-            return explicit_little_endian(file)
+        if isinstance(instance, SliceInstance):
+            return self._slices.part10(instance, stored=stored)
+        return self._files.part10(instance, stored=stored)
 
     def bulk(self, instance: Instance, path: str) -> bytes:
         """A binary value of the header, by its path in the metadata."""
-        with instance.path.open("rb") as file:
-            header, _ = read_header(file)
-        try:
-            return bulk_value(header, path)
-        except KeyError:
-            raise NotFound("the instance has no such bulk data") from None
+        if isinstance(instance, SliceInstance):
+            return self._slices.bulk(instance, path)
+        return self._files.bulk(instance, path)
 
     def pixels_are(self, instance: Instance, path: str) -> bool:
         """Whether a path in the metadata is that of the pixels."""
-        return path.upper() in ("7FE00008", "7FE00009", "7FE00010") and f"{self._layout(instance).tag:08X}" == path
+        if isinstance(instance, SliceInstance):
+            return self._slices.pixels_are(instance, path)
+        return self._files.pixels_are(instance, path)
 
     def picture(self, instance: Instance, number: int, how: Rendering) -> bytes:
         """A frame (from 1) rendered as an image file. Raises as `frame`, and `BadOption` for a viewport outside it."""
-        layout = self._layout(instance)
-        layout.check_frames([number])
-        with instance.path.open("rb") as file:
-            header, _ = read_header(file)
-            values = frame_values(file.fileno(), layout, number)
-        return render(values, header, number, how)
-
-    def _series(self, instances: Sequence[Instance]) -> Metadata:
-        stamp = _digest("\n".join(f"{one.address} {one.stamp}" for one in instances))
-
-        def encode() -> Metadata:
-            encoder = JsonEncoder()
-            texts = []
-            for one in instances:
-                with one.path.open("rb") as file:
-                    header, layout = read_header(file)
-                if layout is not None:
-                    # A viewer that reads the headers requests the frames next.
-                    self._layouts.get((one.path, one.stamp), lambda found=layout: found)  # type: ignore[misc]
-                texts.append(encoder.instance(header, layout, one.syntax, one.address))
-            return Metadata(stamp, f"[{','.join(texts)}]".encode())
-
-        return self._metadata.get(stamp, encode)
-
-    def _layout(self, instance: Instance) -> PixelLayout:
-        def read() -> PixelLayout:
-            with instance.path.open("rb") as file:
-                return read_layout(file)
-
-        return self._layouts.get((instance.path, instance.stamp), read)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+        if isinstance(instance, SliceInstance):
+            return self._slices.picture(instance, number, how)
+        return self._files.picture(instance, number, how)
 
 
 def _first_number(element: object) -> int:

@@ -7,8 +7,9 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from app.archives.label_store import derived_uid
+from app.archives.label_store import label_series_uid
 from app.core.archive import DicomFiles
+from app.core.case import Case
 from app.core.label import FINAL, Label
 from app.dicom.parsing import meta_values, parse
 from app.dicom.values import check_uid
@@ -100,15 +101,15 @@ class Incoming:
         dataset = parse(part)
         series = next((str(s.get("SeriesInstanceUID", "")) for s in dataset.get("ReferencedSeriesSequence") or ()), "")
         try:
-            case = self.cases.get(series).case
+            case = self.cases.shown_as(series).case
         except UnknownCase:
             return None
-        if case.kind != "series":
+        if not case.series_uid:
             return None
         if study and str(dataset.get("StudyInstanceUID", "")) != study:
             raise BadInput("the instance is of another study")
         label = self.labels.submit_seg(case.id, part, who, client)
-        return Outcome(reference, _location(label, case.study_uid), warning=COERCED)
+        return Outcome(reference, _location(label, case), warning=COERCED)
 
 
 def into_folder(client: DicomFiles, study: str, labels: LabelService) -> Callable[[bytes, Reference], Outcome]:
@@ -125,10 +126,10 @@ def into_folder(client: DicomFiles, study: str, labels: LabelService) -> Callabl
     return store
 
 
-def _location(label: Label, study: str) -> str:
-    """Where the archive has a label once it is delivered; the series UID is the one that `LabelStore` derives."""
-    series = derived_uid("series", label.case_id, FINAL)
-    return f"studies/{study}/series/{series}/instances/{label.sop_instance_uid}"
+def _location(label: Label, case: Case) -> str:
+    """Where the archive has a label once it is delivered."""
+    series = label_series_uid(case, FINAL)
+    return f"studies/{case.study_uid}/series/{series}/instances/{label.sop_instance_uid}"
 
 
 def _with_preamble(part: bytes) -> bytes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 
+from app.core.archive import NotOffered
 from app.core.case import CaseRow
 from app.core.label import Label, PendingDelivery
 from app.services import Services
@@ -17,6 +18,7 @@ from app.web.dashboard.learning import Jobs, read_jobs
 from app.web.dashboard.work import CaseName, name_of, names_of
 
 DELIVERIES_SHOWN = 10
+NOT_OFFERED_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ class LeftOut:
 @dataclass(frozen=True)
 class Delivery:
     """The archive's state. `problem` is why the last sync failed; `read` is when the last one succeeded. The first few
-    of the `waiting` and `refused` labels and of the `unusable_cases` are listed. `oldest` is when the oldest waiting
-    label was made."""
+    of the `waiting` and `refused` labels, the `unusable_cases`, the `left_out_files` (damaged) and the
+    `not_offered_files` (masks, and images that OHIF can't show) are listed. `oldest` is when the oldest waiting label
+    was made."""
 
     address: str
     kind: str
@@ -69,6 +72,8 @@ class Delivery:
     turned_down: tuple[Stuck, ...] = ()
     left_out_files: int = 0
     left_out: tuple[LeftOut, ...] = ()
+    not_offered_files: int = 0
+    not_offered: tuple[NotOffered, ...] = ()
 
 
 def shown_address(studies: str) -> str:
@@ -199,6 +204,7 @@ def read_delivery(services: Services) -> Delivery:
         label = labels[one.label_id]
         return stuck(one, label, names[label.case_id])
 
+    not_offered = services.cases.not_offered()
     no_volumes = unusable(services.cases.unusable())
     left_out = services.quarantine.files()
     read = services.sync.read
@@ -217,6 +223,8 @@ def read_delivery(services: Services) -> Delivery:
         unusable=no_volumes[:DELIVERIES_SHOWN],
         left_out_files=len(left_out),
         left_out=tuple(LeftOut(file.path, file.reason) for file in left_out[:DELIVERIES_SHOWN]),
+        not_offered_files=len(not_offered),
+        not_offered=tuple(not_offered[:NOT_OFFERED_SHOWN]),
     )
 
 

@@ -38,7 +38,7 @@ export class Api {
   oneCase = id => this.#json('GET', `cases/${part(id)}`);
   geometry = id => this.#json('GET', `cases/${part(id)}/geometry`);
   labels = id => this.#json('GET', `cases/${part(id)}/labels`);
-  next = strategy => this.#json('POST', 'next', { strategy });
+  next = strategy => this.#json('POST', 'next', { strategy, dicomweb: true });
   release = id => this.#json('POST', `cases/${part(id)}/release`);
 
   openSession = (caseId, model) => this.#json('POST', 'sessions', { case_id: caseId, model });

@@ -1,5 +1,6 @@
 // The open case, the number of labelled cases, and navigation to the next one.
 
+import { nameOf } from './cases.js';
 import { button, el, field, row, section, select, setOptions, setText } from './dom.js';
 
 export class CaseSection {
@@ -37,7 +38,7 @@ export class CaseSection {
     setText(
       this.name,
       info
-        ? `${info.patient_id || 'No patient ID'} · ${info.modality} ${info.description}`.trim()
+        ? `${nameOf(info, 'No patient ID')} · ${info.modality} ${info.description}`.trim()
         : 'No case of this server is shown.'
     );
     setText(
@@ -54,6 +55,6 @@ export class CaseSection {
     );
     setText(this.meaning, strategies.find(({ name }) => name === strategy)?.description ?? '');
     this.next.disabled = !connected;
-    this.skip.disabled = !opened;
+    this.skip.disabled = !opened && !picked;
   }
 }

@@ -1,6 +1,6 @@
 // The case that is open, and what an annotator does with it: prompt, undo, segment, load a version, submit.
 
-import { readCase } from './cases.js';
+import { nameOf, readCase } from './cases.js';
 import { readAll, withoutGaps } from './masks.js';
 import { Models } from './models.js';
 import { PromptSessions } from './prompt_sessions.js';
@@ -53,7 +53,7 @@ export class Labelling {
 
   /** Another series is in the active viewport; null for none. */
   shown(shown) {
-    if (shown?.series === this.opened?.id) {
+    if (shown?.series === this.opened?.series) {
       return;
     }
     this.#leave();
@@ -68,8 +68,8 @@ export class Labelling {
       await this.#readHistory();
       // OHIF begins every study with brightness and contrast on the first mouse button.
       this.choose(this.wanted);
-      const { patient_id: patient, warnings } = this.opened.info;
-      return warnings.length ? `Open, but: ${warnings.join('; ')}` : `Ready: ${patient || 'no patient ID'}.`;
+      const { warnings } = this.opened.info;
+      return warnings.length ? `Open, but: ${warnings.join('; ')}` : `Ready: ${nameOf(this.opened.info, 'no patient ID')}.`;
     });
   }
 
@@ -185,7 +185,7 @@ export class Labelling {
   #ready() {
     this.tasks.add('', async () => {
       if (this.opened && this.models.takes(this.tool)) {
-        await this.sessions.of(this.structure, this.#work(this.viewer.labelmapOf(this.opened.id)));
+        await this.sessions.of(this.structure, this.#work(this.viewer.labelmapOf(this.opened.series)));
       }
     });
   }
@@ -242,7 +242,7 @@ export class Labelling {
 
   /** A response may arrive after its case was left, or its label map removed in OHIF's own table. */
   #needStill(labelmap) {
-    if (!this.opened || this.viewer.labelmapOf(this.opened.id) !== labelmap) {
+    if (!this.opened || this.viewer.labelmapOf(this.opened.series) !== labelmap) {
       throw new Error('The answer came too late: what it belongs to is no longer open.');
     }
   }
@@ -260,7 +260,7 @@ export class Labelling {
 
   /** Someone draws in the label map with OHIF's tools. */
   edited() {
-    this.mask.edited(() => this.opened && this.viewer.labelmapOf(this.opened.id));
+    this.mask.edited(() => this.opened && this.viewer.labelmapOf(this.opened.series));
   }
 
   /** What a structure can start from. */
@@ -289,7 +289,7 @@ export class Labelling {
 
   /** Whether anything on the screen belongs to a structure. */
   #labelled(structure) {
-    const labelmap = this.opened && this.viewer.labelmapOf(this.opened.id);
+    const labelmap = this.opened && this.viewer.labelmapOf(this.opened.series);
     return Boolean(labelmap) && readAll(labelmap.slices, labelmap.shape).includes(structure);
   }
 

@@ -21,9 +21,9 @@ export class WorkingMask {
   }
 
   /** The label map over a case that is open, made with segments of these names if there is none yet. */
-  async over({ id, grid, slices }, names) {
-    const before = this.viewer.labelmapOf(id);
-    const labelmap = await this.viewer.labelmapFor(id, grid, slices, names);
+  async over({ series, grid, slices }, names) {
+    const before = this.viewer.labelmapOf(series);
+    const labelmap = await this.viewer.labelmapFor(series, grid, slices, names);
     if (labelmap !== before) {
       this.known = readAll(labelmap.slices, labelmap.shape);
       this.emptied();

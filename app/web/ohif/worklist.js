@@ -39,21 +39,29 @@ export class Worklist {
       return;
     }
     tasks.add('Looking for the next case…', async () => {
-      if (skip && labelling.opened) {
-        await this.api.release(labelling.opened.id);
+      for (const id of skip ? this.#left() : []) {
+        await this.api.release(id);
       }
       const found = await this.api.next(this.strategy);
       return found ? this.#go(found) : 'Every case has a label. There is nothing left to do.';
     });
   }
 
+  /** The case that is open, and the one that was picked last if OHIF never came to show it: the server would only offer
+   * that one again. */
+  #left() {
+    const open = this.labelling.opened?.id;
+    const unseen = this.picked && (open ?? this.picked.before) === this.picked.before ? this.picked.id : undefined;
+    return new Set([open, unseen].filter(Boolean));
+  }
+
   #go({ case: one, reason }) {
-    this.picked = { id: one.id, reason };
-    if (one.kind !== 'series') {
-      return `Next is ${one.id} (${reason}), a volume file. OHIF shows DICOM only: open it in 3D Slicer, or skip it.`;
-    }
+    this.picked = { id: one.id, reason, before: this.labelling.opened?.id };
     if (one.id === this.labelling.opened?.id) {
       return `The next case is this one (${reason}). Submit it, or skip it to see another.`;
+    }
+    if (!one.series_uid) {
+      return `Next is ${one.id} (${reason}), which OHIF can't show. Skip it.`;
     }
     this.labelling.unsaved = false;
     this.viewer.open(one);
