@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,18 @@ SOP_CLASSES = {
     "PT": PositronEmissionTomographyImageStorage,
 }
 """By modality. OHIF shows no others as volumes."""
+
+_UNKNOWN: Mapping[str, Mapping[str, str]] = {
+    "CT": {"Laterality": "", "PatientPosition": "", "KVP": "", "AcquisitionNumber": ""},
+    "MR": {
+        **dict.fromkeys(("Laterality", "PatientPosition", "ScanOptions", "MRAcquisitionType"), ""),
+        **dict.fromkeys(("RepetitionTime", "EchoTime", "EchoTrainLength"), ""),
+        "ScanningSequence": "RM",  # research mode: no usual sequence
+        "SequenceVariant": "NONE",
+    },
+    "PT": {"PatientPosition": ""},
+}
+"""What the standard wants to be there and a volume file doesn't know (PS3.3 C.8.2.1, C.8.3.1)."""
 
 MOST_PIXELS = 65535
 """Rows and Columns are 16-bit numbers (PS3.3 C.7.6.3)."""
@@ -93,7 +105,7 @@ def series_header(case: Case, geometry: Geometry) -> Dataset:
     header = Dataset()
     header.SpecificCharacterSet = "ISO_IR 192"
     header.SOPClassUID = SOP_CLASSES[case.modality]
-    header.ImageType = ["DERIVED", "PRIMARY", "AXIAL"] if case.modality == "CT" else ["DERIVED", "PRIMARY"]
+    header.ImageType = ["DERIVED", "PRIMARY", "AXIAL" if case.modality == "CT" else "OTHER"]
     header.StudyDate = header.StudyTime = header.AccessionNumber = ""
     header.Modality = case.modality
     header.Manufacturer = header.ReferringPhysicianName = ""
@@ -114,6 +126,8 @@ def series_header(case: Case, geometry: Geometry) -> Dataset:
     header.PhotometricInterpretation = "MONOCHROME2"
     _, header.Rows, header.Columns = geometry.shape
     header.BitsAllocated, header.BitsStored, header.HighBit = 16, 16, 15
+    for keyword, value in _UNKNOWN[case.modality].items():
+        setattr(header, keyword, value)
     return header
 
 

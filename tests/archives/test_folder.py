@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import sqlite3
@@ -21,7 +22,7 @@ from app.core.case import Case
 from app.core.progress import ignore_progress
 from app.core.volume import Volume
 from app.errors import ArchiveUnavailable, BadFile, BadOption, Conflict, IntegrityError, NotFound, UnknownCase
-from app.formats.volume_files import write_nifti
+from app.formats.volume_files import NIFTI_DATA_OFFSET, nifti_header_bytes, write_nifti
 from app.settings import MASKS
 from tests.counting import calls
 from tests.dicom.synthetic import ct_series, encode, grid, mr_series, phantom, uid, write_series
@@ -577,3 +578,22 @@ def test_an_index_of_before_keeps_the_ids_of_its_cases(folder: Path, tmp_path: P
     assert all(case.series_uid for case in after.values())
     assert listing.gone == ("gone",)
     archive.close()
+
+
+def test_listing_reads_little_of_a_volume_file(folder: Path, archive: FolderArchive) -> None:
+    """A gigabyte of zeros, which takes no room on the disk."""
+    shape = (512, 1024, 1024)
+    file = folder / "large.nii"
+    with file.open("wb") as stream:
+        stream.write(nifti_header_bytes(grid(shape), np.dtype(np.int16)))
+        stream.truncate(NIFTI_DATA_OFFSET + 2 * math.prod(shape))
+    before = bytes_read()
+    (case,) = archive.list(None).cases
+    assert (case.instances, case.modality) == (512, "MR")
+    assert bytes_read() - before < 8 << 20
+
+
+def bytes_read() -> int:
+    """By this process so far, also from the page cache."""
+    lines = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(lines["rchar"])

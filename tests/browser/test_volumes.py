@@ -33,7 +33,7 @@ def volume_site(tmp_path_factory: pytest.TempPathFactory, viewer_dir: Path) -> I
     unit = ((hu.astype(np.float32) + 1024) / 4096) ** 2
     for name, voxels in (("reversed", hu), ("mirrored", unit)):
         write_volume(folder / "studies" / FILES[name], voxels, grids(SHAPE)[name])
-    for name in ("one", "two", "three"):
+    for name in ("one", "two_pet", "three_mr"):
         write_volume(folder / "studies" / "next" / f"{name}.nii.gz", hu, grids(SHAPE)["plain"])
     write_volume(folder / "studies" / "tilted.nrrd", hu, grid(SHAPE, gantry_tilt=10))
     write_volume(folder / "studies" / "reversed_seg.nrrd", hu, grids(SHAPE)["reversed"])

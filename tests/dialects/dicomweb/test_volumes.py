@@ -12,7 +12,9 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
+from app.core.mask import Mask
 from app.core.volume import Geometry
+from app.errors import UnknownCase
 from tests.dialects.dicomweb.site import Site, parts, serving
 from tests.dicom.itk import read, read_series
 from tests.dicom.synthetic import ct_series, grid, phantom, write_series
@@ -130,6 +132,34 @@ def test_pictures(site: Site) -> None:
     picture = np.asarray(Image.open(io.BytesIO(answer.content)))
     assert picture.shape[0] == 128
     assert picture.max() > picture.min()
+
+
+def test_a_segmentation_that_refers_to_the_slices_is_a_label(site: Site) -> None:
+    one = case(site, "mirrored")
+    geometry = site.services.cases.volume(one.id).geometry
+    voxels = np.random.default_rng(5).integers(0, 2, SHAPE, np.uint8)
+    name = site.services.settings.labels.structures[0]
+    file = site.services.labels.dicom_seg(one.id, Mask.single(voxels, [name], geometry), [name], "Ada")
+    answer = site.store([file.read_bytes()], f"/studies/{one.study_uid}")
+    assert answer.status_code == 200, answer.text
+    (label,) = site.services.labels.history(one.id)
+    np.testing.assert_array_equal(site.services.labels.mask(label).labelmap(), voxels)
+    site.services.outbox_worker.deliver_due()
+    site.services.sync.run()
+    (stored,) = (item["00081190"]["Value"][0] for item in answer.json()["00081199"]["Value"])
+    ((_, sent),) = parts(site.get(stored.removeprefix(site.url), DICOM))
+    assert pydicom.dcmread(io.BytesIO(sent)).SOPInstanceUID == label.sop_instance_uid
+    series = site.get(f"/studies/{one.study_uid}/series").json()
+    assert sorted(entry["00080060"]["Value"][0] for entry in series) == [one.modality, "SEG"]
+    assert len(site.get(f"/studies/{one.study_uid}/metadata").json()) == SHAPE[0] + 1
+
+
+def test_a_case_is_found_by_the_series_that_is_shown(site: Site) -> None:
+    one = case(site, "oblique")
+    found = site.services.cases.shown_as(one.series_uid)
+    assert found.case == one
+    with pytest.raises(UnknownCase):
+        site.services.cases.shown_as(one.study_uid)
 
 
 def test_sheared_volumes_are_cases_but_no_series(site: Site) -> None:
