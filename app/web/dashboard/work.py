@@ -39,7 +39,7 @@ def name_of(case: Case) -> CaseName:
 
 
 def viewer_of(case: Case) -> str:
-    """OHIF's address for a case in labelling mode, relative to the page; "" for what isn't a DICOM series."""
+    """OHIF's address for a case in labelling mode, relative to the page; "" for what OHIF can't show."""
     if not (case.study_uid and case.series_uid):
         return ""
     shown = {"StudyInstanceUIDs": case.study_uid, "initialSeriesInstanceUID": case.series_uid}

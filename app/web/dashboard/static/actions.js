@@ -66,19 +66,16 @@ async function labelNext(button) {
     // The name that was given in OHIF's panel: what is claimed here is that person's case there.
     const person = localStorage.getItem("segloop.person");
     if (person) headers["X-Segloop-User"] = encodeURIComponent(person);
-    const answer = await fetch("api/v1/next", { method: "POST", headers, body: JSON.stringify({ strategy }) });
+    const body = JSON.stringify({ strategy, dicomweb: true });
+    const answer = await fetch("api/v1/next", { method: "POST", headers, body });
     if (!answer.ok) {
       announce(await reason(answer), true);
     } else if (answer.status === 204) {
       announce("Every case has a label, or is in someone's hands.");
     } else {
       const { case: one } = await answer.json();
-      if (one.study_uid && one.series_uid) {
-        const shown = { StudyInstanceUIDs: one.study_uid, initialSeriesInstanceUID: one.series_uid };
-        location.assign(`ohif/segloop?${new URLSearchParams(shown)}`);
-      } else {
-        announce(`Next is ${one.id}, which OHIF can't show. Open it in another viewer: it is held for you.`, true);
-      }
+      const shown = { StudyInstanceUIDs: one.study_uid, initialSeriesInstanceUID: one.series_uid };
+      location.assign(`ohif/segloop?${new URLSearchParams(shown)}`);
     }
   } catch {
     announce("The server doesn't answer.", true);
