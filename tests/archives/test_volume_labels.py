@@ -99,6 +99,7 @@ def test_both_are_delivered_beside_the_images(services: Services) -> None:
     seg = pydicom.dcmread(place / f"v{label.number:04d}.dcm")
     assert seg.SOPInstanceUID == label.sop_instance_uid
     services.sync.run()
+    assert [one.path for one in services.cases.not_offered()] == ["tilted.nrrd"]
     client = services.project.archive.dicomweb()
     found = client.search_for_series(services.cases.get("oblique").case.study_uid)
     assert sorted(one["00080060"]["Value"][0] for one in found) == ["CT", "SEG"]

@@ -216,7 +216,7 @@ class FolderIndex:
                     (source,),
                 )
                 # A volume file that is a mask by now is no series any more.
-                pattern = matches(source, self._options.masks)
+                pattern = "" if self._is_label(source) else matches(source, self._options.masks)
                 self._connection.execute(
                     "UPDATE files SET study = '', series = '', header = '', reason = ?"
                     " WHERE kind = 'volume' AND path = ?",
