@@ -113,9 +113,9 @@ def protocol(wanted: bool = True) -> type[asyncio.Protocol]:
 
 def _changed() -> str:
     """How Uvicorn's private interface differs from the one that this module needs; "" if it doesn't."""
-    start = inspect.signature(HttpToolsProtocol._start_asgi_task)
-    if list(start.parameters) != ["self", "cycle", "app"]:
-        return f"this Uvicorn starts requests another way: {start}"
+    start = getattr(HttpToolsProtocol, "_start_asgi_task", None)
+    if start is None or list(inspect.signature(start).parameters) != ["self", "cycle", "app"]:
+        return "this Uvicorn starts requests another way"
     needed = {"scope", "transport", "disconnected", "chunked_encoding", "expected_content_length"}
     lacking = needed - set(RequestResponseCycle.__init__.__code__.co_names)
     return f"this Uvicorn's requests have no {', '.join(sorted(lacking))}" if lacking else ""

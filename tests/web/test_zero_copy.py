@@ -177,5 +177,8 @@ def test_a_uvicorn_that_changed_sends_through_python(monkeypatch: pytest.MonkeyP
         patch.setattr(HttpToolsProtocol, "_start_asgi_task", lambda self, cycle, app, more: None)
         assert protocol() is HeadLimitedProtocol
     with monkeypatch.context() as patch:
+        patch.delattr(HttpToolsProtocol, "_start_asgi_task")  # up to 0.45
+        assert protocol() is HeadLimitedProtocol
+    with monkeypatch.context() as patch:
         patch.setattr(RequestResponseCycle, "__init__", lambda self: None)
         assert protocol() is HeadLimitedProtocol
