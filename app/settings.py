@@ -91,7 +91,11 @@ class ModelSettings(_Section):
     """One model, served to every viewer under its key."""
 
     type: str = Field(description="model type, see below; or one of another installed package")
-    source: str = Field("", description="nninteractive: starter, an official id or a folder; bundle: its folder")
+    source: str = Field(
+        "",
+        description="nninteractive: starter, an official id or a folder, whose weights are served, and trained from if"
+        " there is a trainer; bundle: its folder",
+    )
     patches: int | None = Field(
         None,
         ge=0,

@@ -19,11 +19,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from app.core.robot import Robot
 from app.core.volume import Geometry, Volume
 from app.models.device import Device
 from app.models.nninteractive.folder import find_folder
 from app.models.nninteractive.model import NnInteractive
-from app.simulation.robot import Robot
 from app.simulation.scores import dice
 from bench.starter_model.phantoms import Phantom, held_out_kinds
 

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from app.archives.memory import MemoryArchive
+from app.core.robot import Plane, Robot, Style
 from app.errors import BadInput, BadOption
 from app.models.device import Device
 from app.project.open_models import open_models
@@ -21,7 +22,6 @@ from app.settings import Settings
 from app.simulation.cases import read_cases
 from app.simulation.prompted import ModelTarget, ServerTarget, Target
 from app.simulation.report import draw, lines_of, table_of, write_csv
-from app.simulation.robot import Plane, Robot, Style
 from app.simulation.run import Protocol, Step, simulate
 from app.simulation.summary import summarise
 

@@ -18,10 +18,11 @@ class ModelSpec:
     """Everything besides the weights that is needed to run a model; stored beside them as `model.json`.
 
     `type` is the model type that runs it; the host checks that it equals the setting `models.NAME.type`.
-    `network` names a class of `monai.networks.nets` and `arguments` are its constructor's. `labels` are 1..N by
-    position. `spacing` is the model's grid in mm along `(k, j, i)` (0: keep the image's); `patch` is `(k, j, i)`
-    (`(1, j, i)` for 2D models). `intensity` is `zscore`, `window:LOW:HIGH` for a clip to that window scaled to 0..1, or
-    `shift:MEAN:SCALE`.
+    `network` names a class of `monai.networks.nets` and `arguments` are its constructor's. A model type whose training
+    goes on from a base (`app/models/registry.py`) writes both itself; a trainer keeps them and may add to `arguments`.
+    `labels` are 1..N by position. `spacing` is the model's grid in mm along `(k, j, i)` (0: keep the image's); `patch`
+    is `(k, j, i)` (`(1, j, i)` for 2D models). `intensity` is `zscore`, `nonzero_box` (as nnInteractive),
+    `window:LOW:HIGH` for a clip to that window scaled to 0..1, or `shift:MEAN:SCALE`.
     """
 
     type: str

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from app.core.mask import Mask, dice
 from app.core.model import AnyModel, AutomaticModel, InteractiveModel
-from app.core.prompt import Point
-from app.core.volume import Index, Volume
+from app.core.robot import Robot
+from app.core.volume import Volume
 from app.errors import Cancelled, SegloopError
 from app.learning.dataset import Labelled
 from app.learning.gate import Found, Measured
@@ -20,14 +20,18 @@ from app.project.project import Project
 
 logger = logging.getLogger(__name__)
 
+CLICKS = (1, 3, 5)
+"""After how many clicks interactive models are compared: the first must not get worse, nor what corrections reach."""
+
 
 def evaluate(
     model: AnyModel, cases: Sequence[Labelled], names: Sequence[str], project: Project, step: Callable[[], None]
 ) -> Measured:
-    """Dice by case and structure, of structures that are segmented or absent in a case. An interactive model gets one
-    click, in the middle of each structure.
+    """Dice by case and structure, of structures that are segmented or absent in a case. An interactive model is clicked
+    through each structure that there is: into the middle, then into the middle of the largest error, as
+    `app.core.robot.Robot` does it; its Dice is the mean of those after `CLICKS`.
 
-    Calls `step` before each case and each window, which may raise to cancel. Unreadable cases are left out.
+    Calls `step` before each case, each window and each click, which may raise to cancel. Unreadable cases are left out.
     """
     found: list[Found] = []
     count = 0
@@ -35,9 +39,11 @@ def evaluate(
         step()
         try:
             volume, truth = one.open(project)
-            examined = [name for name in names if name in one.label.examined]
-            for name, value in _dice_of_case(model, volume, truth, examined, step):
-                found.append(Found(one.row.case.patient_key, one.row.case.id, name, value))
+            names_here = [name for name in names if name in one.label.examined]
+            patient, case_id = one.row.case.patient_key, one.row.case.id
+            for name, dices in _dice_of_case(model, volume, truth, names_here, step):
+                by_clicks = dict(zip(CLICKS, dices, strict=True)) if len(dices) > 1 else {}
+                found.append(Found(patient, case_id, name, float(np.mean(dices)), by_clicks))
             count += 1
         except Cancelled:
             raise
@@ -46,43 +52,45 @@ def evaluate(
     return Measured(found, count)
 
 
-def middle(area: NDArray[np.bool_]) -> Index:
-    """The voxel of a non-empty area `(k, j, i)` that is farthest from its border."""
-    from scipy.ndimage import distance_transform_edt
-
-    depth = distance_transform_edt(np.pad(area, 1))[1:-1, 1:-1, 1:-1]
-    return cast(Index, tuple(int(x) for x in np.unravel_index(int(depth.argmax()), area.shape)))
-
-
 def _dice_of_case(
     model: AnyModel, volume: Volume, truth: Mask, names: Sequence[str], step: Callable[[], None]
-) -> Iterator[tuple[str, float]]:
+) -> Iterator[tuple[str, Sequence[float]]]:
+    """By structure, one Dice, or one after each of `CLICKS`."""
     listed = {segment.name: segment.number for segment in truth.segments if segment.name in names}
     if model.card.kind == "interactive":
-        clicked = cast(InteractiveModel, model)
-        pairs = ((name, _after_a_click(clicked, volume, truth.voxels_of(number))) for name, number in listed.items())
-    else:
-        predicted = cast(AutomaticModel, model).segment(volume, lambda done, text="": step(), {})
-        numbers = {segment.name: segment.number for segment in predicted.segments}
-        # A structure that the model doesn't know counts as not found.
-        nowhere = np.zeros(volume.geometry.shape, bool)
-        pairs = (
-            (name, dice(predicted.voxels_of(numbers[name]) if name in numbers else nowhere, truth.voxels_of(number)))
-            for name, number in listed.items()
-        )
-    yield from ((name, value) for name, value in pairs if value is not None)
+        for name, number in listed.items():
+            wanted = truth.voxels_of(number)
+            if wanted.any():
+                yield name, _after_clicks(cast(InteractiveModel, model), volume, wanted, step)
+        return
+    predicted = cast(AutomaticModel, model).segment(volume, lambda done, text="": step(), {})
+    numbers = {segment.name: segment.number for segment in predicted.segments}
+    # A structure that the model doesn't know counts as not found.
+    nowhere = np.zeros(volume.geometry.shape, bool)
+    for name, number in listed.items():
+        here = predicted.voxels_of(numbers[name]) if name in numbers else nowhere
+        value = dice(here, truth.voxels_of(number))
+        if value is not None:
+            yield name, [value]
 
 
-def _after_a_click(model: InteractiveModel, volume: Volume, truth: NDArray[np.bool_]) -> float | None:
-    if not truth.any():
-        return None
-    flat = model.card.dimension == 2
-    if flat:
+def _after_clicks(
+    model: InteractiveModel, volume: Volume, truth: NDArray[np.bool_], step: Callable[[], None]
+) -> Sequence[float]:
+    """Dice after each of `CLICKS`. Once nothing is wrong nobody clicks any more."""
+    if model.card.dimension == 2:
         k = int(truth.sum(axis=(1, 2)).argmax())  # the slice with most of the structure
         truth = truth & (np.arange(truth.shape[0]) == k)[:, None, None]
+    robot = Robot()
     session = model.open(volume, {})
+    values: list[float] = []
     try:
-        session.add(Point(middle(truth)))
-        return dice(session.mask > 0, truth)
+        for _ in range(max(CLICKS)):
+            prompt = robot.next_prompt(truth, session.mask > 0)
+            if prompt is not None:
+                step()
+                session.add(prompt)
+            values.append(dice(session.mask > 0, truth) or 0.0)
+        return [values[number - 1] for number in CLICKS]
     finally:
         session.close()

@@ -7,7 +7,7 @@ varies between patients.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -20,12 +20,14 @@ RESAMPLES = 5000
 
 @dataclass(frozen=True)
 class Found:
-    """The Dice of one structure in one validation case."""
+    """The Dice of one structure in one validation case. For an interactive model that is the mean of the Dice after
+    each of a few numbers of clicks, which `after_clicks` has."""
 
     patient: str
     case_id: str
     structure: str
     dice: float
+    after_clicks: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,12 @@ class Measured:
         for one in self.found:
             values.setdefault(one.structure, []).append(one.dice)
         return {name: float(np.mean(some)) for name, some in values.items()}
+
+    @cached_property
+    def after_clicks(self) -> Mapping[int, float]:
+        """Mean Dice by number of clicks, over the structures of all cases; empty for an automatic model."""
+        counts = sorted({clicks for one in self.found for clicks in one.after_clicks})
+        return {n: float(np.mean([one.after_clicks[n] for one in self.found if n in one.after_clicks])) for n in counts}
 
     @property
     def mean(self) -> float:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from app.core.model import ModelVersion, best_version
 from app.core.training import TrainingRun
 from app.durable import write_durably
 from app.errors import BadInput
+from app.learning.base import parent_of
 from app.learning.checkpoints import Checkpoints
 from app.learning.control import Control
 from app.learning.dataset import Labelled, halves, labelled_cases, learnable, prepare, split
@@ -28,9 +30,8 @@ from app.learning.gate import Measured, Rule, Verdict, judge
 from app.learning.publish import Outcome, publish
 from app.learning.reservation import reserve_patients
 from app.models.device import Device
-from app.models.registry import ModelOptions
 from app.models.trained.spec import Version, read_version
-from app.project.open_models import model_type
+from app.project.open_models import build_model, model_type, served_version
 from app.project.project import Project
 from app.project.trainers import check_spec, trainer_of
 from app.workspace import safe_name
@@ -57,11 +58,11 @@ class Plan:
             content = json.loads(file.read_text())
             lists = {name: tuple(content[name]) for name in ("label_ids", "reserved") if name in content}
             return cls(**{**content, **lists})
-        served = project.catalog.versions.served(job.name)
+        parent = parent_of(project, job.name)
         cases = labelled_cases(project)
         plan = cls(
             label_ids=tuple(one.label.id for one in cases),
-            parent=served.id if served is not None else "",
+            parent=parent.id if parent is not None else "",
             epochs=int(job.request.get("max_epochs") or project.settings.learning.epochs),
             started=time.time(),
             reserved=tuple(sorted(reserve_patients(project, cases))),
@@ -102,7 +103,7 @@ def _begin(
     if not labels:
         known = ", ".join(project.settings.labels.structures)
         raise BadInput(f"no final label has one of the structures that this project labels: {known}")
-    checkpoints = Checkpoints(folder, plan.epochs, project.settings.learning.snapshots)
+    checkpoints = _checkpoints(project, job, plan, folder)
     parent_version = read_version(project.paths.models / parent.folder) if parent is not None else None
     proposed = trainer_of(project, job.name, job.request).spec(labels, parent_version.spec if parent_version else None)
     check_spec(project, job.name, proposed)
@@ -142,6 +143,15 @@ def _begin(
     return checkpoints, run, for_gate
 
 
+def _checkpoints(project: Project, job: Job, plan: Plan, folder: Path) -> Checkpoints:
+    type_ = model_type(project, job.name)
+    if type_.base is None:
+        return Checkpoints(folder, plan.epochs, project.settings.learning.snapshots)
+    build = partial(type_.base.network, store=project.paths.models / job.name)
+    # Nothing scores with snapshots of these, and official weights are large.
+    return Checkpoints(folder, plan.epochs, 0, build)
+
+
 def _train(project: Project, job: Job, control: Control, checkpoints: Checkpoints, run: TrainingRun) -> None:
     since = time.monotonic()
     for epoch in trainer_of(project, job.name, job.request).train(run):
@@ -154,7 +164,7 @@ def _train(project: Project, job: Job, control: Control, checkpoints: Checkpoint
 
 def _measure(project: Project, job: Job, version: Version, cases: Sequence[Labelled], control: Control) -> Measured:
     device = Device(project.settings.device, threads=project.settings.threads or None)
-    model = model_type(project, job.name).build(job.name, ModelOptions(version=version.folder), device)
+    model = build_model(project, job.name, device, version.folder)
     return evaluate(model, cases, version.spec.labels, project, control.pause)
 
 
@@ -166,7 +176,7 @@ def _judged(
     learning = project.settings.learning
     rule = Rule(learning.tolerance, learning.class_tolerance, learning.gate_patients)
     # Not the parent: while this was training, a person may have served another version.
-    served = project.catalog.versions.served(job.name)
+    served = served_version(project, job.name)
     if served is None:
         return judge(candidate, None, rule)
 
@@ -187,12 +197,15 @@ def _metrics(plan: Plan, checkpoints: Checkpoints, run: TrainingRun, measured: M
     seconds = int(time.time() - plan.started)
     # Left out if nothing could be measured: viewers would show 0 as the accuracy.
     best = {"best_metric": measured.mean, "best_metric_epoch": checkpoints.done.best_epoch} if measured.cases else {}
+    after_clicks = {str(number): value for number, value in measured.after_clicks.items()}
+    by_clicks = {"dice_after_clicks": after_clicks} if after_clicks else {}
     return {
         "epoch": checkpoints.done.epoch,
         "total_epochs": plan.epochs,
         "start_ts": datetime.fromtimestamp(plan.started).strftime("%Y-%m-%d %H:%M:%S"),
         "total_time": str(timedelta(seconds=seconds)),
         **best,
+        **by_clicks,
         "dice": dict(measured.dice),
         "training_cases": len(run.train),
         "validation_cases": measured.cases,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
+from pathlib import Path
+
 from app.core.model import AnyModel, ModelVersion
 from app.errors import BadFile, ConfigurationError, UnknownModel
 from app.models.device import Device
 from app.models.registry import MODEL_TYPES, ModelOptions, ModelType
 from app.project.project import Project
 from app.settings import ModelSettings
+
+logger = logging.getLogger(__name__)
 
 
 def open_models(project: Project, device: Device) -> dict[str, AnyModel]:
@@ -21,18 +27,42 @@ def open_models(project: Project, device: Device) -> dict[str, AnyModel]:
 def open_model(project: Project, name: str, device: Device, version: ModelVersion | None = None) -> AnyModel:
     """One model, with the weights of `version`, by default the served one. Raises `UnknownModel` for a name that isn't
     in the settings, and `ConfigurationError` as `open_models`."""
+    try:
+        return build_model(project, name, device, version or served_version(project, name))
+    except (UnknownModel, BadFile) as error:
+        raise ConfigurationError(f"model {name}: {error}") from error
+
+
+def build_model(project: Project, name: str, device: Device, version: ModelVersion | Path | None) -> AnyModel:
+    """One model with the weights of a version, or of a version's folder; as without versions if there is none. Raises
+    what `ModelType.build` raises."""
+    folder = project.paths.models / version.folder if isinstance(version, ModelVersion) else version
+    options = replace(model_options(project, name), version=folder)
+    return model_type(project, name).build(name, options, device)
+
+
+def model_options(project: Project, name: str) -> ModelOptions:
+    """What a model is built from, apart from a version. Raises `UnknownModel`."""
     settings = _settings(project, name)
-    served = version or project.catalog.versions.served(name)
-    options = ModelOptions(
+    return ModelOptions(
         source=settings.source,
-        version=project.paths.models / served.folder if served is not None else None,
+        store=project.paths.models / name,
         labels=tuple(project.settings.labels.structures),
         patches=settings.patches,
     )
-    try:
-        return MODEL_TYPES.get(settings.type).build(name, options, device)
-    except (UnknownModel, BadFile) as error:
-        raise ConfigurationError(f"model {name}: {error}") from error
+
+
+def served_version(project: Project, name: str) -> ModelVersion | None:
+    """The version of a model that is to be served. None if there is none, or if the catalog's was made from another
+    base than the setting `source` names: who changes that setting wants those weights. Raises `BadFile`."""
+    served = project.catalog.versions.served(name)
+    base = model_type(project, name).base
+    if served is None or base is None:
+        return served
+    if base.began_with(project.paths.models / served.folder, model_options(project, name)):
+        return served
+    logger.warning("%s was made from other weights than the setting source of %s names; not served", served.id, name)
+    return None
 
 
 def model_type(project: Project, name: str) -> ModelType:

@@ -28,7 +28,7 @@ from app.core.prompt import Point, Prompt
 from app.core.volume import Geometry, Volume
 from app.errors import Cancelled, ConfigurationError, ModelNotTrained, NotSupported, SegloopError, UnknownModel
 from app.models.device import Device, Priority
-from app.project.open_models import model_type, open_model
+from app.project.open_models import model_type, open_model, served_version
 from app.project.project import Project
 
 logger = logging.getLogger(__name__)
@@ -82,19 +82,21 @@ class ModelService:
             return served
         if not model_type(self._project, name).trained:
             return None  # the model store has versions of trained types only
-        stored = {Path(stored.folder).name: stored for stored in self._project.catalog.versions.listed(name)}
-        if version not in stored:
+        listed = self._project.catalog.versions.listed(name)
+        # Types with a base name their weights by digest, as model folders without versions are named.
+        stored = next((one for one in listed if version in {Path(one.folder).name, *_digests(one, version)}), None)
+        if stored is None:
             return None
         with self._moving:
             model = self._earlier.get((name, version))
             if model is None:
                 try:
-                    model = cast(InteractiveModel, open_model(self._project, name, self._device, stored[version]))
+                    model = cast(InteractiveModel, open_model(self._project, name, self._device, stored))
                 except ConfigurationError:
-                    logger.exception("version %s can't be loaded", stored[version].id)
+                    logger.exception("version %s can't be loaded", stored.id)
                     return None
                 self._earlier[name, version] = model
-        return model if model.card.ready else None
+        return model if model.card.ready and model.card.version == version else None
 
     def default_interactive(self) -> str:
         """The first interactive model of the settings, for viewers that can't choose one. Raises `UnknownModel`."""
@@ -150,6 +152,10 @@ class ModelService:
         """Names of the models that scorers can use."""
         return [name for name in self._models if model_type(self._project, name).scored]
 
+    def fine_tuned(self) -> list[str]:
+        """Names of the models whose training goes on from weights made elsewhere."""
+        return [name for name in self._models if model_type(self._project, name).base is not None]
+
     def provenance(self, name: str) -> Algorithm:
         """The Segment Algorithm Type (PS3.3 C.8.20.2) of a label submitted after using a model: a result that a person
         checked is SEMIAUTOMATIC, whatever made it; MANUAL if `name` is no model."""
@@ -170,7 +176,10 @@ class ModelService:
         served = self._project.catalog.versions.served(name)
         if served is None:
             raise ModelNotTrained(f"{name} has no weights of this server's own yet", retry_after=60)
-        return self._project.paths.models / served.folder / "weights.pt"
+        file = self._project.paths.models / served.folder / "weights.pt"
+        if not file.is_file():
+            raise ModelNotTrained(f"{name} serves the weights that it began with, none of this server's own yet", 60)
+        return file
 
     def weights_info(self, name: str) -> WeightsInfo:
         """Digest and time of `weights_file`. Raises `UnknownModel`, `ModelNotTrained`."""
@@ -238,10 +247,14 @@ class ModelService:
         is logged and the model keeps the version it has."""
         with self._moving:
             for name, model in self._models.items():
-                served = self._project.catalog.versions.served(name)
-                if served is None or self._pointed.get(name) == served.id:
-                    continue
                 if not model_type(self._project, name).trained:
+                    continue
+                try:
+                    served = served_version(self._project, name)
+                except SegloopError:
+                    logger.exception("the served version of %s can't be read", name)
+                    continue
+                if served is None or self._pointed.get(name) == served.id:
                     continue
                 try:
                     cast(Swappable, model).use(self._project.paths.models / served.folder)
@@ -253,6 +266,11 @@ class ModelService:
         if name not in self._models:
             raise UnknownModel(f"no model {name!r}; there are: {', '.join(self._models)}")
         return self._models[name]
+
+
+def _digests(version: ModelVersion, named: str) -> set[str]:
+    """`named`, if it is a name for weights of this version's digest."""
+    return {named} if len(named) >= 12 and version.sha256.startswith(named[:12]) else set()
 
 
 def _ready(model: AnyModel) -> AnyModel:

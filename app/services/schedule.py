@@ -43,7 +43,7 @@ class DueJobs:
             return
         labels = {label.id for label, _ in self.project.catalog.labels.newest_of_all(FINAL)}
         needed = max(learning.train_after, learning.train_fraction * len(labels))
-        for model in self.models.probabilistic():
+        for model in [*self.models.probabilistic(), *self.models.fine_tuned()]:
             if model in self.jobs.trainers() and len(labels - self._seen(model)) >= needed:
                 self._start(model)
         for model in self.models.probabilistic():

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.prompt import InitialMask, Point, Prompt
+from app.core.robot import Robot
 from app.simulation.cases import Case
 from app.simulation.prompted import Prompted, Target
-from app.simulation.robot import Robot
 from app.simulation.scores import dice, surface_dice
 
 

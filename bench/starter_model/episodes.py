@@ -14,21 +14,19 @@ from scipy import ndimage
 
 from bench.starter_model.bank import Sample
 from bench.starter_model.phantoms import normalise
-from bench.starter_model.prompts import (
+from bench.starter_model.prompts import canvas, network_input, network_target
+from trainers._canvas import (
     BoolArray,
-    Canvas,
     FloatArray,
     Index,
     Region,
     Rng,
     bounding_window,
+    coarse_mask,
     draw_on_slice,
     inner_point,
     largest_component,
     largest_error,
-    network_input,
-    network_target,
-    paste_prediction,
 )
 
 MAX_PROMPTS = 6
@@ -60,15 +58,6 @@ def _regreyed(image: FloatArray, rng: Rng) -> FloatArray:
     if rng.random() < 0.4:
         grey = grey + rng.normal(0, rng.uniform(0, 0.05), grey.shape)
     return normalise(np.asarray(grey, np.float32)) if grey.std() > 0 else image
-
-
-def coarse_mask(truth: BoolArray, zoom: float) -> FloatArray:
-    """A mask as it comes back from a view ``zoom`` times as wide."""
-    few = [max(2, round(n / zoom)) for n in truth.shape]
-    down = [m / n for m, n in zip(few, truth.shape, strict=True)]
-    small = ndimage.zoom(truth.astype(np.float32), down, order=1, grid_mode=True, mode="nearest") >= 0.5
-    up = [n / m for m, n in zip(few, truth.shape, strict=True)]
-    return np.asarray(ndimage.zoom(small.astype(np.float32), up, order=1, grid_mode=True, mode="nearest") >= 0.5)
 
 
 def flawed_mask(truth: BoolArray, labels: NDArray[np.uint8], rng: Rng) -> BoolArray:
@@ -111,7 +100,7 @@ class Episode:
         self.patch = patch
         self.rng = rng
         self.plain = plain
-        self.canvas = Canvas(self.image.shape, 1.0 if plain or rng.random() < 0.6 else float(rng.choice(ZOOMS[1:])))
+        self.canvas = canvas(self.image.shape, 1.0 if plain or rng.random() < 0.6 else float(rng.choice(ZOOMS[1:])))
         self.prompts = 0
         self.limit = MAX_PROMPTS if plain or rng.random() > 0.3 else 1
         self.centre: Index | None = None
@@ -145,7 +134,7 @@ class Episode:
     def absorb(self, prediction: NDArray[np.float32]) -> None:
         """Take the network's mask (patch, patch, patch) for the current view and move on to the next one."""
         assert self.centre is not None
-        paste_prediction(self.canvas, prediction, self.centre)
+        self.canvas.paste(prediction, self.centre)
         self.centre = None
         if self.prompts < self.limit:
             self._next_prompt()

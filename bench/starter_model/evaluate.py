@@ -23,7 +23,7 @@ from app.models.nninteractive.folder import read_folder
 from app.models.nninteractive.guard import Click, Verdict, apply_guard
 from app.models.nninteractive.patches import limit_patches
 from bench.starter_model.phantoms import BoolArray, Phantom, Rng, held_out_kinds
-from bench.starter_model.prompts import bounding_window, draw_on_slice, inner_point, largest_component, largest_error
+from trainers._canvas import bounding_window, draw_on_slice, inner_point, largest_component, largest_error
 
 CLICKS = 5
 CT = "ct"

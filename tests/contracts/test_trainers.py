@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ import pytest
 from app import plugins
 from app.core.training import ModelSpec, Sample, Trainer, TrainingRun
 from app.errors import Cancelled
-from app.models.registry import MODEL_TYPES
+from app.models.registry import MODEL_TYPES, ModelOptions
 from tests.learning import phantoms
+from tests.models.folders import tiny_nninteractive
 
 FOUND = plugins.trainers()
 SHAPES = {
@@ -22,26 +24,36 @@ SHAPES = {
     "deepedit": {**phantoms.TINY, "clicks": 1},
     "deepgrow": {**phantoms.TINY, "dimension": 3, "clicks": 1},
     "deepgrow 2D": {**phantoms.TINY, "dimension": 2, "patch": "1,16,16", "clicks": 1},
+    "nninteractive": {"batch": 2, "steps_per_epoch": 4, "clicks": 1},
+    "nninteractive all": {"batch": 2, "steps_per_epoch": 4, "clicks": 1, "weights": "all"},
 }
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A trainer with what it trains."""
+    """A trainer with what it trains; `store` is where the version is that one with a base goes on from."""
 
     trainer: Trainer
     spec: ModelSpec
+    store: Path | None = None
 
-    def run(self, epochs: int = 2, **changes: Any) -> TrainingRun:
-        """A run with a network that is the same every time."""
+    def network(self) -> Any:
+        """The same every time."""
         import torch
 
         from app.models.trained.networks import build_network
 
+        base = MODEL_TYPES.get(self.spec.type).base
+        if base is not None:
+            assert self.store is not None
+            return base.network(self.spec, self.store)
         torch.manual_seed(3)
+        return build_network(self.spec)
+
+    def run(self, epochs: int = 2, **changes: Any) -> TrainingRun:
         run = TrainingRun(
             spec=self.spec,
-            network=build_network(self.spec),
+            network=self.network(),
             device="cpu",
             train=[phantoms.sample(seed) for seed in range(2)],
             validate=[phantoms.sample(seed) for seed in (7, 8)],
@@ -53,9 +65,14 @@ class Subject:
 
 
 @pytest.fixture(params=sorted(SHAPES))
-def subject(request: pytest.FixtureRequest) -> Subject:
+def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Subject:
     trainer: Trainer = FOUND.found[request.param.split()[0]].create(SHAPES[request.param])
-    return Subject(trainer, trainer.spec(phantoms.NAMES, None))
+    base = MODEL_TYPES.get(trainer.model_types[0]).base
+    if base is None:
+        return Subject(trainer, trainer.spec(phantoms.NAMES, None))
+    options = ModelOptions(source=str(tiny_nninteractive(tmp_path / "tiny")))
+    parent = base.copy(options, tmp_path / "store" / "1").version.spec
+    return Subject(trainer, trainer.spec(phantoms.NAMES, parent), tmp_path / "store")
 
 
 def test_all_that_ship_are_asked() -> None:
@@ -64,9 +81,7 @@ def test_all_that_ship_are_asked() -> None:
 
 
 def test_the_spec_names_a_network_that_can_be_built(subject: Subject) -> None:
-    from app.models.trained.networks import build_network
-
-    build_network(subject.spec)
+    subject.network()
     assert subject.spec.labels == phantoms.NAMES
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.core.mask import dice
 from app.learning.dataset import labelled_cases
-from app.learning.evaluate import evaluate, middle
+from app.learning.evaluate import evaluate
 from app.models.fake import FakeAutomatic, FakeInteractive
 from app.project.project import Project
 from tests.learning import phantoms
@@ -29,12 +29,6 @@ def test_dice() -> None:
     other[0, 0] = True
     assert dice(one, other) == pytest.approx(2 * 2 / (4 + 2))
     assert dice(one, one) == 1.0
-
-
-def test_middle_is_deepest_even_at_the_edge() -> None:
-    area = np.zeros((5, 9, 9), bool)
-    area[:, 2:7, 0:5] = True
-    assert middle(area) == (2, 4, 2)
 
 
 def test_a_click_into_the_middle(project: Project) -> None:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from app.cli import cli
 from app.core.prompt import Box, Point, Prompt, Region
+from app.core.robot import Robot
 from app.core.volume import Geometry, Volume
 from app.errors import BadPrompt, Unavailable
 from app.formats.volume_files import write_nifti
@@ -23,7 +24,6 @@ from app.models.fake import FakeInteractive
 from app.settings import ModelSettings
 from app.simulation.cases import Case
 from app.simulation.prompted import ModelTarget, Prompted, ServerTarget
-from app.simulation.robot import Robot
 from app.simulation.run import Protocol, Step, simulate
 from app.simulation.summary import summarise
 from tests.live import serving

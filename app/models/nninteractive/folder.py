@@ -14,7 +14,6 @@ The library unpickles the checkpoint and builds whatever class the plans name, s
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any
 
 from app.core.prompt import Box, InitialMask, Lasso, Point, Prompt, Scribble
 from app.core.volume import Index
+from app.durable import file_sha256
 from app.errors import BadFile, UnknownModel
 
 _INTERACTIONS: dict[str, type[Prompt]] = {
@@ -46,10 +46,12 @@ class ModelFolder:
     """What a model folder says about itself. `patch` is the network's input `(k, j, i)`; `version` names the weights
     by the start of their sha256, and the limit of patches if there is one: both decide about a mask's voxels.
     `boxes_3d` says that boxes thicker than a slice are understood. `patches` is how many patches besides the first one
-    prediction may look at; None leaves that to the library."""
+    prediction may look at; None leaves that to the library. `trained` is a file of weights that replace some of the
+    checkpoint's, and `trained_sha256` its digest; see `app.models.nninteractive.versions`."""
 
     path: Path
     checkpoint: Path
+    checkpoint_sha256: str
     version: str
     licence: str
     patch: Index
@@ -58,6 +60,8 @@ class ModelFolder:
     guard: bool
     patches: int | None
     description: str
+    trained: Path | None = None
+    trained_sha256: str = ""
 
 
 def find_folder(model: str) -> Path:
@@ -118,10 +122,12 @@ def read_folder(path: Path, patches: int | None = None) -> ModelFolder:
         accepts.add(InitialMask)
     wishes = _wishes(path)
     patches = wishes.patches if patches is None else patches
+    sha256 = file_sha256(checkpoints[0])
     return ModelFolder(
         path=path,
         checkpoint=checkpoints[0],
-        version=_sha256(checkpoints[0])[:12] + (f"-{patches}p" if patches is not None else ""),
+        checkpoint_sha256=sha256,
+        version=version_name(sha256, patches),
         licence=_licence(path, plans),
         patch=_largest_patch(plans),
         accepts=frozenset(accepts),
@@ -130,6 +136,11 @@ def read_folder(path: Path, patches: int | None = None) -> ModelFolder:
         patches=patches,
         description=wishes.description,
     )
+
+
+def version_name(sha256: str, patches: int | None) -> str:
+    """A name for weights with this digest, used within a limit of patches."""
+    return sha256[:12] + (f"-{patches}p" if patches is not None else "")
 
 
 def check_checkpoint(folder: ModelFolder) -> None:
@@ -226,8 +237,3 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise BadFile(f"{path} is not a JSON object")
     return content
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

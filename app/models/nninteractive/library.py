@@ -20,6 +20,8 @@ from app.models.device import Device
 from app.models.nninteractive.folder import ModelFolder, check_checkpoint
 from app.models.nninteractive.patches import fit_plans, limit_patches
 from app.models.precision import in_precision
+from app.models.trained.networks import replace_weights
+from app.models.trained.spec import read_weights
 
 Storage = Literal["blosc2", "tensor", "auto"]
 """How a session keeps its seven channels of prompts: compressed, or dense (4 times the memory, 50 ms less a click)."""
@@ -58,22 +60,35 @@ def load_model(folder: ModelFolder, device: Device) -> LoadedModel:
     Raises:
         BadFile: the checkpoint holds more than weights or doesn't fit its plans.
     """
-    _quieten()
-    check_checkpoint(folder)
-    session = _session(device, "tensor", autozoom=False)
-    try:
-        artifacts: dict[str, Any] = session._load_model_artifacts_from_disk(str(folder.path))
-    except (RuntimeError, KeyError, ImportError, AssertionError, TypeError) as error:
-        raise BadFile(f"nnInteractive can't load {folder.path}: {error}") from error
+    artifacts = load_artifacts(folder, device.torch_name)
     # The library leaves the network in training mode and with gradients.
     network = artifacts["network"].eval().requires_grad_(False)
     if device.torch_name == "cpu" or device.precision == "bf16":
         # On cards the library itself computes in half precision; only bfloat16 has to be asked for.
         network = in_precision(network, device.precision, device.torch_name)
     loaded = LoadedModel(folder, {**artifacts, "network": network})
+    session = _session(device.torch_name, "tensor", autozoom=False)
     session.initialize_from_loaded_artifacts(loaded.artifacts)
     device.run(session.warmup)  # cuDNN tunes per thread; does nothing on a processor
     return loaded
+
+
+def load_artifacts(folder: ModelFolder, torch_name: str = "cpu") -> dict[str, Any]:
+    """The library's artifacts of a model folder, with the folder's `trained` weights in the network.
+
+    Raises:
+        BadFile: the checkpoint holds more than weights or doesn't fit its plans, or the trained weights don't fit it.
+        IntegrityError: the trained weights are not those that were stored.
+    """
+    check_checkpoint(folder)
+    session = _session(torch_name, "tensor", autozoom=False)
+    try:
+        artifacts: dict[str, Any] = session._load_model_artifacts_from_disk(str(folder.path))
+    except (RuntimeError, KeyError, ImportError, AssertionError, TypeError) as error:
+        raise BadFile(f"nnInteractive can't load {folder.path}: {error}") from error
+    if folder.trained is not None:
+        replace_weights(artifacts["network"], read_weights(folder.trained, folder.trained_sha256), str(folder.trained))
+    return artifacts
 
 
 def open_session(loaded: LoadedModel, volume: Volume, device: Device, storage: Storage, *, autozoom: bool) -> Any:
@@ -84,7 +99,7 @@ def open_session(loaded: LoadedModel, volume: Volume, device: Device, storage: S
     """
     import torch
 
-    session = _session(device, storage, autozoom=autozoom)
+    session = _session(device.torch_name, storage, autozoom=autozoom)
     session.initialize_from_loaded_artifacts(loaded.artifacts)
     if loaded.folder.patches is None:
         fit_plans(session)
@@ -102,16 +117,11 @@ def open_session(loaded: LoadedModel, volume: Volume, device: Device, storage: S
     return session
 
 
-def read_capabilities(loaded: LoadedModel) -> Capabilities:
+def read_capabilities(artifacts: Mapping[str, Any]) -> Capabilities:
     """What the library makes of a model folder; older folders leave most of it to the library's defaults."""
-    import torch
-    from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
-
-    session: Any = nnInteractiveInferenceSession(
-        device=torch.device("cpu"), torch_n_threads=torch.get_num_threads(), interactions_storage="tensor"
-    )
+    session = _session("cpu", "tensor", autozoom=False)
     try:
-        session.initialize_from_loaded_artifacts(loaded.artifacts)
+        session.initialize_from_loaded_artifacts(artifacts)
         channels = {
             name: int(value) if name == "prev_seg" else (int(value[0]), int(value[1]))
             for name, value in session.channel_mapping.items()
@@ -146,13 +156,13 @@ def repeatable() -> Iterator[None]:
         np.random.set_state(state)
 
 
-def _session(device: Device, storage: Storage, *, autozoom: bool) -> Any:
+def _session(torch_name: str, storage: Storage, *, autozoom: bool) -> Any:
     import torch
     from nnInteractive.inference.inference_session import nnInteractiveInferenceSession
 
     _quieten()
     return nnInteractiveInferenceSession(
-        device=torch.device(device.torch_name),
+        device=torch.device(torch_name),
         # The constructor sets the whole process's number of threads to this.
         torch_n_threads=torch.get_num_threads(),
         do_autozoom=autozoom,

@@ -23,7 +23,7 @@ from app.core.volume import Index, Volume
 from app.errors import BadFile, BadOption, BadPrompt, SegloopError
 from app.models.checks import check_prompt, check_volume
 from app.models.device import Device
-from app.models.nninteractive.folder import ModelFolder, find_folder, read_folder
+from app.models.nninteractive.folder import ModelFolder, find_folder
 from app.models.nninteractive.guard import Click, apply_guard, guarded_box
 from app.models.nninteractive.library import (
     Capabilities,
@@ -36,8 +36,9 @@ from app.models.nninteractive.library import (
 )
 from app.models.nninteractive.patches import ask_between
 from app.models.nninteractive.state import form_of, put_back, take
+from app.models.nninteractive.versions import ModelFolderBase, read_model
 from app.models.options import chosen
-from app.models.registry import ModelType
+from app.models.registry import ModelOptions, ModelType
 
 _EVERY: frozenset[type[Prompt]] = frozenset({Point, Box, Scribble, Lasso, InitialMask})
 _ZOOM = 4  # the library zooms out at most this far, and keeps a buffer for a patch of that size
@@ -48,7 +49,8 @@ class NnInteractive:
 
     `storage`: `blosc2` for servers with several sessions, `tensor` for one. `autozoom` is the default of the option of
     the same name: follow a structure beyond the patch around the click (more forwards per click). `patches` limits
-    those; None leaves it to the folder, and if that says nothing, to the library.
+    those; None leaves it to the folder, and if that says nothing, to the library. `store` is where the version `folder`
+    has its base; by default beside it.
     """
 
     def __init__(
@@ -60,10 +62,11 @@ class NnInteractive:
         storage: Storage = "blosc2",
         autozoom: bool = True,
         patches: int | None = None,
+        store: Path | None = None,
     ) -> None:
         self._name = name
         self._patches = patches
-        self._folder = read_folder(folder, patches)
+        self._folder = read_model(folder, store or folder.parent, patches)
         self._device = device
         self._storage: Storage = storage
         self._autozoom = autozoom
@@ -88,7 +91,7 @@ class NnInteractive:
     def capabilities(self) -> Capabilities:
         """What the network's folder says it takes, as clients of nnInteractive's own server ask for it. Loads the
         model."""
-        return read_capabilities(self._load())
+        return read_capabilities(self._load().artifacts)
 
     def open(self, volume: Volume, options: Mapping[str, Option]) -> InteractiveSession:
         """See `InteractiveModel.open`. Preprocesses in the caller's thread; raises `BadInput` or `BadFile`."""
@@ -109,9 +112,12 @@ class NnInteractive:
         return 7 * voxels + 2 * buffer
 
     def use(self, folder: Path) -> None:
-        """Serve the weights of another folder from now on; open sessions keep theirs. Raises `BadFile`, and then
-        nothing has changed."""
-        loaded = load_model(read_folder(folder, self._patches), self._device)
+        """Serve the weights of another model folder or version from now on; open sessions keep theirs. Raises
+        `BadFile` or `IntegrityError`, and then nothing has changed."""
+        new = read_model(folder, folder.parent, self._patches)
+        if new.version == self._folder.version:
+            return  # the base of a first training is a copy of what is served
+        loaded = load_model(new, self._device)
         with self._loading:
             self._folder = loaded.folder
             self._loaded = loaded
@@ -369,10 +375,9 @@ def _index(values: Any) -> Index:
     return k, j, i
 
 
-NNINTERACTIVE = ModelType(
-    "nninteractive",
-    "interactive",
-    build=lambda name, options, device: NnInteractive(
-        name, find_folder(options.source or "starter"), device, patches=options.patches
-    ),
-)
+def _build(name: str, options: ModelOptions, device: Device) -> NnInteractive:
+    folder = options.version or find_folder(options.source or "starter")
+    return NnInteractive(name, folder, device, patches=options.patches, store=options.store)
+
+
+NNINTERACTIVE = ModelType("nninteractive", "interactive", build=_build, trained=True, base=ModelFolderBase())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,16 @@ def load_weights(network: torch.nn.Module, path: Path, sha256: str = "") -> None
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise BadFile(f"the weights in {path} don't fit the network: {error}") from error
+
+
+def replace_weights(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> None:
+    """Put some of a network's weights into it. Raises `BadFile` if it hasn't got one of them, naming `source`."""
+    try:
+        unknown = network.load_state_dict(weights, strict=False).unexpected_keys
+    except RuntimeError as error:
+        raise BadFile(f"the weights in {source} don't fit the network: {error}") from error
+    if unknown:
+        raise BadFile(f"the weights in {source} don't fit the network, which has no {', '.join(sorted(unknown)[:5])}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -121,11 +121,11 @@ def _interpolate(array: NDArray[np.float32], positions: list[NDArray[np.floating
 
 def _normalise(voxels: NDArray[np.generic], intensity: str) -> NDArray[np.float32]:
     """`zscore`: zero mean and unit deviation of the non-zero voxels (zero is what MR and cropped images are padded
-    with); `window:LOW:HIGH`: clipped and scaled to 0..1; `shift:MEAN:SCALE`: by fixed numbers (imported models)."""
+    with); `nonzero_box`: of all voxels in the box around the non-zero ones (nnInteractive); `window:LOW:HIGH`: clipped
+    and scaled to 0..1; `shift:MEAN:SCALE`: by fixed numbers (imported models)."""
     image = voxels.astype(np.float32)
-    if intensity == "zscore":
-        inside = image[image != 0]
-        mean, deviation = (float(inside.mean()), float(inside.std())) if inside.size else (0.0, 0.0)
+    if intensity in {"zscore", "nonzero_box"}:
+        mean, deviation = _mean_and_deviation(image, whole_box=intensity == "nonzero_box")
         if not (np.isfinite(mean) and np.isfinite(deviation) and deviation > 0):
             raise BadInput("the volume can't be normalised: its non-zero voxels are constant or not finite")
         image -= mean
@@ -133,10 +133,21 @@ def _normalise(voxels: NDArray[np.generic], intensity: str) -> NDArray[np.float3
         return image
     name, *numbers = intensity.split(":")
     if name not in {"window", "shift"} or len(numbers) != 2:
-        raise BadFile(f"a model's intensity is zscore, window:LOW:HIGH or shift:MEAN:SCALE, not {intensity!r}")
+        known = "zscore, nonzero_box, window:LOW:HIGH or shift:MEAN:SCALE"
+        raise BadFile(f"a model's intensity is {known}, not {intensity!r}")
     first, second = float(numbers[0]), float(numbers[1])
     if name == "window":
         np.clip(image, first, second, out=image)
     image -= first
     image /= second - first if name == "window" else second
     return image
+
+
+def _mean_and_deviation(image: NDArray[np.float32], *, whole_box: bool) -> tuple[float, float]:
+    if whole_box:
+        box = Region.around(image != 0)
+        inside = image[box.slices] if box is not None else image[:0]
+        # As torch has it: in double precision and of a sample.
+        return (float(inside.mean(dtype=float)), float(inside.std(dtype=float, ddof=1))) if inside.size > 1 else (0, 0)
+    inside = image[image != 0]
+    return (float(inside.mean()), float(inside.std())) if inside.size else (0.0, 0.0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.core.prompt import Lasso, Point, Scribble
-from app.simulation.robot import AXES, Plane, Robot
+from app.core.robot import AXES, Plane, Robot
 from tests.models.volumes import ball_mask
 
 SHAPE = (30, 32, 34)
@@ -23,6 +23,12 @@ def block(low: tuple[int, int, int], high: tuple[int, int, int]) -> np.ndarray:
 
 def test_the_first_click_is_in_the_middle() -> None:
     assert Robot().next_prompt(ball_mask(SHAPE, (12, 14, 16), 7), NOTHING) == Point((12, 14, 16))
+
+
+def test_the_middle_is_deepest_even_at_the_edge() -> None:
+    area = np.zeros((5, 9, 9), bool)
+    area[:, 2:7, 0:5] = True
+    assert Robot().next_prompt(area, np.zeros_like(area)) == Point((2, 4, 2))
 
 
 def test_clicks_correct_the_largest_error() -> None:

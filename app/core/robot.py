@@ -40,10 +40,13 @@ class Robot:
 
     def next_prompt(self, truth: Bools, mask: Bools) -> Prompt | None:
         """A prompt about the largest error of `mask`; None if there is none. Arrays `(k, j, i)`."""
-        error = _largest(truth != mask)
-        region = Region.around(error)
-        if region is None:
+        wrong = truth != mask
+        around = Region.around(wrong)
+        if around is None:
             return None
+        error = np.zeros_like(wrong)
+        error[around.slices] = _largest(wrong[around.slices])
+        region = Region.around(error) or around
         random = np.random.RandomState(self.seed)
         at = _deepest(error[region.slices], random)
         place = _plus(at, region.low)
