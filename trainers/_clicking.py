@@ -52,7 +52,6 @@ class Habits:
 class Target:
     """A structure of a case: some of its `voxels` `(n, 3)`, and its extent in voxels along each axis."""
 
-    sample: Sample
     structure: int
     voxels: NDArray[np.intp]
     extent: Index
@@ -66,7 +65,7 @@ class Target:
             voxels = np.argwhere(sample.label == structure)
             k, j, i = (int(n) + 1 for n in np.ptp(voxels, axis=0))
             some = rng.choice(len(voxels), min(len(voxels), _VOXELS_KEPT), replace=False)
-            found.append(cls(sample, int(structure), voxels[some], (k, j, i)))
+            found.append(cls(int(structure), voxels[some], (k, j, i)))
         return found
 
 
@@ -80,7 +79,7 @@ class Clicking:
     Use `view`, `target` and `absorb` in turns until it is `finished`. Arrays are of the patch `(k, j, i)`.
     """
 
-    def __init__(self, target: Target, layout: Layout, patch: Index, habits: Habits, rng: Rng) -> None:
+    def __init__(self, sample: Sample, target: Target, layout: Layout, patch: Index, habits: Habits, rng: Rng) -> None:
         self.structure = target.structure
         self._patch = patch
         self._habits = habits
@@ -95,7 +94,7 @@ class Clicking:
         if larger > 1 and rng.random() < _ZOOMED_SHARE:
             zoom = next((zoom for zoom in ZOOMS if zoom >= larger), ZOOMS[-1])
         self._canvas = Canvas(layout, tuple(2 * n for n in patch), float(zoom))
-        self._look_around(target, zoom)
+        self._look_around(sample, target, zoom)
         if zoom == 1 and larger > 1 and rng.random() < _COARSE_SHARE:
             self._begin_with_a_coarse_mask()
         else:
@@ -127,9 +126,8 @@ class Clicking:
             raise ValueError("nothing is left to look at")
         return self._centre
 
-    def _look_around(self, target: Target, zoom: int) -> None:
+    def _look_around(self, sample: Sample, target: Target, zoom: int) -> None:
         """Cut out the surroundings of a first prompt in the part of the structure around one of its voxels."""
-        sample = target.sample
         anywhere = target.voxels[self._rng.integers(len(target.voxels))]
         # Far enough to see a structure of a patch's size whole, and coarsely if that is many voxels.
         coarse = zoom * max(1, max(self._patch) // _FINE)

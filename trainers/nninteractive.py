@@ -64,15 +64,10 @@ class NnInteractive:
         _choose_what_learns(run.network, self.weights)
         source = _Source(run, run.train, Habits(self.clicks, self.drawn, varied=True))
         measured = _Source(run, run.validate, Habits(_MEASURED_CLICKS - 1, 0.0, varied=False))
-        batches: dict[int, _Batch] = {}
+        batch = _Batch(self.batch, source)
 
         def loss_of(rng: np.random.Generator) -> torch.Tensor:
-            # One batch an epoch: its episodes go on from step to step, but not into the next epoch, so that a run that
-            # is resumed goes on as one that wasn't interrupted.
-            if id(rng) not in batches:
-                batches.clear()
-                batches[id(rng)] = _Batch(self.batch)
-            return batches[id(rng)].loss(run, source, rng)
+            return batch.loss(run, rng)
 
         rate = self.learning_rate or _RATES[self.weights]
         return epochs(run, rate, self.steps_per_epoch, loss_of, lambda: _measure(run, measured))
@@ -104,12 +99,13 @@ class _Source:
     def draw(self, rng: np.random.Generator) -> Clicking | None:
         """None if nothing is segmented in the case that was drawn."""
         number = int(rng.integers(len(self._samples)))
+        sample = self._samples[number]
         if number not in self._targets:
-            self._targets[number] = Target.all_of(self._samples[number])
+            self._targets[number] = Target.all_of(sample)
         targets = self._targets[number]
         if not targets:
             return None
-        return Clicking(targets[rng.integers(len(targets))], self._layout, self._patch, self._habits, rng)
+        return Clicking(sample, targets[rng.integers(len(targets))], self._layout, self._patch, self._habits, rng)
 
 
 @dataclass
@@ -118,14 +114,20 @@ class _Batch:
     so corrections cost no pass of their own."""
 
     size: int
+    source: _Source
     episodes: list[Clicking] = field(default_factory=list)
+    rng: np.random.Generator | None = None
 
-    def loss(self, run: TrainingRun, source: _Source, rng: np.random.Generator) -> torch.Tensor:
+    def loss(self, run: TrainingRun, rng: np.random.Generator) -> torch.Tensor:
+        if rng is not self.rng:
+            # Another epoch begins with new episodes, so that a run that is resumed goes on as one that wasn't
+            # interrupted.
+            self.rng, self.episodes = rng, []
         self.episodes = [one for one in self.episodes if not one.finished]
         for _ in range(20 * self.size):  # cases without any structure are drawn in vain
             if len(self.episodes) == self.size:
                 break
-            one = source.draw(rng)
+            one = self.source.draw(rng)
             self.episodes += [one] if one is not None and not one.finished else []
         if not self.episodes:
             return torch.stack([p.sum() * 0 for p in run.network.parameters() if p.requires_grad]).sum()

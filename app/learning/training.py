@@ -86,7 +86,7 @@ def train(project: Project, job: Job, control: Control) -> Mapping[str, Any]:
     _train(project, job, control, checkpoints, run)
 
     candidate = checkpoints.finish(run.spec)
-    new = _measure(project, job, candidate, validation, control)
+    new = _measure(project, job, candidate, candidate.spec.labels, validation, control)
     verdict = _judged(project, job, new, validation, control)
     metrics = _metrics(plan, checkpoints, run, new)
     version = publish(project, job, candidate, Outcome(metrics, plan.label_ids, parent, verdict))
@@ -162,10 +162,12 @@ def _train(project: Project, job: Job, control: Control, checkpoints: Checkpoint
         control.progress(TRAINED * epoch.number / epoch.total)
 
 
-def _measure(project: Project, job: Job, version: Version, cases: Sequence[Labelled], control: Control) -> Measured:
+def _measure(
+    project: Project, job: Job, version: Version, names: Sequence[str], cases: Sequence[Labelled], control: Control
+) -> Measured:
     device = Device(project.settings.device, threads=project.settings.threads or None)
     model = build_model(project, job.name, device, version.folder)
-    return evaluate(model, cases, version.spec.labels, project, control.pause)
+    return evaluate(model, cases, names, project, control.pause)
 
 
 def _judged(
@@ -182,7 +184,9 @@ def _judged(
 
     def against(version: ModelVersion) -> Verdict:
         stored = read_version(project.paths.models / version.folder)
-        return judge(candidate, _measure(project, job, stored, validation, control), rule)
+        # A base segments whatever is clicked on, and was trained on none of the structures.
+        names = stored.spec.labels if model_type(project, job.name).base is None else tuple(candidate.dice)
+        return judge(candidate, _measure(project, job, stored, names, validation, control), rule)
 
     verdict = against(served)
     best = best_version(project.catalog.versions.listed(job.name), served)

@@ -22,6 +22,9 @@ def trainer_of(project: Project, model: str, options: Mapping[str, Any]) -> Trai
     if settings is None or name not in found.found:
         broken = next((one.problem for one in found.broken if one.name == name), "")
         raise ConfigurationError(f"the model {model} has no usable trainer {name!r}. {broken}".strip())
+    if unknown := set(settings.options) - set(found.found[name].options):
+        known = ", ".join(found.found[name].options)
+        raise ConfigurationError(f"models.{model}.options: {name} has no {', '.join(sorted(unknown))}; it has {known}")
     trainer = cast(Trainer, found.found[name].create({**settings.options, **options}))
     if settings.type not in trainer.model_types:
         types = ", ".join(trainer.model_types)

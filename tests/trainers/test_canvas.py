@@ -99,9 +99,10 @@ def test_an_episode_is_drawn_around_a_structure_that_is_segmented(spec: Any) -> 
     label[7:17, 10:20, 10:20] = 2
     label[0] = 255
     image = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
-    targets = Target.all_of(Sample("a", "b", image, label, frozenset({1, 2})))
+    sample = Sample("a", "b", image, label, frozenset({1, 2}))
+    targets = Target.all_of(sample)
     assert [(one.structure, one.extent) for one in targets] == [(2, (10, 10, 10))]  # 1 is absent, 255 not known
-    one = Clicking(targets[0], layout, (PATCH,) * 3, Habits(2, 0.0, varied=False), np.random.default_rng(0))
+    one = Clicking(sample, targets[0], layout, (PATCH,) * 3, Habits(2, 0.0, varied=False), np.random.default_rng(0))
     seen, (truth, known) = one.view(), one.target()
     assert truth.sum() == 10**3
     np.testing.assert_array_equal(known, seen[0] != 0)  # the patch reaches to the slice of which nothing is known
