@@ -131,4 +131,4 @@ def test_declarations_are_found_in_packages_of_a_package(tmp_path: Path, monkeyp
 def test_what_ships() -> None:
     shipped = plugins.strategies()
     assert shipped.broken == ()
-    assert set(shipped.found) == {"entropy", "epistemic", "first", "last", "patient_random", "random"}
+    assert set(shipped.found) == {"entropy", "epistemic", "first", "last", "patient_random", "random", "review"}

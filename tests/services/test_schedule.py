@@ -57,6 +57,22 @@ def test_scoring_goes_on_until_every_case_has_a_score(services: Services, due: D
     assert len(services.project.catalog.scores.newest("entropy:segmentation")) == COUNT
 
 
+@pytest.mark.parametrize("trainer", ["nninteractive", ""])
+def test_an_interactive_model_with_a_trainer_is_trained_when_enough_labels_have_come(
+    tmp_path: Path, trainer: str
+) -> None:
+    made = phantoms.settings(tmp_path, type="nninteractive", trainer=trainer, options={})
+    services = Services.open(made, phantoms.archive(COUNT))
+    services.sync.run()
+    due = DueJobs(services.project, services.jobs, services.models, services.next_case)
+    for seed in range(made.learning.train_after):
+        assert services.jobs.open("train") == []
+        phantoms.submit(services.project, seed)
+        due.queue()
+    assert [job.name for job in services.jobs.open("train")] == (["segmentation"] if trainer else [])
+    services.stop()
+
+
 def test_a_person_who_stops_scoring_has_stopped_it(services: Services, due: DueJobs) -> None:
     job = queued(services, due)
     assert job is not None
