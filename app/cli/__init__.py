@@ -283,6 +283,28 @@ def labels_export(
     export(load(config, _options(studies=studies, workspace=workspace))[0], folder, options)
 
 
+@labels.command("import")
+def labels_import(
+    source: Annotated[Path, typer.Argument(help="a mask file, or a folder: DICOM SEG, RTSTRUCT, NIfTI, NRRD, MHA")],
+    tag: Annotated[str, typer.Option(help="of the labels; final ones count as done and are trained on")] = "original",
+    author: Annotated[str, typer.Option(help="of the labels; else as the files say")] = "",
+    name: Annotated[
+        list[str] | None, typer.Option(help="a voxel value or a name in the files, and its structure: 1=liver")
+    ] = None,
+    cases: Annotated[Path | None, typer.Option(help="a CSV with the columns file and case")] = None,
+    pattern: Annotated[str, typer.Option(help="a regular expression on files' names, with a group (?P<case>...)")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be done")] = False,
+    config: Config = None,
+    studies: Studies = None,
+    workspace: WorkspaceDir = None,
+) -> None:
+    """Make label versions of masks that other programs wrote. A server may run meanwhile."""
+    from app.cli.labels import bring, import_options
+
+    options = import_options((tag, author), name or [], cases, pattern, dry_run)
+    bring(load(config, _options(studies=studies, workspace=workspace))[0], source, options)
+
+
 @simulation.command("clicks")
 def simulate_clicks(
     images: Annotated[Path, typer.Argument(help="volume files or the CVPR 2025 challenge's npz: one, or a folder")],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,10 +19,16 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from app.client import Client
 from app.core.progress import Progress as Report
 from app.errors import BadFile, BadInput, ConfigurationError, SegloopError
+from app.models.device import Device
+from app.project.open_models import open_models
 from app.project.project import Project
+from app.services.cases import CaseService
 from app.services.exports import FORMATS, ExportOptions, ExportReport, OverlapRule, export_labels
 from app.services.exports.files import ExportFile
 from app.services.exports.folder import ExportFolder
+from app.services.imports import ImportOptions, cases_of, import_labels
+from app.services.labels import LabelService
+from app.services.models import ModelService
 from app.settings import Settings
 from app.workspace import Workspace
 
@@ -81,6 +88,35 @@ def _unpack(file: IO[bytes], folder: Path, format_name: str) -> ExportReport:
         return ExportReport(written=target.written, kept=target.kept, removed=target.removed)
 
 
+def import_options(
+    kept_as: tuple[str, str], names: Sequence[str], cases: Path | None, pattern: str, dry_run: bool
+) -> ImportOptions:
+    """`kept_as` is tag and author; `names` are texts such as "1=liver". Raises `BadInput`."""
+    given = {}
+    for text in names:
+        said, found, structure = text.partition("=")
+        if not found or not said.strip() or not structure.strip():
+            raise BadInput(f"--name {text}: a voxel value or a name, and a structure, such as 1=liver")
+        given[said.strip()] = structure.strip()
+    table = cases_of(cases) if cases is not None else {}
+    return ImportOptions(kept_as[0], kept_as[1], given, table, pattern, dry_run)
+
+
+def bring(settings: Settings, source: Path, options: ImportOptions) -> None:
+    """Import into a workspace, and say what became of each file. Exits with 1 if one was refused."""
+    counts: Counter[str] = Counter()
+    with opened_project(settings) as project, progress_bar("importing") as progress:
+        device = Device("cpu")
+        models = ModelService(project, open_models(project, device), device)
+        labels = LabelService(project, CaseService(project), models)
+        for one in import_labels(labels, source, options, progress):
+            counts[one.result] += 1
+            typer.echo(f"{one.result:<9} {one.name}{f' -> {one.case_id}' if one.case_id else ''}: {one.detail}")
+    would = "would be " if options.dry_run else ""
+    typer.echo(f"{counts['imported']} {would}imported, {counts['known']} known already, {counts['refused']} refused")
+    raise typer.Exit(1 if counts["refused"] else 0)
+
+
 @contextmanager
 def opened_project(settings: Settings) -> Iterator[Project]:
     """The project of a workspace, which a server may have open too. Raises `ConfigurationError` for a folder that is no
@@ -111,7 +147,8 @@ def progress_bar(title: str) -> Iterator[Report]:
 
 
 def _say(report: ExportReport, folder: Path) -> None:
-    typer.echo(f"{report.cases} cases in {folder}: {report.written} files written, {report.kept} were there already")
+    cases = "1 case" if report.cases == 1 else f"{report.cases} cases"
+    typer.echo(f"{cases} in {folder}: {report.written} files written, {report.kept} were there already")
     if report.removed:
         typer.echo(f"{report.removed} files of an earlier export removed, which are no longer part of it")
     for note in report.notes:

@@ -11,7 +11,7 @@ from typing import Any
 
 from app.archives.label_store import derived_uid
 from app.core.case import CaseRow
-from app.core.label import FINAL, Contribution, Label, Submission, with_absent
+from app.core.label import FINAL, Contribution, Label, StructureState, Submission, states_of, with_absent
 from app.core.mask import Mask
 from app.dicom.parsing import parse
 from app.dicom.seg import SegOptions, write_seg
@@ -62,6 +62,13 @@ class LabelService:
         """
         row = self._row_on_grid(case_id, mask)
         return self._commit(row, self._said(mask, absent), mask.sha256, submission)
+
+    def check_mask(
+        self, case_id: str, mask: Mask, absent: Collection[str] | None = None
+    ) -> Mapping[str, StructureState]:
+        """What `submit_mask` would store of each structure; it stores nothing. Raises the same."""
+        self._row_on_grid(case_id, mask)
+        return states_of(self._said(mask, absent))
 
     def keep_answer(self, case_id: str, mask: Mask, submission: Submission) -> Label:
         """Commit what a model made and nobody has looked at: its empty structures are not examined.

@@ -15,6 +15,7 @@ from app.archives.memory import MemoryArchive
 from app.core.label import Submission
 from app.core.mask import Mask
 from app.core.volume import Geometry, Volume
+from app.formats.label_files import write_label_nifti
 from app.formats.volume_files import write_nifti
 from app.project.label_commit import commit_label
 from app.project.project import Project
@@ -95,10 +96,32 @@ def test_from_a_server(tmp_path: Path) -> None:
                 "export", tmp_path / "out", "--format", "nifti", "--server", live.url, "--token", "open sesame"
             )
             assert ended.returncode == 0, ended.stderr
-            assert f"1 cases in {tmp_path / 'out'}: {(3, 2)[number - 1]} files written" in ended.stdout
+            assert f"1 case in {tmp_path / 'out'}: {(3, 2)[number - 1]} files written" in ended.stdout
             np.testing.assert_array_equal(itk.read(tmp_path / "out/labels/one.nii.gz")[0], voxels)
         ended = segloop("export", tmp_path / "out", "--format", "nifti", "--server", live.url)
         assert "asks for a token" in ended.stderr
+
+
+def test_import(tmp_path: Path, options: list[str]) -> None:
+    assert segloop("export", tmp_path / "out", "--format", "nifti", *options).returncode == 0
+    source = tmp_path / "out/labels"  # without the manifest, so nothing says what 1 is, nor that it is here already
+    edited = Mask.single(np.ones((4, 8, 8), np.uint8), ["liver"], GEOMETRY)
+    write_label_nifti(edited, source / "one.nii.gz")
+    (source / "three.nii.gz").write_bytes((source / "one.nii.gz").read_bytes())
+    ended = segloop("import", source, "--name", "1=liver", "--dry-run", *options)
+    assert ended.returncode == 1
+    assert "imported  one.nii.gz -> one: liver segmented" in ended.stdout
+    assert "refused   three.nii.gz: no case is called 'three'" in ended.stdout
+    assert "2 would be imported, 0 known already, 1 refused" in ended.stdout
+    (source / "three.nii.gz").unlink()
+    ended = segloop("import", source, "--name", "1=liver", "--tag", "final", "--author", "bo", *options)
+    assert ended.returncode == 0, ended.stderr
+    assert "one.nii.gz -> one: final v2: liver segmented" in ended.stdout
+    assert "0 imported, 2 known already" in segloop("import", source, "--name", "1=liver", *options).stdout
+    assert segloop("export", tmp_path / "again", "--format", "nifti", *options).returncode == 0
+    assert itk.read(tmp_path / "again/labels/one.nii.gz")[0].all()
+    ended = segloop("import", source, "--name", "liver", *options)
+    assert "such as 1=liver" in " ".join(ended.stderr.split())
 
 
 def test_cases_that_are_left_out(tmp_path: Path, options: list[str]) -> None:

@@ -34,6 +34,7 @@ from tests.dicom import itk
 from tests.dicom.synthetic import ct_series, enhanced_series, write_series
 from tests.services.exports import site
 
+Labelled = tuple[Project, dict[str, Mask]]
 VALUES = {"liver": 1, "spleen": 2, "left kidney": 3, "ignore": 4}
 
 
@@ -41,6 +42,14 @@ VALUES = {"liver": 1, "spleen": 2, "left kidney": 3, "ignore": 4}
 def opened(tmp_path: Path) -> Iterator[Project]:
     made = site.project(tmp_path / "workspace")
     yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labelled]:
+    """A project whose cases are all labelled, for tests that only export; and the masks by case id."""
+    made = site.project(tmp_path_factory.mktemp("labelled"))
+    yield made, site.label_all(made)
     made.close()
 
 
@@ -72,9 +81,9 @@ def digests(folder: Path) -> dict[str, str]:
     ],
 )
 def test_label_maps_beside_their_images(
-    opened: Project, tmp_path: Path, format_name: str, image: str, label: str
+    labelled: Labelled, tmp_path: Path, format_name: str, image: str, label: str
 ) -> None:
-    masks = site.label_all(opened)
+    opened, masks = labelled
     report = export(opened, tmp_path / "out", format_name)
     for case_id, mask in masks.items():
         if case_id in report.left_out:
@@ -99,8 +108,8 @@ def test_label_maps_beside_their_images(
     assert len(tilted) == len(report.left_out) == (1 if format_name == "nnunet" else 0)
 
 
-def test_nnunet_finds_no_fault(opened: Project, tmp_path: Path) -> None:
-    site.label_all(opened)
+def test_nnunet_finds_no_fault(labelled: Labelled, tmp_path: Path) -> None:
+    opened, _ = labelled
     out = tmp_path / "Dataset501_Abdomen"
     report = export(opened, out, "nnunet", modality="CT")
     described = json.loads((out / "dataset.json").read_text())
@@ -120,10 +129,10 @@ def test_nnunet_finds_no_fault(opened: Project, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_nnunet_s_own_integrity_check(opened: Project, tmp_path: Path) -> None:
+def test_nnunet_s_own_integrity_check(labelled: Labelled, tmp_path: Path) -> None:
     """The whole of it, which starts processes."""
     verify = pytest.importorskip("nnunetv2.experiment_planning.verify_dataset_integrity", exc_type=ImportError)
-    site.label_all(opened)
+    opened, _ = labelled
     export(opened, tmp_path / "Dataset501_Abdomen", "nnunet", modality="CT")
     verify.verify_dataset_integrity(str(tmp_path / "Dataset501_Abdomen"), num_processes=1)
 
@@ -161,8 +170,8 @@ def test_structures_that_nobody_examined_are_none(opened: Project, tmp_path: Pat
     assert described["labels"] == {"background": 0, "spleen": 1}
 
 
-def test_chosen_structures_in_their_order(opened: Project, tmp_path: Path) -> None:
-    masks = site.label_all(opened)
+def test_chosen_structures_in_their_order(labelled: Labelled, tmp_path: Path) -> None:
+    opened, masks = labelled
     report = export(opened, tmp_path / "out", "nifti", structures=("spleen", "liver"))
     assert report.left_out == {}
     for case_id, mask in masks.items():
@@ -219,8 +228,8 @@ def test_nrrd_segmentations(opened: Project, tmp_path: Path) -> None:
         np.testing.assert_array_equal(image["space directions"], mask.geometry.affine[:3, :3].T)
 
 
-def test_dicom_seg_is_the_stored_file(opened: Project, tmp_path: Path) -> None:
-    masks = site.label_all(opened)
+def test_dicom_seg_is_the_stored_file(labelled: Labelled, tmp_path: Path) -> None:
+    opened, masks = labelled
     report = export(opened, tmp_path / "out", "seg")
     assert set(report.left_out) == set(site.GRIDS), "volume files"
     for row in opened.catalog.cases.all():
@@ -315,8 +324,8 @@ def test_a_structure_set_refers_to_its_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is missing")
-def test_dciodvfy_finds_no_error_in_a_structure_set(opened: Project, tmp_path: Path) -> None:
-    site.label_all(opened)
+def test_dciodvfy_finds_no_error_in_a_structure_set(labelled: Labelled, tmp_path: Path) -> None:
+    opened, _ = labelled
     export(opened, tmp_path / "out", "rtstruct")
     (image, *_) = write_series(ct_series(site.SHAPE, patient=1)[0][:1], tmp_path / "source")
     known = _errors(image)
@@ -329,8 +338,8 @@ def _errors(path: Path) -> set[str]:
     return {line for line in told.splitlines() if line.startswith("Error")}
 
 
-def test_bids(opened: Project, tmp_path: Path) -> None:
-    masks = site.label_all(opened)
+def test_bids(labelled: Labelled, tmp_path: Path) -> None:
+    opened, masks = labelled
     report = export(opened, tmp_path / "out", "bids", modality="MR", bids_suffix="T2w")
     assert report.left_out == {}
     assert any("outside the BIDS standard" in note for note in report.notes)
@@ -348,8 +357,8 @@ def test_bids(opened: Project, tmp_path: Path) -> None:
     ]
 
 
-def test_bids_never_guesses_what_an_image_is(opened: Project, tmp_path: Path) -> None:
-    site.label_all(opened)
+def test_bids_never_guesses_what_an_image_is(labelled: Labelled, tmp_path: Path) -> None:
+    opened, _ = labelled
     report = export(opened, tmp_path / "out", "bids")
     assert set(report.left_out) == set(site.GRIDS)
     assert all("--modality" in why for why in report.left_out.values())
@@ -359,13 +368,11 @@ def test_bids_never_guesses_what_an_image_is(opened: Project, tmp_path: Path) ->
 
 
 @pytest.mark.skipif(shutil.which("bids-validator") is None, reason="bids-validator (npm) is missing")
-def test_the_bids_validator_finds_no_error(tmp_path: Path) -> None:
-    opened = site.project(tmp_path / "workspace")
-    site.label_all(opened)
+def test_the_bids_validator_finds_no_error(labelled: Labelled, tmp_path: Path) -> None:
+    opened, _ = labelled
     export(opened, tmp_path / "out", "bids", modality="MR", bids_suffix="T1w")
     told = subprocess.run(["bids-validator", "--json", tmp_path / "out"], capture_output=True, text=True, check=False)
     assert json.loads(told.stdout)["issues"]["errors"] == []
-    opened.close()
 
 
 def test_the_table(opened: Project, tmp_path: Path) -> None:
@@ -415,8 +422,8 @@ def test_what_a_label_cost(opened: Project, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format_name", ["nnunet", "rtstruct", "bids"])
-def test_the_same_labels_give_the_same_bytes(opened: Project, tmp_path: Path, format_name: str) -> None:
-    site.label_all(opened)
+def test_the_same_labels_give_the_same_bytes(labelled: Labelled, tmp_path: Path, format_name: str) -> None:
+    opened, _ = labelled
     first = export(opened, tmp_path / "a", format_name)
     export(opened, tmp_path / "b", format_name)
     made = digests(tmp_path / "a")
