@@ -49,8 +49,8 @@ class Client:
     def __init__(
         self, address: str, token: str = "", user: str = "", program: str = "python", ca_file: Path | None = None
     ) -> None:
-        """`user` is kept with labels as their author, `program` with sessions. `ca_file` has certificates to trust
-        besides a proxy's usual ones. Raises `BadInput` for what is no address."""
+        """`user` is kept with labels as their author, `program` with sessions. `ca_file` has the certificates to trust
+        instead of the usual ones. Raises `BadInput` for what is no address, or no such file."""
         headers = {"X-Segloop-Client": program}
         if token:
             headers["Authorization"] = f"Bearer {token}"

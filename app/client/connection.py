@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,7 @@ class Connection:
     """
 
     def __init__(self, address: str, headers: Mapping[str, str], ca_file: Path | None) -> None:
-        """Raises `BadInput` for what is no address."""
+        """Raises `BadInput` for what is no address, and for certificates that can't be read."""
         self._address = address.rstrip("/")
         try:
             parts = urlsplit(address)
@@ -49,10 +50,12 @@ class Connection:
                 timeout=httpx.Timeout(CONNECT_SECONDS, read=ANSWER_SECONDS),
                 # Never a proxy for loopback.
                 trust_env=parts.hostname not in _LOOPBACK,
-                verify=str(ca_file) if ca_file else True,
+                verify=ssl.create_default_context(cafile=ca_file) if ca_file else True,
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise BadInput(f"{address}: {error}") from error
+        except OSError as error:  # ssl.SSLError is one
+            raise BadInput(f"{ca_file}: {error}") from error
 
     def close(self) -> None:
         self._http.close()

@@ -16,6 +16,8 @@ import pytest
 import requests
 from fastapi import Request
 
+from app.client import Client
+from app.errors import BadInput, Unavailable
 from app.http.identity import host_of
 from tests import orthanc
 from tests.dialects.dicomweb.site import Site, parts, path_of, serving
@@ -182,6 +184,15 @@ def test_nninteractive_client_clicks_through_it(behind: Behind, monkeypatch: pyt
         assert np.asarray(session.target_buffer)[20, 50, 50] == 1
     finally:
         session.close()
+
+
+def test_client_for_programs_works_through_it(behind: Behind, tmp_path: Path) -> None:
+    with Client(behind.url, TOKEN, ca_file=behind.proxy.certificate) as client:
+        assert client.server().progress.total >= 1
+    with Client(behind.url, TOKEN) as trusting_nobody, pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
+        trusting_nobody.server()
+    with pytest.raises(BadInput, match="nowhere"):
+        Client(behind.url, ca_file=tmp_path / "nowhere")
 
 
 def test_events_are_not_held_back(behind: Behind) -> None:
