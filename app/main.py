@@ -16,9 +16,10 @@ from app.dialects import api, dicomweb, itkit, itksnap, monailabel, nninteractiv
 from app.http.connections import Connections
 from app.services import Services
 from app.settings import Settings
-from app.web import dashboard, errors, health, metrics, viewer
+from app.web import apidocs, dashboard, errors, health, metrics, viewer
 from app.web.forwarding import Forwarding
 from app.web.gate import Gate
+from app.web.page_headers import PageHeaders
 from app.web.paths import DicomwebAlias, OneSlash, UserPrefix
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,15 @@ def create_app(settings: Settings, archive: Archive | None = None, token: str | 
                 await stack.enter_async_context(router.lifespan_context(app))
             yield
 
-    app = FastAPI(title=settings.name, description=settings.description, lifespan=lifespan, redirect_slashes=False)
+    app = FastAPI(
+        title=settings.name,
+        description=settings.description,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,  # `apidocs` serves these: FastAPI's pages load scripts from elsewhere
+        redoc_url=None,
+        root_path_in_servers=False,  # it would keep the prefixes of others' requests, with their tokens
+    )
     app.state.services = services
     errors.install(app)
     # SlicerNNInteractive's old protocol before nnInteractive's: it leaves alone what isn't its own on shared paths.
@@ -55,6 +64,7 @@ def create_app(settings: Settings, archive: Archive | None = None, token: str | 
     routers = [package.router(services) for package in (dicomweb, *pages, *dialects)]
     figures = metrics.Metrics(services)
     routers.append(metrics.router(figures))
+    routers.append(apidocs.router())
     for router in routers:
         # `include_router` would build each route again, and those of nested routers twice: half of the time this takes.
         # It would also take over the routers' lifespans; `lifespan` above runs them.
@@ -66,8 +76,9 @@ def create_app(settings: Settings, archive: Archive | None = None, token: str | 
     app.add_middleware(UserPrefix)
     # Added after what they guard, so that they stand in front: what the gate refuses reaches nothing, and CORS answers
     # preflights first.
-    app.add_middleware(Gate, token=shown, origins=frozenset(settings.origins))
+    app.add_middleware(Gate, token=shown, origins=frozenset(settings.origins), hosts=frozenset(settings.hosts))
     app.add_middleware(OneSlash)
+    app.add_middleware(PageHeaders)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,

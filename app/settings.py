@@ -206,6 +206,11 @@ class Settings(BaseSettings):
         default_factory=_default_proxies,
         description="addresses, networks: proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; * for all",
     )
+    hosts: list[str] = Field(
+        default_factory=list,
+        description="names (`*.example.org` for all below) that requests may address this server by, besides loopback"
+        " ones; with a token any, if empty",
+    )
     origins: list[str] = Field(default_factory=list, description="web origins whose pages may use this server")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="CPU threads for models; 0: as many as there are cores")

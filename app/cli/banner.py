@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from app.services.addresses import Place, connections
 from app.settings import Settings
-from app.web.gate import LOOPBACK
+from app.web.browsers import LOOPBACK
 
 
 def banner(settings: Settings, token: str, ports: Sequence[int]) -> str:

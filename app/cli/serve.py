@@ -18,9 +18,12 @@ import typer
 from app.cli.banner import banner
 from app.errors import ConfigurationError, Conflict, SegloopError
 from app.settings import Settings, load
-from app.web.gate import LOOPBACK
+from app.web.browsers import LOOPBACK
 from app.workspace import Workspace
 from app.workspace_lock import locked
+
+LEAST_CHARACTERS, LEAST_DIFFERENT = 16, 6
+"""Of a token. 16 random hexadecimal digits are 64 bits."""
 
 
 def run(config: Path | None, given: Mapping[str, Any]) -> None:
@@ -64,9 +67,14 @@ def resolve_token(settings: Settings, paths: Workspace) -> str:
     """The token that clients must send; "" for a server on loopback without one.
 
     A pod without one generates it once and stores it on its volume. Raises `ConfigurationError` for any other address
-    without a token, where everybody who can connect could read all images.
+    without a token, where everybody who can connect could read all images, and for a token that can be guessed.
     """
     token = settings.secret_token
+    if token and (len(token) < LEAST_CHARACTERS or len(set(token)) < LEAST_DIFFERENT):
+        raise ConfigurationError(
+            f"the token can be guessed: it needs at least {LEAST_CHARACTERS} characters, {LEAST_DIFFERENT} of them"
+            " different. Make one with `openssl rand -hex 24`"
+        )
     if token or (settings.host in LOOPBACK and not settings.pod):
         return token
     if settings.pod:

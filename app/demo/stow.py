@@ -13,7 +13,7 @@ from app.core.progress import Progress
 from app.demo.plan import Study
 from app.errors import ArchiveUnavailable
 from app.settings import Settings
-from app.web.gate import LOOPBACK
+from app.web.browsers import LOOPBACK
 
 
 def is_local(url: str) -> bool:

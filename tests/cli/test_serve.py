@@ -36,7 +36,15 @@ def test_loopback_needs_no_token(paths: Workspace) -> None:
 def test_other_address_without_token_is_refused_with_a_way_to_go_on(paths: Workspace) -> None:
     with pytest.raises(ConfigurationError, match="SEGLOOP_TOKEN"):
         resolve_token(Settings(host="0.0.0.0"), paths)
-    assert resolve_token(Settings(host="0.0.0.0", token="secret"), paths) == "secret"  # type: ignore[arg-type]
+    token = "4f1c9a0b7d2e8f63"
+    assert resolve_token(Settings(host="0.0.0.0", token=token), paths) == token  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("token", ["a", "secret", "aaaaaaaaaaaaaaaaaaaaaaaa", "abcabcabcabcabcabc", "0123456789abcde"])
+def test_a_token_that_can_be_guessed_is_refused(paths: Workspace, token: str) -> None:
+    for host in ("127.0.0.1", "0.0.0.0"):
+        with pytest.raises(ConfigurationError, match="can be guessed"):
+            resolve_token(Settings(host=host, token=token), paths)  # type: ignore[arg-type]
 
 
 def test_pod_makes_its_token_once_and_keeps_it_private(paths: Workspace) -> None:

@@ -201,10 +201,9 @@ def _found(folder: Traversable, prefix: str) -> dict[str, StaticFile]:
 
 def place_of(request: Request, also: tuple[int, ...], root_path: str) -> Place:
     """The server's place as the visitor reached it. `also` are further ports on which it listens, `root_path` where a
-    proxy serves it. A token in the URL is shown, as the visitor sees it there anyway; one from a header isn't."""
+    proxy serves it. The token by which the visitor opened the page is shown; one from a header isn't."""
     base = request.base_url
     prefix = root_path if base.path.startswith(f"{root_path}/") else ""
-    parts = base.path.removeprefix(prefix).split("/")
-    shown = "TOKEN" if "authorization" in request.headers else ""
-    token = parts[2] if parts[1:2] == ["t"] else shown
+    placeholder = "TOKEN" if hasattr(request.state, "person") else ""
+    token = getattr(request.state, "shown_token", "") or placeholder
     return Place(f"{base.scheme}://{base.netloc}", token, also, prefix)
