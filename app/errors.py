@@ -21,6 +21,7 @@
     │   ├── ModelNotTrained      the model has no weights yet
     │   └── ResourceExhausted    not enough memory or disk space
     ├── ArchiveRefuses           the archive refuses a label permanently
+    ├── Forbidden                the caller's role isn't enough
     ├── NotSupported             a route or option that this server doesn't support, with the reason
     ├── IntegrityError           stored bytes don't match their checksum
     ├── Cancelled                the work was cancelled
@@ -124,6 +125,10 @@ class ResourceExhausted(Unavailable):
 
 
 class ArchiveRefuses(SegloopError):
+    pass
+
+
+class Forbidden(SegloopError):
     pass
 
 

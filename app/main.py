@@ -16,11 +16,14 @@ from app.dialects import api, dicomweb, itkit, itksnap, monailabel, nninteractiv
 from app.http.connections import Connections
 from app.services import Services
 from app.settings import Settings
-from app.web import apidocs, dashboard, errors, health, metrics, viewer
+from app.web import apidocs, dashboard, errors, health, metrics, people, viewer
+from app.web.account_door import AccountDoor
 from app.web.forwarding import Forwarding
 from app.web.gate import Gate
 from app.web.page_headers import PageHeaders
 from app.web.paths import DicomwebAlias, OneSlash, UserPrefix
+from app.web.rights import Rights
+from app.web.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
@@ -65,18 +68,30 @@ def create_app(settings: Settings, archive: Archive | None = None, token: str | 
     figures = metrics.Metrics(services)
     routers.append(metrics.router(figures))
     routers.append(apidocs.router())
+    shown = settings.secret_token if token is None else token
+    throttle = Throttle()
+    door = AccountDoor(services.accounts, shown) if settings.accounts else None
+    if door is not None:
+        routers.append(people.router(services, door, throttle))
     for router in routers:
         # `include_router` would build each route again, and those of nested routers twice: half of the time this takes.
         # It would also take over the routers' lifespans; `lifespan` above runs them.
         app.router.routes.extend(router.routes)
-    shown = settings.secret_token if token is None else token
     app.add_middleware(metrics.Measured, metrics=figures)
     app.add_middleware(Connections)
+    app.add_middleware(Rights)
     app.add_middleware(DicomwebAlias)
     app.add_middleware(UserPrefix)
     # Added after what they guard, so that they stand in front: what the gate refuses reaches nothing, and CORS answers
     # preflights first.
-    app.add_middleware(Gate, token=shown, origins=frozenset(settings.origins), hosts=frozenset(settings.hosts))
+    app.add_middleware(
+        Gate,
+        token=shown,
+        origins=frozenset(settings.origins),
+        hosts=frozenset(settings.hosts),
+        door=door,
+        throttle=throttle,
+    )
     app.add_middleware(OneSlash)
     app.add_middleware(PageHeaders)
     if settings.origins:

@@ -199,6 +199,9 @@ class Settings(BaseSettings):
     )
     token: SecretStr = Field(SecretStr(""), description="what clients must show; needed for any host but loopback")
     token_file: Path | None = Field(None, description="read the token from this file")
+    accounts: bool = Field(
+        False, description="people have accounts (`segloop users`); the token, if there is one, is an annotator's"
+    )
     pod: bool = Field(False, description="running on a rented pod: a missing token is made and printed once")
     zero_copy: bool = Field(True, description="send files without reading them into this process, where that works")
     root_path: str = Field("", description="where a proxy serves this server, such as /segloop; empty for its root")

@@ -29,6 +29,7 @@ class Workspace:
     | `cache/` | fetched volumes; may be deleted when the server is down |
     | `jobs/` | logs and checkpoints of jobs |
     | `incoming/` | uploads that are being received; emptied at start |
+    | `accounts` | touched when accounts change |
     | `logs/` | the server's log |
     """
 
@@ -104,6 +105,11 @@ class Workspace:
     def token(self) -> Path:
         """The token that a pod generated."""
         return self.root / "token"
+
+    @property
+    def accounts(self) -> Path:
+        """Touched when accounts change (`app.services.accounts`)."""
+        return self.root / "accounts"
 
     @property
     def secret(self) -> Path:

@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from app.models.registry import MODEL_TYPES
 from app.settings import Settings
+from app.web.rights import least_role
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -42,6 +43,8 @@ Made from the application by `make docs`; change the endpoints' docstrings.
 With a token set, routes ask for it, and each can be reached below `/t/<token>/` as well; each can also be reached below
 `/u/<name>/`, which names the user. Doubled slashes count as one. Requests and answers are described in
 [protocols/](protocols/README.md), [api.md](api.md) and [dicomweb.md](dicomweb.md), or at `/docs` of a running server.
+
+The role is the least that is needed where people have accounts ([security.md](security.md)).
 """
 
 GROUPS: Mapping[str, tuple[str, str]] = {
@@ -70,6 +73,7 @@ class Served:
 
     path: str
     methods: tuple[str, ...]
+    role: str
     summary: str
 
 
@@ -176,15 +180,15 @@ def routes_page() -> str:
     found = _served()
     blocks = [ROUTES_INTRODUCTION]
     for module, (title, note) in GROUPS.items():
-        rows = [(f"`{one.path}`", ", ".join(one.methods), one.summary) for one in sorted(found[module])]
-        blocks.append(_table(title, note, ("path", "methods", "summary"), rows))
+        rows = [(f"`{one.path}`", ", ".join(one.methods), one.role, one.summary) for one in sorted(found[module])]
+        blocks.append(_table(title, note, ("path", "methods", "role", "summary"), rows))
     return "\n".join(blocks)
 
 
 def _served() -> dict[str, list[Served]]:
     """Rows by group. Endpoints of one path and summary are one row; a route that differs from one that is listed only
     in the slash at its end is left out."""
-    methods: dict[tuple[str, str, str], set[str]] = {}
+    methods: dict[tuple[str, str, str, str], set[str]] = {}
     listed: set[str] = set()
     for route in _routes():
         group = next((module for module in GROUPS if (route.module + ".").startswith(module + ".")), None)
@@ -192,13 +196,15 @@ def _served() -> dict[str, list[Served]]:
             continue  # FastAPI's own pages
         if route.listed:
             listed.add(route.path)
-        methods.setdefault((group, route.path, route.summary), set()).update(route.methods)
+        for method in route.methods:
+            role = least_role(method, route.path)
+            methods.setdefault((group, route.path, role, route.summary), set()).add(method)
     found: dict[str, list[Served]] = {module: [] for module in GROUPS}
-    for (group, path, summary), used in methods.items():
+    for (group, path, role, summary), used in methods.items():
         twin = path[:-1] if path.endswith("/") else f"{path}/"
         if path not in listed and twin in listed:
             continue
-        found[group].append(Served(path, tuple(sorted(used)), summary))
+        found[group].append(Served(path, tuple(sorted(used)), role, summary))
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.catalog.accounts import Accounts
 from app.catalog.audit import Audit
 from app.catalog.cases import Cases
 from app.catalog.claims import CaseClaims
@@ -36,6 +37,7 @@ class Catalog:
     jobs: Jobs
     versions: Versions
     reservations: Reservations
+    accounts: Accounts
     audit: Audit
 
     @classmethod
@@ -55,6 +57,7 @@ class Catalog:
             jobs=Jobs(database),
             versions=Versions(database, audit),
             reservations=Reservations(database),
+            accounts=Accounts(database, audit),
             audit=audit,
         )
 

@@ -184,6 +184,27 @@ served = sa.Table(
     sa.Column("since", sa.Float, nullable=False),
 )
 
+account = sa.Table(
+    "account",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, nullable=False),  # "annotator", "reviewer" or "administrator"
+    sa.Column("password", sa.Text, nullable=False),  # argon2id
+    sa.Column("created", sa.Float, nullable=False),
+)
+
+credential = sa.Table(
+    "credential",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account", sa.Text, sa.ForeignKey("account.name"), nullable=False, index=True),
+    sa.Column("kind", sa.Text, nullable=False),  # "token" or "session"
+    _text("name"),
+    sa.Column("sha256", sa.Text, nullable=False, unique=True),  # of the secret
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("expires", sa.Float),  # None: never
+)
+
 audit = sa.Table(
     "audit",
     metadata,

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from app.catalog.schema import metadata
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """The revisions in `migrations/versions`, oldest first. Repeated here so that comparing them needs no Alembic."""
 BASELINE, HEAD = REVISIONS[0], REVISIONS[-1]
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app.cli.users import users
 from app.errors import CONFIGURATION_EXIT_CODE, ConfigurationError, SegloopError
 from app.settings import Settings, load
 
@@ -27,6 +28,7 @@ catalog = typer.Typer(no_args_is_help=True, help="The database in the workspace.
 cli.add_typer(catalog, name="catalog")
 simulation = typer.Typer(no_args_is_help=True, help="Users that a program plays, to measure how good a model is.")
 cli.add_typer(simulation, name="simulate")
+cli.add_typer(users, name="users")
 
 Config = Annotated[Path | None, typer.Option("--config", help="a YAML file; see configs/")]
 Studies = Annotated[str | None, typer.Option("--studies", help="address of a DICOMweb service, or a folder")]

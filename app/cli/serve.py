@@ -59,6 +59,8 @@ def _serve(settings: Settings, paths: Workspace) -> None:
     # Long-lived connections (progress events) check this.
     app.state.leaving = lambda: server.should_exit
     typer.echo(banner(settings, token, [int(listener.getsockname()[1]) for listener in listeners]))
+    if settings.accounts and (code := app.state.services.accounts.first_code):
+        typer.echo(f"  No accounts yet. Make the first administrator's on the page, with the code {code}")
     # One application and one lifespan behind all ports.
     server.run(sockets=listeners)
 
@@ -66,8 +68,9 @@ def _serve(settings: Settings, paths: Workspace) -> None:
 def resolve_token(settings: Settings, paths: Workspace) -> str:
     """The token that clients must send; "" for a server on loopback without one.
 
-    A pod without one generates it once and stores it on its volume. Raises `ConfigurationError` for any other address
-    without a token, where everybody who can connect could read all images, and for a token that can be guessed.
+    With accounts none is needed. A pod without one generates it once and stores it on its volume. Raises
+    `ConfigurationError` for any other address without a token, where everybody who can connect could read all images,
+    and for a token that can be guessed.
     """
     token = settings.secret_token
     if token and (len(token) < LEAST_CHARACTERS or len(set(token)) < LEAST_DIFFERENT):
@@ -75,7 +78,7 @@ def resolve_token(settings: Settings, paths: Workspace) -> str:
             f"the token can be guessed: it needs at least {LEAST_CHARACTERS} characters, {LEAST_DIFFERENT} of them"
             " different. Make one with `openssl rand -hex 24`"
         )
-    if token or (settings.host in LOOPBACK and not settings.pod):
+    if token or settings.accounts or (settings.host in LOOPBACK and not settings.pod):
         return token
     if settings.pod:
         if not paths.token.exists():

@@ -25,6 +25,7 @@ from app.learning.runner import JobRunner
 from app.models.device import Device
 from app.project.open_models import open_models
 from app.project.project import Project
+from app.services.accounts import AccountService
 from app.services.automatic import AutomaticService
 from app.services.cases import CaseService
 from app.services.deliveries import DeliveryService
@@ -70,6 +71,7 @@ class Services:
     deliveries: DeliveryService
     quarantine: QuarantineService
     exports: ExportService
+    accounts: AccountService
     outbox_worker: OutboxWorker
     next_case: NextCaseService
     models: ModelService
@@ -124,6 +126,7 @@ class Services:
             deliveries=DeliveryService(project),
             quarantine=QuarantineService(project, sync),
             exports=ExportService(project),
+            accounts=AccountService(project.catalog, project.paths),
             outbox_worker=outbox_worker,
             next_case=next_case,
             models=models,

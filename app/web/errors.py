@@ -20,6 +20,7 @@ STATUS: dict[type[Exception], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.AlreadyRunning: 429,  # docs/protocols/monailabel.md, section 9
+    errors.Forbidden: 403,
     errors.Unavailable: 503,
     errors.NotSupported: 501,
     errors.IntegrityError: 500,

@@ -31,7 +31,7 @@ from app.dialects.nninteractive.requests import (
 )
 from app.dialects.nninteractive.routes import Route
 from app.http.bodies import whole_body
-from app.http.identity import host_of, user_of
+from app.http.identity import account_of, host_of, user_of
 from app.services import Services
 from app.services.prompting.session import Change
 
@@ -54,7 +54,7 @@ def routes(services: Services, leases: LeaseTable[ClientSession]) -> APIRouter:
 
     @asynccontextmanager
     async def sweeping(_: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(_sweep(leases))
+        task = asyncio.create_task(_sweep(leases, services))
         yield
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -77,10 +77,10 @@ def _lease_routes(api: APIRouter, services: Services, leases: LeaseTable[ClientS
         return capabilities(models.interactive(models.default_interactive()))
 
     @api.post("/claim")
-    def claim() -> dict[str, Any]:
+    def claim(request: Request) -> dict[str, Any]:
         """Grant a new lease."""
         return {
-            "lease_token": leases.claim(),
+            "lease_token": leases.claim(account_of(request)),
             "idle_timeout_seconds": leases.terms.idle,
             "liveness_timeout_seconds": leases.terms.liveness,
             "max_sessions": leases.terms.sessions,
@@ -229,10 +229,11 @@ def _person(request: Request) -> str:
     return user_of(request) or host_of(request)
 
 
-async def _sweep(leases: LeaseTable[ClientSession]) -> None:
+async def _sweep(leases: LeaseTable[ClientSession], services: Services) -> None:
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
         await run_in_threadpool(leases.sweep)
+        await run_in_threadpool(leases.release_of, services.accounts.is_gone)
 
 
 def reply(ran: bool, change: Change | None, dtype: np.dtype[np.generic]) -> Response:

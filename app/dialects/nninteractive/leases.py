@@ -39,6 +39,7 @@ class Terms:
 @dataclass(eq=False)
 class _Lease(Generic[Held]):
     held: Held
+    owner: str
     seen: float
     active: float
     busy: int = field(default=0)
@@ -62,11 +63,11 @@ class LeaseTable(Generic[Held]):
         self._leases: dict[str, _Lease[Held]] = {}
         self._lock = threading.Lock()
 
-    def claim(self) -> str:
+    def claim(self, owner: str = "") -> str:
         """A new lease's token, which can't be guessed. Raises `AllInUse`."""
         self.sweep()  # expired leases are free at once
         token = secrets.token_hex(24)
-        lease = _Lease(self._make(token), seen=(now := self._clock()), active=now)
+        lease = _Lease(self._make(token), owner, seen=(now := self._clock()), active=now)
         with self._lock:
             if len(self._leases) >= self.terms.sessions:
                 raise AllInUse(f"all {self.terms.sessions} sessions of this server are in use")
@@ -107,6 +108,13 @@ class LeaseTable(Generic[Held]):
             leases = [self._leases.pop(token) for token in over]
         for lease in leases:
             self._ended(lease.held)
+
+    def release_of(self, gone: Callable[[str], bool]) -> None:
+        """End the leases of the owners who are `gone`."""
+        with self._lock:
+            tokens = [token for token, lease in self._leases.items() if gone(lease.owner)]
+        for token in tokens:
+            self.release(token)
 
     def release_all(self) -> None:
         with self._lock:
