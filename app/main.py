@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from anyio import to_thread
 from fastapi import FastAPI
@@ -82,16 +83,16 @@ def create_app(settings: Settings, archive: Archive | None = None, token: str | 
     app.add_middleware(Rights)
     app.add_middleware(DicomwebAlias)
     app.add_middleware(UserPrefix)
+    names = {"origins": frozenset(settings.origins), "hosts": frozenset(settings.hosts)}
+    _stand_in_front(app, settings, {"token": shown, "throttle": throttle, "door": door, **names})
+    return app
+
+
+def _stand_in_front(app: FastAPI, settings: Settings, gate: Mapping[str, Any]) -> None:
+    """Add what requests pass before they are routed."""
     # Added after what they guard, so that they stand in front: what the gate refuses reaches nothing, and CORS answers
     # preflights first.
-    app.add_middleware(
-        Gate,
-        token=shown,
-        origins=frozenset(settings.origins),
-        hosts=frozenset(settings.hosts),
-        door=door,
-        throttle=throttle,
-    )
+    app.add_middleware(Gate, **gate)
     app.add_middleware(OneSlash)
     app.add_middleware(PageHeaders)
     if settings.origins:
@@ -103,4 +104,3 @@ def create_app(settings: Settings, archive: Archive | None = None, token: str | 
             allow_headers=["*"],
         )
     app.add_middleware(Forwarding, root_path=settings.root_path, trusted=settings.trusted_proxies)
-    return app
