@@ -57,7 +57,9 @@ def create_app(settings: Settings, archive: Archive | None = None, token: str | 
         redirect_slashes=False,
         docs_url=None,  # `apidocs` serves these: FastAPI's pages load scripts from elsewhere
         redoc_url=None,
-        root_path_in_servers=False,  # it would keep the prefixes of others' requests, with their tokens
+        # Relative to the schema. FastAPI's own list keeps the prefixes of others' requests, with their tokens.
+        servers=[{"url": ".", "description": "this server"}],
+        root_path_in_servers=False,
     )
     app.state.services = services
     errors.install(app)

@@ -76,7 +76,9 @@ def test_every_carrier_is_the_person(site: Site) -> None:
     assert site.who(bearer(login["access_token"])) == (200, "rev")
     told = site.stranger.get("/auth/token/valid", headers=bearer(login["access_token"])).json()
     assert (told["username"], told["roles"]) == ("rev", ["reviewer"])
-    assert "you are <strong>Ann Lee</strong>" in signed_in(site, "Ann Lee").get("/").text
+    page = signed_in(site, "Ann Lee").get("/").text
+    assert "you are <strong>Ann Lee</strong>" in page
+    assert 'href="account"' in page
 
 
 def test_nobody_is_somebody_else(site: Site) -> None:

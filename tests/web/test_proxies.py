@@ -4,11 +4,12 @@ through them, nothing is too large, and nothing is held back."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 import pydicom
@@ -93,7 +94,10 @@ def test_pages_and_what_they_load(behind: Behind) -> None:
     assert page.status_code == 200
     assert f"{behind.url}/u/NAME" in page.text.replace("/t/TOKEN", "")
     assert behind.get(f"{behind.url}/dashboard/static/main.js").headers["content-type"].startswith("text/javascript")
-    assert f"'{urlsplit(behind.url).path}/openapi.json'" in behind.get(f"{behind.url}/docs").text
+    for linked in (*re.findall(r'(?:src|href)="([^"]+)"', behind.get(f"{behind.url}/docs").text), "openapi.json"):
+        assert behind.get(urljoin(f"{behind.url}/docs", linked)).status_code == 200
+    (server,) = behind.get(f"{behind.url}/openapi.json").json()["servers"]
+    assert urljoin(f"{behind.url}/openapi.json", server["url"]) == f"{behind.url}/"
 
 
 def test_redirects_stay_behind_the_proxy(behind: Behind) -> None:

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from app.errors import NotFound
-from app.http.identity import user_of
+from app.http.identity import account_of, user_of
 from app.services import Services
 from app.services.addresses import Place, connections
 from app.web.dashboard import health, learning, work
@@ -76,6 +76,7 @@ def router(services: Services) -> APIRouter:
             name=services.settings.name,
             description=services.settings.description.rstrip("."),
             user=user_of(request),
+            account=account_of(request),
             views={name: read(services, asked) for name, read in PANELS.items()},
             connections=connections(place_of(request, also, services.settings.root_path)),
         )

@@ -93,6 +93,15 @@ def test_seats_are_limited_and_dead_ones_are_free_at_once(table):
     assert len(table.leases) == 1
 
 
+def test_the_leases_of_somebody_without_an_account_end(table):
+    kept, lost = table.leases.claim(), table.leases.claim("ana")
+    table.leases.release_of(lambda owner: owner == "bo")
+    assert table.ended == []
+    table.leases.release_of(lambda owner: owner == "ana")
+    assert table.ended == [lost]
+    table.leases.check(kept)
+
+
 @pytest.mark.parametrize("token", [None, "", "made up", "0" * 48])
 def test_a_lease_that_never_was(table, token):
     table.leases.claim()
