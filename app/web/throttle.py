@@ -43,10 +43,6 @@ class Throttle:
         """Remember a right one."""
         self._right[self._digest(secret)] = None
 
-    def forget(self) -> None:
-        """Look at every credential as a new one: some may have become wrong."""
-        self._right.clear()
-
     def _count(self, key: str) -> float:
         count, since = self._spent.get(key, (0.0, 0.0))
         return max(0.0, count - (self._clock() - since) * PER_SECOND)

@@ -15,7 +15,11 @@ from app.core.pool import Pick
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Catalog:
-    catalog = Catalog.open(tmp_path / "catalog.sqlite")
+    return with_cases(tmp_path)
+
+
+def with_cases(folder: Path) -> Catalog:
+    catalog = Catalog.open(folder / "catalog.sqlite")
     catalog.cases.apply(Listing(tuple(Case(f"c{n:03}", "series", "1") for n in range(200)), (), ""), "sync")
     return catalog
 
