@@ -71,7 +71,7 @@ class Label:
     """One version of the label of a case under a tag.
 
     `number` counts from 1 per `(case_id, tag)`. `sha256` is the digest of the stored file `path` (relative to the
-    label store), a DICOM SEG for series and a NIfTI for volume files. `submitted_sha256` is the digest of what the
+    label store), a DICOM SEG for series and a labelmap for volume files. `submitted_sha256` is the digest of what the
     client sent: submitting is idempotent, the same bytes from the same author return the same version.
     `model` is what the label was made with, `model_version` the weights. `created` is UTC. `states` says what is known
     of each structure that has a segment; all others are not examined.
