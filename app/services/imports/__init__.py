@@ -166,8 +166,10 @@ def _import_one(
 
 
 def _known_as(labels: LabelService, row: CaseRow, file: MaskFile, digest: str) -> str:
-    """Which label of the case this file is already; "" if none."""
+    """Which label of the case this file is already; "" if none. A deleted one can be imported again."""
     for label in labels.history(row.case.id):
+        if label.deleted:
+            continue
         before = labels.info(label).get("imported")
         uids = {label.sop_instance_uid, before.get("SOPInstanceUID") if isinstance(before, dict) else ""} - {""}
         digests = {label.sha256, before.get("sha256") if isinstance(before, dict) else ""}

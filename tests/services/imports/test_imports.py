@@ -183,6 +183,8 @@ def test_names_in_the_files_are_mapped(labels: LabelService, tmp_path: Path) -> 
     assert label.author == "Bo"
     assert label.states == {"liver": "segmented", "spleen": "segmented"}, "another program's empty segment says nothing"
     assert one(labels, tmp_path, names={"Leber": "liver"}).result == "known"
+    labels.delete(case.id, "original", "ann")
+    assert one(labels, tmp_path, names={"Leber": "liver"}).result == "imported"
 
 
 def test_files_are_matched_to_cases(labels: LabelService, tmp_path: Path) -> None:
