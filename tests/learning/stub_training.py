@@ -1,4 +1,5 @@
-"""A training process over the phantoms, for tests that kill it: `python -m tests.learning.stub_training FOLDER JOB_ID`.
+"""A training process over the phantoms, for tests that kill it: `python -m tests.learning.stub_training FOLDER JOB_ID
+[MODEL]`, where MODEL is JSON for the model's settings.
 
 Everything is as in the real one, apart from the archive, which is made anew in memory, and from its niceness, which on
 a busy machine would make the test take minutes.
@@ -6,6 +7,7 @@ a busy machine would make the test take minutes.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -17,7 +19,8 @@ CASES = 6
 
 def main() -> int:
     job_process.NICENESS = 0
-    return job_process.run_job(sys.argv[2], phantoms.settings(Path(sys.argv[1])), phantoms.archive(CASES))
+    model = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
+    return job_process.run_job(sys.argv[2], phantoms.settings(Path(sys.argv[1]), **model), phantoms.archive(CASES))
 
 
 if __name__ == "__main__":
