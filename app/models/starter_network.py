@@ -316,6 +316,16 @@ def _planted(seeds: list[torch.Tensor]) -> torch.Tensor:
 
 
 def _plain(planted: torch.Tensor) -> torch.Tensor:
-    """Distances in steps. Nothing is in the way of them, so one sweep finds them."""
-    steps = [torch.ones(_between(planted, axis)[0].shape, device=planted.device) for axis in range(2, 5)]
-    return geodesic(planted, running_costs(steps), sweeps=1)
+    """Euclidean distances in voxels, squared along one axis after the other (Felzenszwalb and Huttenlocher, Theory of
+    Computing 8, 2012); `FAR` where nothing is planted."""
+    squared = torch.where(planted, 0.0, FAR**2)
+    for axis, size in enumerate(planted.shape[2:], start=2):
+        nearest = squared.clone()
+        for away in range(1, size):
+            ahead, back = squared.narrow(axis, 0, size - away), squared.narrow(axis, away, size - away)
+            target = nearest.narrow(axis, away, size - away)
+            torch.minimum(target, ahead + away**2, out=target)
+            target = nearest.narrow(axis, 0, size - away)
+            torch.minimum(target, back + away**2, out=target)
+        squared = nearest
+    return squared.sqrt_().clamp_(max=FAR)

@@ -29,6 +29,11 @@ from app.models.nninteractive.views import shrink_by_blocks
 LIBRARY_MARGIN = 24
 """The library's margin on each side, in voxels."""
 
+LIBRARY_PATCH = 192
+LIBRARY_BORDER = (1500, 100)
+"""The pixels of a face of a patch of 192³ that have to change before the library zooms out: so many, or so few if the
+structure's part of the face changes by more than a fifth. Smaller faces have fewer pixels."""
+
 MARGIN_SHARE = 8
 """The margin of patches that are too small for the library's is the patch over this: 24 of 192."""
 
@@ -157,7 +162,10 @@ def _look(library: Any, centre: Any, zoom: float) -> tuple[Any, Box, bool]:
     border."""
     patch, _, box, before = library._build_network_input(centre, zoom)
     mask = library.network(patch[None].contiguous())[0].argmax(0).detach()
-    return mask, box, bool(library._detect_change_at_border(mask, before))
+    face = (min(mask.shape) / LIBRARY_PATCH) ** 2
+    many, few = (max(1, round(pixels * face)) for pixels in LIBRARY_BORDER)
+    grown = library._detect_change_at_border(mask, before, abs_pxl_change_threshold=many, min_pxl_change_threshold=few)
+    return mask, box, bool(grown)
 
 
 def _refine(library: Any, coarse: Any, box: Box, allowed: _Bounded, *, whole: bool) -> None:
