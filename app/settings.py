@@ -173,6 +173,11 @@ class SessionSettings(_Section):
     max_leases: int = Field(64, ge=1, description="nnInteractive clients at the same time")
     match_seconds: float = Field(120.0, ge=0, description="time for finding the case of an image that a viewer sent")
     max_bytes: int = Field(8 * GIB, ge=64 * MIB, description="memory for all prompt sessions together")
+    undo_bytes: int = Field(
+        256 * MIB,
+        ge=MIB,
+        description="disk space for the states that undo returns to, for each session; the oldest go first",
+    )
     upload_seconds: float = Field(3600.0, gt=0, description="session uploads are deleted after this")
 
 

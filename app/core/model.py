@@ -113,6 +113,13 @@ class InteractiveSession(Protocol):
         Only for a new session. Raises `BadFile` if the state doesn't fit; discard the session then.
         """
 
+    def move_to(self, state: SessionState, mask: NDArray[np.uint8], changed: Region | None) -> None:
+        """Go to another state of this session, earlier or later, which differs from the present mask within `changed`
+        only (None: nowhere). It goes on then as it did from there, bit by bit.
+
+        As `restore`, but for a session in use, and without the time that opening one takes.
+        """
+
     def adopt(self, mask: NDArray[np.uint8]) -> None:
         """Start from a mask `(k, j, i)` that other weights made, without predicting. Clears the undo step."""
 

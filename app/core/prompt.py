@@ -128,6 +128,18 @@ class InitialMask:
 Prompt = Point | Box | Scribble | Lasso | InitialMask
 
 
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """A change of the mask by hand: within `region` it becomes `voxels`, bool of `region.shape`. Nothing is predicted;
+    a model that takes a mask is given the whole one with the next prompt."""
+
+    region: Region
+    voxels: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        _check_drawn(self.region, self.voxels)
+
+
 def _check_drawn(region: Region, voxels: NDArray[np.bool_]) -> None:
     if voxels.shape != region.shape:
         raise ValueError(f"drawn voxels are {voxels.shape}, their region is {region.shape}")
@@ -161,6 +173,17 @@ def decoded_prompt(values: Mapping[str, Any], shape: Index) -> Prompt:
         return Box(region, values["include"])
     drawn = Scribble if kind == "scribble" else Lasso
     return drawn(region, _unpacked(values["voxels"], region.shape), values["include"])
+
+
+def encoded_edit(edit: Edit) -> dict[str, Any]:
+    """The edit as JSON, as `encoded_prompt`."""
+    return {"low": edit.region.low, "high": edit.region.high, "voxels": _packed(edit.voxels)}
+
+
+def decoded_edit(values: Mapping[str, Any]) -> Edit:
+    """The inverse of `encoded_edit`. Raises as `decoded_prompt`."""
+    region = Region(_index(values["low"]), _index(values["high"]))
+    return Edit(region, _unpacked(values["voxels"], region.shape))
 
 
 def _packed(voxels: NDArray[np.bool_]) -> str:

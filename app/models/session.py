@@ -126,6 +126,10 @@ class PromptSession:
 
     def restore(self, state: SessionState, mask: NDArray[np.uint8]) -> None:
         """See `InteractiveSession.restore`."""
+        self.move_to(state, mask, Region.whole(self._shape))
+
+    def move_to(self, state: SessionState, mask: NDArray[np.uint8], changed: Region | None) -> None:
+        """See `InteractiveSession.move_to`."""
         if state.form != _FORM or mask.shape != self._mask.shape:
             raise BadFile(f"a session's state of the form {state.form!r} and {mask.shape} voxels doesn't fit here")
         try:
@@ -134,7 +138,8 @@ class PromptSession:
             self._before = _decoded_before(state, self._shape)
         except (ValueError, KeyError, TypeError) as error:
             raise BadFile(f"a session's state can't be read: {error!r}") from error
-        self._mask[...] = mask
+        if changed is not None:
+            self._mask[changed.slices] = mask[changed.slices]
 
     def adopt(self, mask: NDArray[np.uint8]) -> None:
         """See `InteractiveSession.adopt`."""

@@ -35,7 +35,7 @@ from app.models.nninteractive.library import (
     repeatable,
 )
 from app.models.nninteractive.patches import ask_between
-from app.models.nninteractive.state import form_of, put_back, take
+from app.models.nninteractive.state import forget_prompts, form_of, put_back, take
 from app.models.nninteractive.versions import ModelFolderBase, read_model
 from app.models.options import chosen
 from app.models.registry import ModelOptions, ModelType
@@ -256,6 +256,18 @@ class NnInteractiveSession:
 
     def restore(self, state: SessionState, mask: NDArray[np.uint8]) -> None:
         """See `InteractiveSession.restore`."""
+        self._put_back(state, mask)
+        self._mask[...] = mask
+
+    def move_to(self, state: SessionState, mask: NDArray[np.uint8], changed: Region | None) -> None:
+        """See `InteractiveSession.move_to`. The library's buffer may differ from the mask elsewhere, too: while it was
+        changed by hand, and where a prompt was taken back."""
+        forget_prompts(self._open_library())
+        self._put_back(state, mask)
+        if changed is not None:
+            self._mask[changed.slices] = mask[changed.slices]
+
+    def _put_back(self, state: SessionState, mask: NDArray[np.uint8]) -> None:
         library = self._open_library()
         if state.form != form_of(library) or mask.shape != self._mask.shape:
             raise BadFile(f"a session's state of the form {state.form!r} and {mask.shape} voxels doesn't fit here")
@@ -267,7 +279,6 @@ class NnInteractiveSession:
         except (ValueError, KeyError, TypeError) as error:
             raise BadFile(f"a session's state can't be read: {error!r}") from error
         self._target[...] = mask
-        self._mask[...] = mask
 
     def adopt(self, mask: NDArray[np.uint8]) -> None:
         """See `InteractiveSession.adopt`."""

@@ -57,7 +57,7 @@ def take(library: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 
 def put_back(library: Any, values: Mapping[str, Any], parts: Mapping[str, bytes]) -> None:
-    """Give a session that nothing was done in yet the state of another on the same image.
+    """Give a session without prompts the state of another on the same image.
 
     Raises:
         BadFile: it doesn't fit; the session is of no use then.
@@ -74,6 +74,14 @@ def put_back(library: Any, values: Mapping[str, Any], parts: Mapping[str, bytes]
         library._undo_log = None if undo is None else _undo_log(library, undo, parts)
     except (KeyError, TypeError, ValueError) as error:
         raise BadFile(f"a session's state doesn't fit: {error!r}") from error
+
+
+def forget_prompts(library: Any) -> None:
+    """Empty the channels of prompts of a session, before `put_back`."""
+    if library._interactions_storage_resolved == "tensor":
+        library.interactions.zero_()
+    else:
+        library.interactions = library._new_interactions_array(library.interactions.shape, library.torch_n_threads)
 
 
 def _packed_prompts(library: Any, prompts: Any) -> bytes:

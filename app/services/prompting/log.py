@@ -5,6 +5,7 @@ One folder per session in the workspace, named by a digest of the session's id:
     session.json    what it was opened on, by whom, with which model
     log.jsonl       one line per step, appended before the step is answered (`app.core.prompt`)
     snapshot.bin    the session's state in memory after some of the steps (`app.services.prompting.snapshots`)
+    states/         a file for each state to which an undo or a redo may return (`app.services.prompting.states`)
     closed          exists if the owner closed the session
     submitted       the id of the last label made from it
 
@@ -28,7 +29,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.core.model import Option
-from app.core.prompt import InitialMask, Prompt, decoded_prompt, encoded_prompt
+from app.core.prompt import (
+    Edit,
+    InitialMask,
+    Prompt,
+    decoded_edit,
+    decoded_prompt,
+    encoded_edit,
+    encoded_prompt,
+)
 from app.core.volume import Index
 from app.errors import IntegrityError, UnknownSession
 
@@ -37,10 +46,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Viewer:
-    """A session's user (`who`) and the program they use (`client`)."""
+    """A session's user (`who`) and the program they use (`client`). `undoes_all`: it can undo every step, not only the
+    last prompt, so the states before each are stored (`app.services.prompting.history`)."""
 
     client: str
     who: str
+    undoes_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,11 +86,14 @@ class Step:
     `adopt` is added by the server: the session's weights no longer exist, and it continues with those of `version` from
     its last mask, which is the `prompt`.
 
+    `edit` belongs to `edit`, a change of the mask by hand. A `return` goes back, or forward again, to the state that
+    the session had after the first `to` entries of the log (`app.services.prompting.timeline`).
+
     `patches` is the number of patches that were predicted in an `add` or `predict`, if the model's predictions consist
     of patches; a replay does as many where a prediction could have ended early.
     """
 
-    kind: Literal["add", "predict", "undo", "reset", "options", "adopt"]
+    kind: Literal["add", "predict", "undo", "reset", "options", "adopt", "edit", "return"]
     prompt: Prompt | None = None
     predict: bool = True
     unchecked: bool = False
@@ -87,6 +101,8 @@ class Step:
     options: Mapping[str, Option] | None = None
     version: str = ""
     patches: int | None = None
+    edit: Edit | None = None
+    to: int = 0
 
     @property
     def predicts(self) -> bool:
@@ -102,6 +118,11 @@ class Prefix:
 
     steps: int
     digest: str
+
+
+def next_digest(digest: str, line: bytes) -> str:
+    """A digest of everything that `digest` is of, and one more line."""
+    return sha256(digest.encode() + line).hexdigest()
 
 
 def session_name(session_id: str) -> str:
@@ -123,11 +144,22 @@ class SessionLog:
         temporary.write_text(json.dumps(asdict(record)))
         temporary.rename(place / "session.json")
 
-    def append(self, session_id: str, step: Step) -> None:
-        """Append one step, without flushing it to the medium."""
-        line = json.dumps(_encoded(step), separators=(",", ":")) + "\n"
-        with (self._place(session_id) / "log.jsonl").open("a") as stream:
+    def append(self, session_id: str, step: Step) -> bytes:
+        """Append one step, without flushing it to the medium; returns its line."""
+        line = json.dumps(_encoded(step), separators=(",", ":")).encode() + b"\n"
+        with (self._place(session_id) / "log.jsonl").open("ab") as stream:
             stream.write(line)
+        return line
+
+    def digests(self, session_id: str) -> list[str]:
+        """The `next_digest` of the record and after each step in turn."""
+        place = self._place(session_id)
+        found = [next_digest("", (place / "session.json").read_bytes())]
+        if (place / "log.jsonl").exists():
+            with (place / "log.jsonl").open("rb") as stream:
+                for line in stream:
+                    found.append(next_digest(found[-1], line))
+        return found
 
     def find(self, session_id: str) -> SessionRecord | None:
         """The record of a session by its id; None if there is none."""
@@ -213,6 +245,10 @@ class SessionLog:
         """The path of the session's snapshot, whether it exists or not."""
         return self._place(session_id) / "snapshot.bin"
 
+    def states(self, session_id: str) -> Path:
+        """The folder of the session's stored states, whether it exists or not."""
+        return self._place(session_id) / "states"
+
     def last_used(self, session_id: str) -> float:
         """The time of the last step, or of opening, in seconds since the epoch; 0 if the session doesn't exist."""
         place = self._place(session_id)
@@ -233,6 +269,10 @@ class SessionLog:
     def remove(self, session_id: str) -> None:
         """Delete everything stored of a session."""
         shutil.rmtree(self._place(session_id), ignore_errors=True)
+
+    def remove_states(self, session_id: str) -> None:
+        """Delete the session's stored states: nothing before can be undone any more."""
+        shutil.rmtree(self.states(session_id), ignore_errors=True)
 
     def remove_older(self, seconds: float) -> None:
         """Delete the sessions that were last used more than `seconds` ago."""
@@ -264,6 +304,10 @@ def _encoded(step: Step) -> dict[str, Any]:
         values["full_refine"] = step.full_refine
     elif step.kind == "options":
         values["options"] = dict(step.options or {})
+    elif step.kind == "edit" and step.edit is not None:
+        values |= encoded_edit(step.edit)
+    elif step.kind == "return":
+        values["to"] = step.to
     if step.patches is not None:
         values["patches"] = step.patches
     return values
@@ -275,5 +319,9 @@ def _decoded(values: dict[str, Any], shape: Index) -> Step:
         return Step("add", decoded_prompt(values, shape), values["predict"], values["unchecked"], patches=patches)
     if kind == "adopt":
         return Step("adopt", decoded_prompt(values, shape), version=values["version"])
+    if kind == "edit":
+        return Step("edit", edit=decoded_edit(values))
+    if kind == "return":
+        return Step("return", to=values["to"])
     full_refine, options = values.get("full_refine", False), values.get("options")
     return Step(kind, full_refine=full_refine, options=options, patches=patches)

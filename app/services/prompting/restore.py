@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from app.core.volume import Volume
 from app.errors import BadFile, IntegrityError, SegloopError, UnknownCase, UnknownSession
 from app.services.cases import CaseService
 from app.services.models import ModelService
+from app.services.prompting.history import History, open_history
 from app.services.prompting.images import SentImages
 from app.services.prompting.log import SessionLog, SessionRecord, Step
 from app.services.prompting.session import SESSION_OVER, Memory, Session
@@ -35,12 +36,13 @@ Start = Callable[[str, Volume, InteractiveModel, Mapping[str, Option]], Memory]
 @dataclass(frozen=True, eq=False)
 class RestorePlan:
     """One way to restore a session: open `model`, whose weights must be `version` ("" for any), load the `snapshot`,
-    replay the `steps`, and then adopt a mask."""
+    replay the `steps`, and then adopt a mask. `positions` are those of the steps, where states are stored."""
 
     model: InteractiveModel
     version: str = ""
     snapshot: Snapshot | None = None
     steps: Sequence[Step] = ()
+    positions: Sequence[int] = ()
     adopted: NDArray[np.uint8] | None = None
 
 
@@ -54,6 +56,7 @@ class Restorer:
     log: SessionLog
     snapshots: Snapshots
     start: Start
+    undo_bytes: int
 
     def restore(self, session: Session) -> Memory:
         """Rebuild a parked session's memory from its snapshot and log. Raises `UnknownSession` if that is impossible,
@@ -77,19 +80,29 @@ class Restorer:
         """The plans that preserve the mask, best first; the next one is tried if one fails. Raises `UnknownSession` if
         there is none, and whatever `ModelService.interactive` and `SessionLog.steps` raise."""
         snapshot = self.snapshots.newest(record)
-        steps = self.log.steps(record)
-        version = version_after(record, steps)
+        log = self.log.steps(record)
+        version = version_after(record, log)
         own = self.models.interactive_at(record.model, version)
-        if own is not None and snapshot is not None and snapshot.version == version:
-            yield RestorePlan(own, version, snapshot, steps[snapshot.steps :])
-        if snapshot is not None and snapshot.steps == len(steps):
-            yield self._adopting(record, steps, snapshot.mask)
-        elif own is not None:
-            yield RestorePlan(own, version, steps=steps_to_replay(steps))
+        if record.viewer.undoes_all:
+            history = History(record, self.log, self.undo_bytes)
+            base, positions = history.base(snapshot, version)
+            every = history.positions
+            steps = [log[position - 1] for position in every]
+            again = RestorePlan(own, version, steps=steps, positions=every) if own is not None else None
+        else:
+            base, positions = snapshot, list(range(snapshot.steps + 1, len(log) + 1)) if snapshot is not None else []
+            steps = steps_to_replay(log)
+            again = RestorePlan(own, version, steps=steps) if own is not None else None
+        after = [log[position - 1] for position in positions]
+        if own is not None and base is not None and base.version == version:
+            yield RestorePlan(own, version, base, after, positions)
+        if base is not None and not after:
+            yield self._adopting(record, steps, base.mask)
+        elif again is not None:
+            yield again
             # Another version may have been served since `own` was looked up; then this one is in the model store.
-            own = self.models.interactive_at(record.model, version) or own
-            yield RestorePlan(own, version, steps=steps_to_replay(steps))
-        elif options_of(steps) == steps_to_replay(steps):  # the mask is empty
+            yield replace(again, model=self.models.interactive_at(record.model, version) or again.model)
+        elif options_of(steps) == steps:  # the mask is empty
             yield self._adopting(record, steps, np.zeros(record.shape, np.uint8))
         else:
             raise UnknownSession(
@@ -108,8 +121,12 @@ class Restorer:
                 raise BadFile(f"version {memory.session.version} is served now, not {plan.version}")
             if plan.snapshot is not None:
                 memory.session.restore(plan.snapshot.state, plan.snapshot.mask)
-            for step in plan.steps:
-                session.replay(memory, step)
+                memory.edited = plan.snapshot.edited
+            memory.keep_history(open_history(session.record, self.log, self.undo_bytes, memory.session))
+            for n, step in enumerate(plan.steps):
+                region = session.replay(memory, step)
+                if memory.history is not None and plan.positions:
+                    memory.history.refill(plan.positions[n], region, memory.session, memory.edited)
             if plan.adopted is not None:
                 self._adopt(plan.adopted, session, memory)
         except BaseException:
@@ -123,7 +140,10 @@ class Restorer:
         record = session.record
         step = Step("adopt", InitialMask(mask != 0), version=memory.session.version)
         session.replay(memory, step)
-        self.log.append(record.id, step)
+        line = self.log.append(record.id, step)
+        if memory.history is not None:
+            memory.history.start(memory.session)
+            memory.history.add(step, line, None, memory.session, memory.edited)
         logger.warning(
             "session %s goes on with version %s of %s from its last mask; the weights that made it no longer exist",
             record.name,

@@ -28,11 +28,13 @@ from app.models.device import Device
 from app.project.project import Project
 from app.services.cases import CaseService
 from app.services.models import ModelService
+from app.services.prompting.counting_lock import CountingLock
 from app.services.prompting.ending import PatchProgress
+from app.services.prompting.history import open_history
 from app.services.prompting.images import SentImage, SentImages
 from app.services.prompting.log import SessionLog, SessionRecord, Viewer
 from app.services.prompting.restore import Restorer
-from app.services.prompting.session import SESSION_OVER, Context, CountingLock, Memory, Session
+from app.services.prompting.session import SESSION_OVER, Context, Memory, Session
 from app.services.prompting.snapshots import Snapshots
 
 BUSY_SECONDS = 60.0
@@ -63,7 +65,8 @@ class PromptService:
         self._cases = cases
         self._models = models
         self._settings = project.settings.sessions
-        restorer = Restorer(cases, models, self.images, self.log, self.snapshots, self._start)
+        undo_bytes = self._settings.undo_bytes
+        restorer = Restorer(cases, models, self.images, self.log, self.snapshots, self._start, undo_bytes)
         self._context = Context(device, self.images, self.log, self.snapshots, restorer.restore)
         self._table: dict[str, Session] = {}
         self._slots: dict[tuple[str, Hashable], _Slot] = {}
@@ -102,6 +105,7 @@ class PromptService:
         )
         if viewer is not None:
             self.log.create(record)
+            memory.keep_history(open_history(record, self.log, self._settings.undo_bytes, memory.session))
         with self._lock:
             self._table[record.id] = Session(record, viewer is not None, self._context, memory)
         return record.id
@@ -141,7 +145,7 @@ class PromptService:
 
     def close(self, session_id: str, owner: str) -> None:
         """Close a session and free its memory. Idempotent. A log with steps is kept so that the session can be
-        submitted, and deleted when it is old; an empty log is deleted at once."""
+        submitted, and deleted when it is old; an empty log is deleted at once, and so are the states for undo."""
         try:
             session = self._found(session_id)  # also one that hasn't been used since a restart
         except UnknownSession:
@@ -154,6 +158,7 @@ class PromptService:
             session.release()
             if session.logged and self.log.count(session_id):
                 self.log.mark_closed(session_id)
+                self.log.remove_states(session_id)
             elif session.logged:
                 self.log.remove(session_id)
             with self._lock:

@@ -14,7 +14,6 @@ A parked session (only its log and a snapshot are on disk) is restored at first 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,12 +26,14 @@ from numpy.typing import NDArray
 from app.core.connection import NoConnection, current_connection
 from app.core.model import InteractiveModel, InteractiveSession, Option, PatchedSession
 from app.core.patches import Patches
-from app.core.prompt import InitialMask, Prompt, Region
+from app.core.prompt import Edit, InitialMask, Prompt, Region
 from app.core.volume import Geometry, Index
-from app.errors import SegloopError, UnknownSession
+from app.errors import BadFile, SegloopError, UnknownSession
 from app.formats.slicewise_gzip import PackedGzip, SlicewiseGzip
 from app.models.device import Device, Priority
+from app.services.prompting.counting_lock import CountingLock
 from app.services.prompting.ending import LivePatches, PatchProgress, ReplayedPatches
+from app.services.prompting.history import Depth, History
 from app.services.prompting.images import SentImages
 from app.services.prompting.log import SessionLog, SessionRecord, Step
 from app.services.prompting.snapshots import Snapshots
@@ -58,7 +59,8 @@ class Change:
 @dataclass(eq=False)
 class Memory:
     """A session's state in memory. The encoders are created at first use. `size` is approximate, in bytes. `model` is
-    referenced to keep earlier weights loaded, which sessions share."""
+    referenced to keep earlier weights loaded, which sessions share. `edited`: the mask was changed by hand since the
+    model's last prompt. `history` is None where the client has one step of undo."""
 
     model: InteractiveModel
     session: InteractiveSession
@@ -66,6 +68,13 @@ class Memory:
     size: int
     whole: SlicewiseGzip | None = None
     packed: PackedGzip | None = None
+    edited: bool = False
+    history: History | None = None
+
+    def keep_history(self, history: History | None) -> None:
+        """Use a history from now on, which keeps a copy of the mask."""
+        self.history = history
+        self.size += 0 if history is None else self.geometry.voxel_count
 
     def touch(self, region: Region | None) -> None:
         """Tell the encoders that the mask may have changed within `region`; None means no change."""
@@ -83,60 +92,6 @@ class Context:
     log: SessionLog
     snapshots: Snapshots
     restore: Callable[[Session], Memory]
-
-
-class CountingLock:
-    """A lock that counts the threads that wait for it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._count = threading.Lock()
-        self._waiting = 0
-        self._overtaking = 0
-
-    @property
-    def waiting(self) -> int:
-        """How many threads wait in `acquire`."""
-        return self._waiting
-
-    @property
-    def overtaking(self) -> bool:
-        """Whether a thread waits for what the holder's work is in the way of."""
-        return self._overtaking > 0
-
-    @property
-    def locked(self) -> bool:
-        """Whether a thread holds the lock."""
-        return self._lock.locked()
-
-    def acquire(self, overtaking: bool = True) -> None:
-        """Wait for the lock and take it."""
-        with self._count:
-            self._waiting += 1
-            self._overtaking += overtaking
-        try:
-            self._lock.acquire()
-        finally:
-            with self._count:
-                self._waiting -= 1
-                self._overtaking -= overtaking
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the lock for the block."""
-        self.acquire()
-        try:
-            yield
-        finally:
-            self.release()
-
-    def try_acquire(self) -> bool:
-        """Take the lock if it is free; False otherwise."""
-        return self._lock.acquire(blocking=False)
-
-    def release(self) -> None:
-        """Release the lock."""
-        self._lock.release()
 
 
 class Session:
@@ -196,8 +151,28 @@ class Session:
         """Predict from the prompts that were added without a prediction. Raises `Cancelled`, as `add`."""
         return self.cut(self._take(Step("predict", full_refine=full_refine)))
 
+    def edit(self, edit: Edit) -> Change:
+        """Change the mask by hand, as a step; the model is given the whole mask with the next prompt, if it takes
+        one."""
+        return self.cut(self._take(Step("edit", edit=edit)))
+
+    def step_back(self) -> Change | None:
+        """Go back to the state before the last step, whatever it was; None if there is no such state. In a session
+        whose states aren't stored, as `undo`."""
+        return self.undo() if self._opened().history is None else self._move(History.next_back)
+
+    def step_forward(self) -> Change | None:
+        """Go forward to the state after the step that was undone last; None if there is none."""
+        return self._move(History.next_forward)
+
+    @property
+    def depth(self) -> Depth:
+        """How many times `step_back` and `step_forward` can be called."""
+        memory = self._opened()
+        return memory.history.depth if memory.history is not None else Depth(int(memory.session.undoable), 0)
+
     def undo(self) -> Change | None:
-        """Undo the last prompt; None if there is nothing to undo."""
+        """Undo the last prompt, as the model itself does: one level; None if there is nothing to undo."""
         if not self._opened().session.undoable:
             return None
         return self.cut(self._take(Step("undo")))
@@ -304,7 +279,7 @@ class Session:
         """Take a snapshot if there are unsaved steps."""
         if self.has_unsaved_steps and self._memory is not None:
             self.has_unsaved_steps = False
-            self._context.snapshots.keep(self.record, self._memory.session)
+            self._context.snapshots.keep(self.record, self._memory.session, self._memory.edited)
 
     def release(self) -> None:
         """Free the session's memory."""
@@ -322,11 +297,46 @@ class Session:
     def _perform(self, memory: Memory, step: Step, patches: LivePatches | ReplayedPatches) -> Region | None:
         def work() -> Region | None:
             patches.restart()  # after waiting for the device, and again if the device was out of memory
+            if memory.edited and step.kind in {"add", "predict"} and InitialMask in memory.model.accepts:
+                memory.session.add(InitialMask(memory.session.mask != 0))
             return perform(memory.session, step, patches)
 
-        region = self._context.device.run(work, Priority.PROMPT, self.record.owner)
+        if step.edit is not None:
+            region = _edited(memory.session.mask, step.edit)
+            memory.edited |= region is not None
+        else:
+            region = self._context.device.run(work, Priority.PROMPT, self.record.owner)
+            memory.edited &= step.kind == "options"
         memory.touch(region)
         return region
+
+    def _move(self, where: Callable[[History], int | None], again: bool = False) -> Change | None:
+        """Go to another position of the history, and log that; None if that isn't possible."""
+        memory = self._opened()
+        position = None if memory.history is None else where(memory.history)
+        if position is None or memory.history is None:
+            return None
+        try:
+            region, memory.edited = memory.history.move(position, memory.session)
+        except BadFile as error:
+            logger.warning("a state of session %s can't be used: %s", self.record.name, error)
+            self.release()  # restoring it computes the state again
+            return None if again else self._move(where, again=True)
+        memory.touch(region)
+        try:
+            self._log(memory, Step("return", to=position), region)
+        except BaseException:
+            self.release()  # the log is the reference
+            raise
+        return self.cut(region)
+
+    def _log(self, memory: Memory, step: Step, region: Region | None) -> None:
+        if self.logged:
+            self._context.images.wait_stored(self.record.case_id)  # without its image, a step can't be replayed
+            line = self._context.log.append(self.record.id, step)
+            self.has_unsaved_steps = True
+            if memory.history is not None:
+                memory.history.add(step, line, region, memory.session, memory.edited)
 
     def _take(self, step: Step, whole: bool = False) -> Region | None:
         """Perform one step and log it."""
@@ -334,14 +344,12 @@ class Session:
         connection.watch()
         patches = LivePatches(connection, lambda: self.overtaken, whole)
         memory = self._opened()
+        if memory.history is not None:
+            memory.history.keep_place(memory.session, memory.edited)
         self._predicting = patches
         try:
             region = self._perform(memory, step, patches)
-            step = replace(step, patches=patches.done or None)
-            if self.logged:
-                self._context.images.wait_stored(self.record.case_id)  # without its image, a step can't be replayed
-                self._context.log.append(self.record.id, step)
-                self.has_unsaved_steps = True
+            self._log(memory, replace(step, patches=patches.done or None), region)
         except SegloopError:
             raise  # the step was rejected and nothing has changed
         except BaseException:
@@ -352,6 +360,13 @@ class Session:
         finally:
             self._predicting = None
         return region
+
+
+def _edited(mask: NDArray[np.uint8], edit: Edit) -> Region | None:
+    """Change a mask by hand; returns the region that changed."""
+    before = mask[edit.region.slices].copy()
+    mask[edit.region.slices] = edit.voxels
+    return edit.region if (before != edit.voxels).any() else None
 
 
 def perform(session: InteractiveSession, step: Step, patches: Patches | None = None) -> Region | None:

@@ -1,13 +1,8 @@
 """Snapshots: a session's state in memory after some of its steps, so that these needn't be replayed.
 
-One file per session, `snapshot.bin`, replaced atomically:
-
-    MAGIC
-    8 bytes      length of the header, little endian
-    JSON         the log prefix it belongs to (length, steps, digest), the version of the weights, the state's form and
-                 values, and the name and length of each part
-    parts        in this order: the mask, and the parts of the state, in the format of `app.models.packed_arrays`
-    32 bytes     SHA-256 of everything before
+One file per session, `snapshot.bin`, replaced atomically, in the format of `app.services.prompting.framing`. Its values
+are the log prefix that it belongs to (length, steps, digest), the version of the weights, and the state's form and
+values; its parts are the mask and the parts of the state, in the format of `app.models.packed_arrays`.
 
 A snapshot that is truncated, damaged, or doesn't match the session's log is ignored: the log is the reference. A
 snapshot is taken under the session's lock, in a few hundredths of a second, and written by a thread. Lock: `_lock`
@@ -16,15 +11,11 @@ guards the table of pending writes and is held briefly.
 
 from __future__ import annotations
 
-import json
 import logging
-import struct
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +24,7 @@ from app.core.model import InteractiveSession, SessionState
 from app.durable import write_durably
 from app.errors import BadFile
 from app.models.packed_arrays import packed, unpacked
+from app.services.prompting.framing import framed, unframed
 from app.services.prompting.log import SessionLog, SessionRecord
 
 logger = logging.getLogger(__name__)
@@ -42,17 +34,17 @@ MAGIC = b"segloop snapshot 1\n"
 MAX_BYTES = 128 * 2**20
 """A larger snapshot is not written; a session on 512 x 512 x 300 voxels takes about 1 MiB."""
 
-_DIGEST_BYTES = 32
-
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A session after its first `steps` steps, with the weights of `version`. `mask` is `(k, j, i)`."""
+    """A session after its first `steps` steps, with the weights of `version`. `mask` is `(k, j, i)`; `edited` says that
+    it was changed by hand since the model's last prompt."""
 
     steps: int
     version: str
     state: SessionState
     mask: NDArray[np.uint8]
+    edited: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +56,7 @@ class _Pending:
     version: str
     state: SessionState
     mask: bytes
+    edited: bool
 
 
 class Snapshots:
@@ -75,7 +68,7 @@ class Snapshots:
         self._writing: dict[str, Future[None]] = {}
         self._lock = threading.Lock()
 
-    def keep(self, record: SessionRecord, session: InteractiveSession) -> None:
+    def keep(self, record: SessionRecord, session: InteractiveSession, edited: bool = False) -> None:
         """Take a snapshot of a session whose memory matches its log, and queue it for writing. Call with its lock held.
         Failures are only logged: the session can be restored from its log."""
         try:
@@ -83,7 +76,7 @@ class Snapshots:
             if state is None:
                 return
             length = self._log.length(record.id)
-            pending = _Pending(record, length, session.version, state, packed(session.mask))
+            pending = _Pending(record, length, session.version, state, packed(session.mask), edited)
             with self._lock:
                 writing = self._writer.submit(self._write, pending)
                 self._writing[record.id] = writing
@@ -137,50 +130,39 @@ def _encoded(pending: _Pending, log: SessionLog) -> bytes:
     prefix = log.prefix(pending.record.id, pending.length)
     if prefix is None:
         raise FileNotFoundError(f"the log of session {pending.record.name} is gone")
-    parts = [("mask", pending.mask), *pending.state.parts.items()]
-    header = {
+    values = {
         "length": pending.length,
         "steps": prefix.steps,
         "log": prefix.digest,
         "version": pending.version,
+        "edited": pending.edited,
         "form": pending.state.form,
         "values": pending.state.values,
-        "parts": [[name, len(part)] for name, part in parts],
     }
-    head = json.dumps(header, separators=(",", ":")).encode()
-    content = b"".join([MAGIC, struct.pack("<Q", len(head)), head, *(part for _, part in parts)])
-    return content + sha256(content).digest()
+    return framed(MAGIC, values, {"mask": pending.mask, **pending.state.parts})
 
 
 def _read(file: Path) -> bytes | None:
-    """A snapshot's bytes without their checksum, which is verified; None if there is no file. Raises `BadFile`."""
+    """A snapshot's bytes; None if there is no file. Raises `BadFile` if it is larger than any snapshot."""
     try:
         with file.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return None
-    whole, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
-    if not content.startswith(MAGIC) or len(content) > MAX_BYTES or sha256(whole).digest() != digest:
-        raise BadFile("it is cut off or damaged, or no snapshot at all")
-    return whole
+    if len(content) > MAX_BYTES:
+        raise BadFile("it is larger than any snapshot")
+    return content
 
 
 def _decoded(content: bytes, record: SessionRecord, log: SessionLog) -> Snapshot:
-    """Decode a snapshot. Raises `BadFile` if it doesn't match the session's log."""
+    """Decode a snapshot. Raises `BadFile` if it is damaged or doesn't match the session's log."""
+    values, parts = unframed(MAGIC, content)
     try:
-        start = len(MAGIC) + 8
-        (length,) = struct.unpack_from("<Q", content, len(MAGIC))
-        header: dict[str, Any] = json.loads(content[start : start + length])
-        prefix = log.prefix(record.id, int(header["length"]))
-        if prefix is None or (prefix.digest, prefix.steps) != (header["log"], header["steps"]):
+        prefix = log.prefix(record.id, int(values["length"]))
+        if prefix is None or (prefix.digest, prefix.steps) != (values["log"], values["steps"]):
             raise BadFile("it belongs to another log")
-        parts: dict[str, bytes] = {}
-        at = start + length
-        for name, size in header["parts"]:
-            parts[name] = content[at : at + size]
-            at += size
         mask = unpacked(parts.pop("mask"), record.shape, np.uint8)
-        state = SessionState(header["form"], header["values"], parts)
-        return Snapshot(prefix.steps, header["version"], state, mask)
-    except (struct.error, ValueError, KeyError, TypeError) as error:
+        state = SessionState(values["form"], values["values"], parts)
+        return Snapshot(prefix.steps, values["version"], state, mask, bool(values.get("edited")))
+    except (ValueError, KeyError, TypeError) as error:
         raise BadFile(f"it can't be read: {error!r}") from error
