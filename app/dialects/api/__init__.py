@@ -4,7 +4,7 @@
 | --- | --- |
 | `server`, `models`, `jobs`, `events` | what there is, training and scoring, what happens as it happens |
 | `cases`, `thumbnails` | images, the next one to label, and what automatic models find |
-| `sessions`, `prompts` | prompting |
+| `sessions`, `session_shapes`, `prompts` | prompting |
 | `labels`, `exports` | label versions, in and out; all of them in the formats of other programs |
 | `quarantine` | files that are left out of cases |
 | `common` | who asks, how errors, times and arrays look, how files are described |
@@ -28,6 +28,7 @@ def router(services: Services) -> APIRouter:
     for part in (server, cases, thumbnails, sessions, labels, exports, jobs, models, quarantine, events):
         part.add(api, services)
     cases.add_segmentation(api, services)
+    sessions.add_steps(api, services)
     sessions.add_submission(api, services)
     # Where a session becomes a label is also known under an address without a version.
     unversioned = APIRouter(prefix="/api", include_in_schema=False, route_class=Route)

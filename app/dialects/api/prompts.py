@@ -101,9 +101,9 @@ def decoded(sent: PromptShape, shape: Index) -> Prompt:
         case PointPrompt():
             return Point(sent.at, sent.include)
         case BoxPrompt():
-            return Box(_region(sent.low, sent.high, shape), sent.include)
+            return Box(region_of(sent.low, sent.high, shape), sent.include)
         case DrawnPrompt():
-            region = _region(sent.low, sent.high, shape)
+            region = region_of(sent.low, sent.high, shape)
             kind = Scribble if sent.type == "scribble" else Lasso
             return kind(region, unpack_bits(sent.voxels, region.shape), sent.include)
         case PolylinePrompt():
@@ -116,7 +116,7 @@ def decoded(sent: PromptShape, shape: Index) -> Prompt:
             assert_never(sent)
 
 
-def _region(low: Index, high: Index, shape: Index) -> Region:
+def region_of(low: Index, high: Index, shape: Index) -> Region:
     """The box as a region, checked against the volume before anything of its size is allocated."""
     try:
         region = Region(low, high)

@@ -5,129 +5,34 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, ConfigDict
 
-from app.core.label import FINAL, Label
-from app.core.model import Option
-from app.core.prompt import InitialMask
-from app.dialects.api.common import Asking, binary, gzipped, moment
-from app.dialects.api.labels import LabelShape, Tag, shapes_of
-from app.dialects.api.prompts import PromptsRequest, decoded
+from app.core.label import Label
+from app.core.prompt import Edit, InitialMask
+from app.dialects.api.common import Asking, binary, unpack_bits
+from app.dialects.api.labels import LabelShape, shapes_of
+from app.dialects.api.prompts import PromptsRequest, decoded, region_of
+from app.dialects.api.session_shapes import (
+    ChangeShape,
+    EditRequest,
+    OpenRequest,
+    RedoShape,
+    SessionRow,
+    SessionShape,
+    StartRequest,
+    SubmitRequest,
+    SubmittedShape,
+    UndoShape,
+)
 from app.errors import UnknownSession
 from app.services import Services
 from app.services.prompting.log import SessionRecord, Viewer
 from app.services.prompting.service import PromptService
 from app.services.prompting.session import Change, Session
 from app.services.prompting.starting import Source
-from app.services.prompting.submission import SessionInfo
-
-
-class StartRequest(BaseModel):
-    """A mask to start from: that of an automatic `model`, or of the label version `label_id`, on the session's case.
-    `structure` may be left out if there is only one. With `refine` the session's model looks at it again at once."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: str = ""
-    label_id: int | None = None
-    structure: str = ""
-    refine: bool = False
-
-
-class OpenRequest(BaseModel):
-    """The case to segment, the model (the server's first interactive one by default), and the mask to start from (empty
-    by default)."""
-
-    case_id: str
-    model: str = ""
-    options: dict[str, Option] = {}
-    start: StartRequest | None = None
-
-
-class SessionShape(BaseModel):
-    """A new session. `id` gives access to it and is returned only here; `name` is its public name. `shape` is
-    [k, j, i]."""
-
-    id: str
-    name: str
-    case_id: str
-    model: str
-    shape: tuple[int, int, int]
-
-
-class SessionRow(BaseModel):
-    """The public view of a session, of any dialect. `matched_case_id` is the archive's case of its image, if known;
-    `open` says that it is in memory."""
-
-    name: str
-    client: str
-    who: str
-    case_id: str
-    matched_case_id: str | None
-    model: str
-    opened: datetime
-    used: datetime
-    steps: int
-    open: bool
-    label_id: int | None
-
-    @classmethod
-    def of(cls, info: SessionInfo, matched_case_id: str | None) -> SessionRow:
-        record = info.record
-        return cls(
-            name=record.name,
-            client=record.viewer.client,
-            who=record.viewer.who,
-            case_id=record.case_id,
-            matched_case_id=matched_case_id,
-            model=record.model,
-            opened=moment(record.opened),
-            used=moment(info.used),
-            steps=info.steps,
-            open=info.open,
-            label_id=info.label_id,
-        )
-
-
-class RegionShape(BaseModel):
-    """The voxels from `low` (included) to `high` (not included), [k, j, i]."""
-
-    low: tuple[int, int, int]
-    high: tuple[int, int, int]
-
-
-class ChangeShape(BaseModel):
-    """The effect of prompts. `voxels` is the mask in the changed region: base64 of gzip of one byte (0 or 1) per voxel,
-    C order; null, like the region, if nothing changed."""
-
-    region: RegionShape | None
-    voxels: str | None
-    seconds: float
-
-
-class UndoShape(ChangeShape):
-    """The effect of an undo. `undone` is false if there was nothing to undo."""
-
-    undone: bool
-
-
-class SubmitRequest(BaseModel):
-    """The name of the segmented structure, which may be left out if the project has only one."""
-
-    structure: str = ""
-    comment: str = ""
-    tag: Tag = FINAL
-
-
-class SubmittedShape(LabelShape):
-    """The new label. `matched` says whether the session's image was found in the archive."""
-
-    matched: bool
-
 
 OWNER = "api:"
 """The prefix of the owners of this dialect's sessions."""
@@ -137,6 +42,7 @@ Name = Annotated[str, Path(alias="session_id", description="a session's id, or i
 
 
 def add(api: APIRouter, services: Services) -> None:
+    """Routes that open, list, show and close sessions."""
     prompting = services.prompting
 
     @api.post("/sessions", summary="Open a session on a case", status_code=201)
@@ -159,40 +65,6 @@ def add(api: APIRouter, services: Services) -> None:
         info = services.sessions.get(name)
         return SessionRow.of(info, services.sessions.matched(info))
 
-    @api.post("/sessions/{session_id}/prompts", summary="Prompt")
-    def prompted(session_id: Id, asked: PromptsRequest) -> ChangeShape:
-        """All prompts are validated before the first is added; the response is their combined change."""
-        start = time.perf_counter()
-        with _session(prompting, session_id) as session:
-            record = session.record
-            prompts = [decoded(prompt, record.shape) for prompt in asked.prompts]
-            change = session.add(prompts, asked.predict)
-        services.next_case.renew(record.case_id, record.viewer.who)
-        return ChangeShape(**_change_fields(change, start))
-
-    @api.post("/sessions/{session_id}/start", summary="Start from a model's mask, or from a label")
-    def started(session_id: Id, asked: StartRequest, asking: Asking) -> ChangeShape:
-        """A prompt like any other, so that it can be undone; it removes every earlier one. Responds when the model has
-        finished; clicks have priority."""
-        start = time.perf_counter()
-        mask = _initial_mask(services, _own(prompting, session_id).case_id, asked, asking.who)
-        with _session(prompting, session_id) as session:
-            change = session.add([mask])
-        return ChangeShape(**_change_fields(change, start))
-
-    @api.post("/sessions/{session_id}/undo", summary="Take the last prompt back")
-    def undone(session_id: Id) -> UndoShape:
-        """Undoes the last prompt; most models keep one level."""
-        start = time.perf_counter()
-        with _session(prompting, session_id) as session:
-            change = session.undo()
-        return UndoShape(**_change_fields(change or Change(None, None), start), undone=change is not None)
-
-    @api.post("/sessions/{session_id}/reset", summary="Forget the prompts and empty the mask", status_code=204)
-    def reset(session_id: Id) -> None:
-        with _session(prompting, session_id) as session:
-            session.reset()
-
     @api.get(
         "/sessions/{session_id}/mask",
         summary="The whole mask",
@@ -212,8 +84,72 @@ def add(api: APIRouter, services: Services) -> None:
 
     @api.delete("/sessions/{session_id}", summary="Close a session", status_code=204)
     def closed(session_id: Id) -> None:
-        """Frees the session's memory. Its log stays, and can still be submitted by the session's name."""
+        """Frees the session's memory, and deletes what undo returns to. Its log stays, and can still be submitted by
+        the session's name."""
         prompting.close(session_id, _own(prompting, session_id).owner)
+
+
+def add_steps(api: APIRouter, services: Services) -> None:
+    """Routes that change a session's mask: each is a step that can be undone."""
+    prompting = services.prompting
+
+    @api.post("/sessions/{session_id}/prompts", summary="Prompt")
+    def prompted(session_id: Id, asked: PromptsRequest) -> ChangeShape:
+        """All prompts are validated before the first is added; the response is their combined change."""
+        start = time.perf_counter()
+        with _session(prompting, session_id) as session:
+            record = session.record
+            prompts = [decoded(prompt, record.shape) for prompt in asked.prompts]
+            change = ChangeShape(**ChangeShape.fields(session, session.add(prompts, asked.predict), start))
+        services.next_case.renew(record.case_id, record.viewer.who)
+        return change
+
+    @api.post("/sessions/{session_id}/start", summary="Start from a model's mask, or from a label")
+    def started(session_id: Id, asked: StartRequest, asking: Asking) -> ChangeShape:
+        """A prompt like any other, so that it can be undone; it removes every earlier one. Responds when the model has
+        finished; clicks have priority."""
+        start = time.perf_counter()
+        mask = _initial_mask(services, _own(prompting, session_id).case_id, asked, asking.who)
+        with _session(prompting, session_id) as session:
+            return ChangeShape(**ChangeShape.fields(session, session.add([mask]), start))
+
+    @api.post("/sessions/{session_id}/edit", summary="Change the mask by hand")
+    def edited(session_id: Id, asked: EditRequest) -> ChangeShape:
+        """What a brush did, for example. Nothing is predicted; the model starts from the mask as it is then with the
+        next prompt, if it takes masks."""
+        start = time.perf_counter()
+        with _session(prompting, session_id) as session:
+            record = session.record
+            region = region_of(asked.low, asked.high, record.shape)
+            change = session.edit(Edit(region, unpack_bits(asked.voxels, region.shape)))
+            shape = ChangeShape(**ChangeShape.fields(session, change, start))
+        services.next_case.renew(record.case_id, record.viewer.who)
+        return shape
+
+    @api.post("/sessions/{session_id}/undo", summary="Take the last step back")
+    def undone(session_id: Id) -> UndoShape:
+        """Undoes the last prompt, edit, start or reset; once more, the one before it. Nothing is predicted, and the
+        session goes on as if the step had never been made. Nothing can be undone that was made before the setting
+        `sessions.undo_bytes` was exceeded."""
+        start = time.perf_counter()
+        with _session(prompting, session_id) as session:
+            change = session.step_back()
+            fields = ChangeShape.fields(session, change or Change(None, None), start)
+        return UndoShape(**fields, undone=change is not None)
+
+    @api.post("/sessions/{session_id}/redo", summary="Make the step again that was undone last")
+    def redone(session_id: Id) -> RedoShape:
+        """Nothing is predicted. A new step after an undo drops what was undone."""
+        start = time.perf_counter()
+        with _session(prompting, session_id) as session:
+            change = session.step_forward()
+            fields = ChangeShape.fields(session, change or Change(None, None), start)
+        return RedoShape(**fields, redone=change is not None)
+
+    @api.post("/sessions/{session_id}/reset", summary="Forget the prompts and empty the mask", status_code=204)
+    def reset(session_id: Id) -> None:
+        with _session(prompting, session_id) as session:
+            session.reset()
 
 
 def _open(services: Services, asked: OpenRequest, asking: Viewer) -> str:
@@ -221,7 +157,7 @@ def _open(services: Services, asked: OpenRequest, asking: Viewer) -> str:
     model = asked.model or services.models.default_interactive()
     # Before the session is opened: whatever is wrong with it, there is nothing to take back then.
     start = None if asked.start is None else _initial_mask(services, asked.case_id, asked.start, asking.who)
-    session_id = prompting.open(owner, asked.case_id, model, asked.options, asking)
+    session_id = prompting.open(owner, asked.case_id, model, asked.options, replace(asking, undoes_all=True))
     services.next_case.renew(asked.case_id, asking.who)
     if start is not None:
         try:
@@ -265,12 +201,3 @@ def _own(prompting: PromptService, session_id: str) -> SessionRecord:
     if not record.owner.startswith(OWNER):
         raise UnknownSession("this session is over; open the image again")
     return record
-
-
-def _change_fields(change: Change, start: float) -> dict[str, object]:
-    region = change.region
-    return {
-        "region": None if region is None else RegionShape(low=region.low, high=region.high),
-        "voxels": None if change.voxels is None else gzipped(change.voxels),
-        "seconds": time.perf_counter() - start,
-    }

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.dialects.api.calls import API, get, mask, opened_session, post, prompt, unzipped
+from tests.dialects.api.calls import API, bits, get, mask, opened_session, post, prompt, unzipped
 from tests.dialects.monailabel.site import SHAPE, Site, opened
 
 ANA = {"X-Segloop-User": "Ana%20Mar%C3%ADa", "X-Segloop-Client": "panel"}
@@ -74,6 +74,58 @@ def test_undo_and_reset(site: Site) -> None:
     assert not mask(site, session).any()
 
 
+def test_every_step_is_undone_and_made_again(site: Site) -> None:
+    """Prompts, changes by hand and a reset, past many of each; a new step drops what was undone."""
+    session = opened_session(site)
+    stroke = np.random.default_rng(1).random((1, 6, 5)) > 0.5
+    brush = {"low": [1, 2, 3], "high": [2, 8, 8], "voxels": bits(stroke)}
+    prompt(site, session, POINT, {"type": "point", "at": [4, 10, 9], "include": True})
+    edited = post(site, f"/sessions/{session}/edit", brush)
+    assert (edited["region"], edited["undoable"], edited["redoable"]) == (
+        {"low": [1, 2, 3], "high": [2, 8, 8]},
+        3,
+        0,
+    )
+    expected = cube((2, 8, 6), (7, 13, 12))
+    expected[1:2, 2:8, 3:8] = stroke
+    np.testing.assert_array_equal(mask(site, session), expected)
+    post(site, f"/sessions/{session}/reset", status=204)
+    assert not mask(site, session).any()
+
+    undone = [post(site, f"/sessions/{session}/undo") for _ in range(5)]
+    assert [(one["undone"], one["undoable"], one["redoable"]) for one in undone] == [
+        (True, 3, 1),
+        (True, 2, 2),
+        (True, 1, 3),
+        (True, 0, 4),
+        (False, 0, 4),
+    ]
+    assert not mask(site, session).any()
+    redone = [post(site, f"/sessions/{session}/redo") for _ in range(3)]
+    assert [(one["redone"], one["undoable"], one["redoable"]) for one in redone] == [
+        (True, 1, 3),
+        (True, 2, 2),
+        (True, 3, 1),
+    ]
+    np.testing.assert_array_equal(mask(site, session), expected)
+
+    post(site, f"/sessions/{session}/undo")
+    assert prompt(site, session, {**POINT, "include": False})["redoable"] == 0
+    redo = post(site, f"/sessions/{session}/redo")
+    assert (redo["redone"], redo["region"], redo["voxels"]) == (False, None, None)
+    assert redo["undoable"] == 3
+
+
+def test_a_change_by_hand_that_does_not_fit_is_refused(site: Site) -> None:
+    session = opened_session(site)
+    for brush, told in (
+        ({"low": [0, 0, 0], "high": [3, 3, 17], "voxels": "AAAA"}, "not within"),
+        ({"low": [0, 0, 0], "high": [1, 4, 4], "voxels": "A" * 400}, "2 bytes of bits"),
+    ):
+        assert told in post(site, f"/sessions/{session}/edit", brush, 400)["detail"]
+    assert post(site, f"/sessions/{session}/undo")["undone"] is False
+
+
 def test_options_reach_the_model_and_wrong_ones_are_told(site: Site) -> None:
     asked = {"case_id": "case 07", "model": "clicks", "options": {"radius": 0}}
     session = post(site, "/sessions", asked, 201)["id"]
@@ -100,7 +152,7 @@ def test_only_who_has_the_id_gets_in(site: Site) -> None:
     opened = post(site, "/sessions", {"case_id": "case 07"}, 201)
     foreign = site.services.prompting.open("itksnap:7", "case 07", "clicks", {})
     for wrong in (opened["name"], foreign, "nonsense"):
-        for path in ("prompts", "undo", "reset"):
+        for path in ("prompts", "undo", "redo", "reset"):
             body = {"prompts": [POINT]} if path == "prompts" else None
             assert "over" in post(site, f"/sessions/{wrong}/{path}", body, 404)["detail"]
         assert site.client.get(f"{API}/sessions/{wrong}/mask").status_code == 404
