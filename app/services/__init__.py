@@ -38,6 +38,7 @@ from app.services.jobs import JobService
 from app.services.labels import LabelService
 from app.services.models import ModelService
 from app.services.next_case import NextCaseService
+from app.services.prompting.drafts import DraftService
 from app.services.prompting.matching import Matcher
 from app.services.prompting.service import PromptService
 from app.services.prompting.starting import StartService
@@ -66,6 +67,7 @@ class Services:
     prompting: PromptService
     sessions: SessionService
     starts: StartService
+    drafts: DraftService
     automatic: AutomaticService
     labels: LabelService
     deliveries: DeliveryService
@@ -123,6 +125,7 @@ class Services:
             labels=labels,
             sessions=SessionService(prompting, labels, Matcher(project, cases)),
             starts=StartService(automatic, labels),
+            drafts=DraftService(prompting, settings.sessions.keep_seconds),
             deliveries=DeliveryService(project),
             quarantine=QuarantineService(project, sync),
             exports=ExportService(project),

@@ -3,6 +3,7 @@ undo included. Asked of every model type that takes prompts."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.core.model import PROMPTED, InteractiveSession, SessionState
-from app.core.prompt import InitialMask
+from app.core.prompt import InitialMask, Region
 from app.errors import BadFile, BadPrompt
 from app.models.device import Device
 from tests.contracts.model_samples import CENTRE, SHAPE, Asked, samples
@@ -82,6 +83,31 @@ def test_a_session_that_moves_before_every_step_notices_nothing(asked: Asked, se
             pair.do(str(kind))
         sums.add(int(pair.still.mask.sum()))
     assert len(sums) > 1  # it was about something
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_session_that_goes_back_goes_on_as_before(asked: Asked, seed: int) -> None:
+    """To any state of its own, in the same memory; compared with one in which nothing else ever happened."""
+    rng = np.random.default_rng([seed, 5])
+    drawn = [*asked.prompts, InitialMask(ball_mask(SHAPE, CENTRE, 5))]
+    session, other = asked.open(), asked.open()
+    for target in (session, other):
+        target.add(asked.prompts[0])
+    state, mask = session.capture(), session.mask.copy()
+    assert state is not None
+    for _ in range(5):
+        with contextlib.suppress(BadPrompt):
+            session.add(drawn[rng.integers(len(drawn))], predict=bool(rng.integers(3)))
+    session.reset()
+    session.add(asked.prompts[-1])
+    session.move_to(state, mask, Region.whole(SHAPE))
+    for prompt in (None, *asked.prompts):
+        if prompt is not None:
+            assert session.add(prompt) == other.add(prompt)
+        assert session.undoable == other.undoable
+        np.testing.assert_array_equal(session.mask, other.mask)
+    assert session.undo() == other.undo()
+    np.testing.assert_array_equal(session.mask, other.mask)
 
 
 def test_capturing_changes_nothing(asked: Asked) -> None:

@@ -5,6 +5,7 @@
 | `server`, `models`, `jobs`, `events` | what there is, training and scoring, what happens as it happens |
 | `cases`, `thumbnails` | images, the next one to label, and what automatic models find |
 | `sessions`, `session_shapes`, `prompts` | prompting |
+| `drafts` | unfinished work, to go on with |
 | `labels`, `exports` | label versions, in and out; all of them in the formats of other programs |
 | `quarantine` | files that are left out of cases |
 | `common` | who asks, how errors, times and arrays look, how files are described |
@@ -17,7 +18,19 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.dialects.api import cases, events, exports, jobs, labels, models, quarantine, server, sessions, thumbnails
+from app.dialects.api import (
+    cases,
+    drafts,
+    events,
+    exports,
+    jobs,
+    labels,
+    models,
+    quarantine,
+    server,
+    sessions,
+    thumbnails,
+)
 from app.dialects.api.common import Route
 from app.services import Services
 
@@ -25,7 +38,8 @@ from app.services import Services
 def router(services: Services) -> APIRouter:
     """All routes of the dialect. State shared between requests is created here, once per application."""
     api = APIRouter(prefix="/api/v1", tags=["segloop"], route_class=Route)
-    for part in (server, cases, thumbnails, sessions, labels, exports, jobs, models, quarantine, events):
+    parts = (server, cases, thumbnails, sessions, drafts, labels, exports, jobs, models, quarantine, events)
+    for part in parts:
         part.add(api, services)
     cases.add_segmentation(api, services)
     sessions.add_steps(api, services)

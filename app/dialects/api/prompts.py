@@ -83,12 +83,16 @@ PromptShape = Annotated[
 ]
 
 
+Batch = Annotated[str, Field(max_length=64, description="steps in a row of the same batch are undone together")]
+
+
 class PromptsRequest(_Part):
     """Prompts in the order in which they were made. Without `predict` they are only recorded, for the next
     prediction."""
 
     prompts: list[PromptShape] = Field(min_length=1, max_length=1000)
     predict: bool = True
+    batch: Batch = ""
 
 
 KINDS: dict[type[Prompt], str] = {Point: "point", Box: "box", Scribble: "scribble", Lasso: "lasso", InitialMask: "mask"}

@@ -6,12 +6,14 @@ import time
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.label import FINAL
 from app.core.model import Option
 from app.dialects.api.common import gzipped, moment
 from app.dialects.api.labels import LabelShape, Tag
+from app.dialects.api.prompts import Batch
+from app.services.prompting.log import Said
 from app.services.prompting.session import Change, Session
 from app.services.prompting.submission import SessionInfo
 
@@ -26,6 +28,7 @@ class StartRequest(BaseModel):
     label_id: int | None = None
     structure: str = ""
     refine: bool = False
+    batch: Batch = ""
 
 
 class OpenRequest(BaseModel):
@@ -35,6 +38,7 @@ class OpenRequest(BaseModel):
     case_id: str
     model: str = ""
     options: dict[str, Option] = {}
+    structure: str = Field("", max_length=200, description="what is drawn: such a session is part of a draft")
     start: StartRequest | None = None
 
 
@@ -59,6 +63,7 @@ class SessionRow(BaseModel):
     case_id: str
     matched_case_id: str | None
     model: str
+    structure: str
     opened: datetime
     used: datetime
     steps: int
@@ -75,6 +80,7 @@ class SessionRow(BaseModel):
             case_id=record.case_id,
             matched_case_id=matched_case_id,
             model=record.model,
+            structure=record.structure,
             opened=moment(record.opened),
             used=moment(info.used),
             steps=info.steps,
@@ -99,6 +105,18 @@ class EditRequest(BaseModel):
     low: tuple[int, int, int]
     high: tuple[int, int, int]
     voxels: str
+    shown: bool = Field(False, description="only cuts the last answer to what is shown; the model goes on with its own")
+    batch: Batch = ""
+
+
+class SayRequest(BaseModel):
+    """What is said of the session's structure besides its voxels, until they change: `absent`, or `guessed` (a model
+    made it, and nobody has looked at it); empty takes that back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    said: Said
+    batch: Batch = ""
 
 
 class ChangeShape(BaseModel):
@@ -111,6 +129,7 @@ class ChangeShape(BaseModel):
     seconds: float
     undoable: int
     redoable: int
+    said: Said
 
     @classmethod
     def fields(cls, session: Session, change: Change, start: float) -> dict[str, Any]:
@@ -122,6 +141,7 @@ class ChangeShape(BaseModel):
             "seconds": time.perf_counter() - start,
             "undoable": depth.undo,
             "redoable": depth.redo,
+            "said": session.said,
         }
 
 

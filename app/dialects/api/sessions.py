@@ -20,6 +20,7 @@ from app.dialects.api.session_shapes import (
     EditRequest,
     OpenRequest,
     RedoShape,
+    SayRequest,
     SessionRow,
     SessionShape,
     StartRequest,
@@ -82,6 +83,12 @@ def add(api: APIRouter, services: Services) -> None:
         }
         return Response(content, media_type="application/octet-stream", headers=headers)
 
+    @api.post("/sessions/{session_id}/flush", summary="Flush a session's steps to the disk", status_code=204)
+    def flushed(session_id: Id) -> None:
+        """When this responds, every step so far survives a power cut. Otherwise steps survive the end of the server's
+        process only: flushing each would slow every click."""
+        prompting.flush(session_id, _own(prompting, session_id).owner)
+
     @api.delete("/sessions/{session_id}", summary="Close a session", status_code=204)
     def closed(session_id: Id) -> None:
         """Frees the session's memory, and deletes what undo returns to. Its log stays, and can still be submitted by
@@ -100,7 +107,9 @@ def add_steps(api: APIRouter, services: Services) -> None:
         with _session(prompting, session_id) as session:
             record = session.record
             prompts = [decoded(prompt, record.shape) for prompt in asked.prompts]
-            change = ChangeShape(**ChangeShape.fields(session, session.add(prompts, asked.predict), start))
+            change = ChangeShape(
+                **ChangeShape.fields(session, session.add(prompts, asked.predict, batch=asked.batch), start)
+            )
         services.next_case.renew(record.case_id, record.viewer.who)
         return change
 
@@ -111,7 +120,7 @@ def add_steps(api: APIRouter, services: Services) -> None:
         start = time.perf_counter()
         mask = _initial_mask(services, _own(prompting, session_id).case_id, asked, asking.who)
         with _session(prompting, session_id) as session:
-            return ChangeShape(**ChangeShape.fields(session, session.add([mask]), start))
+            return ChangeShape(**ChangeShape.fields(session, session.add([mask], batch=asked.batch), start))
 
     @api.post("/sessions/{session_id}/edit", summary="Change the mask by hand")
     def edited(session_id: Id, asked: EditRequest) -> ChangeShape:
@@ -121,10 +130,18 @@ def add_steps(api: APIRouter, services: Services) -> None:
         with _session(prompting, session_id) as session:
             record = session.record
             region = region_of(asked.low, asked.high, record.shape)
-            change = session.edit(Edit(region, unpack_bits(asked.voxels, region.shape)))
+            change = session.edit(Edit(region, unpack_bits(asked.voxels, region.shape)), asked.shown, asked.batch)
             shape = ChangeShape(**ChangeShape.fields(session, change, start))
         services.next_case.renew(record.case_id, record.viewer.who)
         return shape
+
+    @api.post("/sessions/{session_id}/say", summary="Say that the structure is absent, or that a model made it")
+    def said(session_id: Id, asked: SayRequest) -> ChangeShape:
+        """A step like any other. It is no part of a label until that is submitted."""
+        start = time.perf_counter()
+        with _session(prompting, session_id) as session:
+            session.say(asked.said, asked.batch)
+            return ChangeShape(**ChangeShape.fields(session, Change(None, None), start))
 
     @api.post("/sessions/{session_id}/undo", summary="Take the last step back")
     def undone(session_id: Id) -> UndoShape:
@@ -157,7 +174,8 @@ def _open(services: Services, asked: OpenRequest, asking: Viewer) -> str:
     model = asked.model or services.models.default_interactive()
     # Before the session is opened: whatever is wrong with it, there is nothing to take back then.
     start = None if asked.start is None else _initial_mask(services, asked.case_id, asked.start, asking.who)
-    session_id = prompting.open(owner, asked.case_id, model, asked.options, replace(asking, undoes_all=True))
+    viewer = replace(asking, undoes_all=True)
+    session_id = prompting.open(owner, asked.case_id, model, asked.options, viewer, asked.structure)
     services.next_case.renew(asked.case_id, asking.who)
     if start is not None:
         try:

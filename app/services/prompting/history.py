@@ -14,18 +14,26 @@ import numpy as np
 from app.core.model import InteractiveSession
 from app.core.prompt import Region
 from app.errors import BadFile
-from app.services.prompting.log import SessionLog, SessionRecord, Step, next_digest
+from app.services.prompting.log import Said, SessionLog, SessionRecord, Step, next_digest
 from app.services.prompting.snapshots import Snapshot
 from app.services.prompting.states import Flip, StateFiles, StoredState
-from app.services.prompting.timeline import Timeline
+from app.services.prompting.timeline import Mark, Timeline
 
 
 @dataclass(frozen=True)
 class Depth:
-    """How many steps can be undone, and how many that were undone can be done again."""
+    """How many steps can be undone, and how many that were undone can be done again. A batch of steps is one."""
 
     undo: int = 0
     redo: int = 0
+
+
+@dataclass(frozen=True)
+class Trail:
+    """The steps that can be undone, the latest first, and those that can be done again, the next first."""
+
+    undo: list[Mark]
+    redo: list[Mark]
 
 
 def open_history(
@@ -57,6 +65,18 @@ class History:
     def depth(self) -> Depth:
         """How far one can go."""
         return Depth(len(self._earlier()), len(self._later()))
+
+    @property
+    def said(self) -> Said:
+        """What is said of the session's structure."""
+        return self._timeline.said
+
+    @property
+    def trail(self) -> Trail:
+        """The steps of `depth`."""
+        earlier, later, marks = self._earlier(), self._later(), self._timeline.marks
+        made = [self._timeline.place, *earlier]
+        return Trail([marks[one] for one in made[: len(earlier)]], [marks[one] for one in later])
 
     @property
     def positions(self) -> list[int]:

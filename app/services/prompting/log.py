@@ -39,6 +39,7 @@ from app.core.prompt import (
     encoded_prompt,
 )
 from app.core.volume import Index
+from app.durable import flush
 from app.errors import IntegrityError, UnknownSession
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class SessionRecord:
     """What a session was opened on. `shape` is `(k, j, i)`; times are seconds since the epoch.
 
     `placed` says whether the image came with its geometry; without it, the position in the patient is known only once
-    the image is matched to a case.
+    the image is matched to a case. `structure` is what it is drawn for, "" if that is told only on submitting.
     """
 
     id: str
@@ -72,11 +73,17 @@ class SessionRecord:
     shape: Index
     placed: bool
     opened: float
+    structure: str = ""
 
     @property
     def name(self) -> str:
         """A short public name; unlike the id, it gives no access."""
         return session_name(self.id)
+
+
+Said = Literal["", "absent", "guessed"]
+"""What is said of a structure besides its voxels: that somebody looked for it and it isn't there, or that a model made
+its voxels and nobody has looked at them."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +96,15 @@ class Step:
     `edit` belongs to `edit`, a change of the mask by hand. A `return` goes back, or forward again, to the state that
     the session had after the first `to` entries of the log (`app.services.prompting.timeline`).
 
+    `say` records what is `said` of the session's structure (`SAID`). Steps of the same `batch` that follow each other
+    are undone together. `shown`: the edit only cuts the last answer to what its viewer shows; the model isn't told.
+    `at` is the time of the step in seconds since the epoch, 0 where nobody needs it.
+
     `patches` is the number of patches that were predicted in an `add` or `predict`, if the model's predictions consist
     of patches; a replay does as many where a prediction could have ended early.
     """
 
-    kind: Literal["add", "predict", "undo", "reset", "options", "adopt", "edit", "return"]
+    kind: Literal["add", "predict", "undo", "reset", "options", "adopt", "edit", "return", "say"]
     prompt: Prompt | None = None
     predict: bool = True
     unchecked: bool = False
@@ -103,6 +114,10 @@ class Step:
     patches: int | None = None
     edit: Edit | None = None
     to: int = 0
+    said: Said = ""
+    shown: bool = False
+    batch: str = ""
+    at: float = 0.0
 
     @property
     def predicts(self) -> bool:
@@ -178,11 +193,15 @@ class SessionLog:
     def newest(self, owner: str) -> SessionRecord | None:
         """The session that an owner opened last and hasn't closed."""
         own = (record for record in self.all() if record.owner == owner)
-        return next((record for record in own if not (self._place(record.id) / "closed").exists()), None)
+        return next((record for record in own if not self.closed(record.id)), None)
 
     def mark_closed(self, session_id: str) -> None:
         """Record that the owner closed a session; the log stays so that it can be submitted."""
         (self._place(session_id) / "closed").touch()
+
+    def closed(self, session_id: str) -> bool:
+        """Whether the owner closed a session."""
+        return (self._place(session_id) / "closed").exists()
 
     def steps(self, record: SessionRecord) -> list[Step]:
         """All steps. An incomplete last line is truncated, so that the next step starts on a new line.
@@ -240,6 +259,13 @@ class SessionLog:
         """Flush the log to the medium: a snapshot must not be ahead of the log after a power cut."""
         with (self._place(session_id) / "log.jsonl").open("rb") as stream:
             os.fsync(stream.fileno())
+
+    def flush_all(self, session_id: str) -> None:
+        """Flush everything that brings the session back: after this it survives a power cut."""
+        place = self._place(session_id)
+        for one in (place / "session.json", place / "log.jsonl", place, self._folder):
+            if one.exists():
+                flush(one)
 
     def snapshot(self, session_id: str) -> Path:
         """The path of the session's snapshot, whether it exists or not."""
@@ -308,20 +334,30 @@ def _encoded(step: Step) -> dict[str, Any]:
         values |= encoded_edit(step.edit)
     elif step.kind == "return":
         values["to"] = step.to
+    elif step.kind == "say":
+        values["said"] = step.said
     if step.patches is not None:
         values["patches"] = step.patches
-    return values
+    optional = {"shown": step.shown, "batch": step.batch, "time": step.at}
+    return values | {name: value for name, value in optional.items() if value}
 
 
 def _decoded(values: dict[str, Any], shape: Index) -> Step:
-    kind, patches = values["step"], values.get("patches")
+    kind = values["step"]
+    step = Step(
+        kind,
+        full_refine=values.get("full_refine", False),
+        options=values.get("options"),
+        patches=values.get("patches"),
+        to=values.get("to", 0),
+        said=values.get("said", ""),
+        shown=values.get("shown", False),
+        batch=values.get("batch", ""),
+        at=values.get("time", 0.0),
+    )
     if kind == "add":
-        return Step("add", decoded_prompt(values, shape), values["predict"], values["unchecked"], patches=patches)
+        prompt = decoded_prompt(values, shape)
+        return replace(step, prompt=prompt, predict=values["predict"], unchecked=values["unchecked"])
     if kind == "adopt":
-        return Step("adopt", decoded_prompt(values, shape), version=values["version"])
-    if kind == "edit":
-        return Step("edit", edit=decoded_edit(values))
-    if kind == "return":
-        return Step("return", to=values["to"])
-    full_refine, options = values.get("full_refine", False), values.get("options")
-    return Step(kind, full_refine=full_refine, options=options, patches=patches)
+        return replace(step, prompt=decoded_prompt(values, shape), version=values["version"])
+    return replace(step, edit=decoded_edit(values)) if kind == "edit" else step

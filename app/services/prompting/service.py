@@ -79,9 +79,10 @@ class PromptService:
         model: str,
         options: Mapping[str, Option],
         viewer: Viewer | None = None,
+        structure: str = "",
     ) -> str:
         """Open a session and return its id, which can't be guessed. `image` is a case's id, or an image from a viewer.
-        With a `viewer` the session's steps are logged.
+        With a `viewer` the session's steps are logged. `structure` is what it is drawn for, if that is known.
 
         If memory is short, the owner's own oldest sessions are parked first. Raises `UnknownCase`, `UnknownModel`,
         `BadInput` for an image the model can't take, and `ResourceExhausted` if other owners' sessions need the memory.
@@ -102,6 +103,7 @@ class PromptService:
             shape=memory.geometry.shape,
             placed=image.placed if isinstance(image, SentImage) else True,
             opened=time.time(),
+            structure=structure,
         )
         if viewer is not None:
             self.log.create(record)
@@ -163,6 +165,12 @@ class PromptService:
                 self.log.remove(session_id)
             with self._lock:
                 self._table.pop(session_id, None)
+
+    def flush(self, session_id: str, owner: str) -> None:
+        """Flush a session's steps to the medium. Raises `UnknownSession`."""
+        if self.record(session_id).owner != owner:
+            raise UnknownSession(SESSION_OVER)
+        self.log.flush_all(session_id)
 
     def forget(self, session_id: str, owner: str) -> None:
         """Close a session and delete its log and snapshot."""

@@ -24,8 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.connection import NoConnection, current_connection
-from app.core.model import InteractiveModel, InteractiveSession, Option, PatchedSession
-from app.core.patches import Patches
+from app.core.model import InteractiveModel, InteractiveSession, Option
 from app.core.prompt import Edit, InitialMask, Prompt, Region
 from app.core.volume import Geometry, Index
 from app.errors import BadFile, SegloopError, UnknownSession
@@ -33,9 +32,10 @@ from app.formats.slicewise_gzip import PackedGzip, SlicewiseGzip
 from app.models.device import Device, Priority
 from app.services.prompting.counting_lock import CountingLock
 from app.services.prompting.ending import LivePatches, PatchProgress, ReplayedPatches
-from app.services.prompting.history import Depth, History
+from app.services.prompting.history import Depth, History, Trail
 from app.services.prompting.images import SentImages
-from app.services.prompting.log import SessionLog, SessionRecord, Step
+from app.services.prompting.log import Said, SessionLog, SessionRecord, Step
+from app.services.prompting.performing import edited, perform
 from app.services.prompting.snapshots import Snapshots
 
 logger = logging.getLogger(__name__)
@@ -132,7 +132,12 @@ class Session:
         return self._opened().model
 
     def add(
-        self, prompts: Sequence[Prompt], predict: bool = True, unchecked: bool = False, whole: bool = False
+        self,
+        prompts: Sequence[Prompt],
+        predict: bool = True,
+        unchecked: bool = False,
+        whole: bool = False,
+        batch: str = "",
     ) -> Change:
         """Add prompts in order, with one prediction each; returns their combined change.
 
@@ -143,7 +148,7 @@ class Session:
         """
         changed: Region | None = None
         for prompt in prompts:
-            region = self._take(Step("add", prompt, predict, unchecked), whole)
+            region = self._take(Step("add", prompt, predict, unchecked, batch=batch), whole)
             changed = region if changed is None else changed if region is None else changed.join(region)
         return self.cut(changed)
 
@@ -151,10 +156,26 @@ class Session:
         """Predict from the prompts that were added without a prediction. Raises `Cancelled`, as `add`."""
         return self.cut(self._take(Step("predict", full_refine=full_refine)))
 
-    def edit(self, edit: Edit) -> Change:
-        """Change the mask by hand, as a step; the model is given the whole mask with the next prompt, if it takes
-        one."""
-        return self.cut(self._take(Step("edit", edit=edit)))
+    def edit(self, edit: Edit, shown: bool = False, batch: str = "") -> Change:
+        """Change the mask by hand, as a step; a model that takes a mask is given the whole one with the next prompt,
+        unless the edit only cuts the last answer to what is `shown`. Steps of a `batch` are undone together."""
+        return self.cut(self._take(Step("edit", edit=edit, shown=shown, batch=batch)))
+
+    def say(self, said: Said, batch: str = "") -> None:
+        """Record what is said of the session's structure, as a step."""
+        self._take(Step("say", said=said, batch=batch))
+
+    @property
+    def trail(self) -> Trail:
+        """The steps of `depth`; none where no history is kept."""
+        history = self._opened().history
+        return Trail([], []) if history is None else history.trail
+
+    @property
+    def said(self) -> Said:
+        """What is said of the session's structure; "" where no history is kept."""
+        history = self._opened().history
+        return "" if history is None else history.said
 
     def step_back(self) -> Change | None:
         """Go back to the state before the last step, whatever it was; None if there is no such state. In a session
@@ -301,9 +322,11 @@ class Session:
                 memory.session.add(InitialMask(memory.session.mask != 0))
             return perform(memory.session, step, patches)
 
+        if step.kind == "say":
+            return None
         if step.edit is not None:
-            region = _edited(memory.session.mask, step.edit)
-            memory.edited |= region is not None
+            region = edited(memory.session.mask, step.edit)
+            memory.edited |= region is not None and not step.shown
         else:
             region = self._context.device.run(work, Priority.PROMPT, self.record.owner)
             memory.edited &= step.kind == "options"
@@ -333,6 +356,8 @@ class Session:
     def _log(self, memory: Memory, step: Step, region: Region | None) -> None:
         if self.logged:
             self._context.images.wait_stored(self.record.case_id)  # without its image, a step can't be replayed
+            if memory.history is not None:
+                step = replace(step, at=round(time.time(), 3))
             line = self._context.log.append(self.record.id, step)
             self.has_unsaved_steps = True
             if memory.history is not None:
@@ -360,30 +385,3 @@ class Session:
         finally:
             self._predicting = None
         return region
-
-
-def _edited(mask: NDArray[np.uint8], edit: Edit) -> Region | None:
-    """Change a mask by hand; returns the region that changed."""
-    before = mask[edit.region.slices].copy()
-    mask[edit.region.slices] = edit.voxels
-    return edit.region if (before != edit.voxels).any() else None
-
-
-def perform(session: InteractiveSession, step: Step, patches: Patches | None = None) -> Region | None:
-    """Perform one step on a model's session, as it was logged unless there are other `patches`; returns the changed
-    region."""
-    if isinstance(session, PatchedSession):
-        session.predict_with(patches or ReplayedPatches(step.patches))
-    if step.kind == "add" and step.prompt is not None:
-        return session.add(step.prompt, predict=step.predict, unchecked=step.unchecked)
-    if step.kind == "predict":
-        return session.predict(full_refine=step.full_refine)
-    if step.kind == "undo":
-        return session.undo()
-    if step.kind == "reset":
-        return session.reset()
-    if step.kind == "adopt" and isinstance(step.prompt, InitialMask):
-        session.adopt(step.prompt.voxels.astype(np.uint8))
-        return None
-    session.set_options(step.options or {})
-    return None

@@ -13,18 +13,28 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from app.errors import IntegrityError
-from app.services.prompting.log import Step
+from app.services.prompting.log import Said, Step
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The time and the batch of the step that led to a position, and what was said of the structure there."""
+
+    at: float
+    batch: str
+    said: Said
 
 
 @dataclass
 class Timeline:
     """The positions that led to the present one (`path`, without the beginning), and those that were undone, the next
-    one last. `floor` of the path can't be undone: what made them is gone (`adopt`)."""
+    one last. `marks` tell of each. `floor` of the path can't be undone: what made them is gone (`adopt`)."""
 
     path: list[int] = field(default_factory=list)
     undone: list[int] = field(default_factory=list)
     floor: int = 0
     length: int = 0
+    marks: dict[int, Mark] = field(default_factory=dict)
     _silent: set[int] = field(default_factory=set)
 
     @classmethod
@@ -52,11 +62,17 @@ class Timeline:
             self._return(step.to)
             return []
         dropped, self.undone = self.undone, []
+        before = self.marks.get(self.place)
         self.path.append(self.length)
         if step.kind == "adopt":
             self.floor = len(self.path)
-        if step.kind == "options":
+        same_batch = before is not None and step.batch != "" and step.batch == before.batch
+        if step.kind == "options" or same_batch:
             self._silent.add(self.length)  # undone with the step before
+        said: Said = step.said if step.kind == "say" else ""
+        if before is not None and (step.kind == "options" or step.shown):
+            said = before.said
+        self.marks[self.length] = Mark(step.at, step.batch, said)
         return dropped
 
     def back(self) -> Iterable[int]:
@@ -78,6 +94,11 @@ class Timeline:
             while waiting and waiting[-1] in self._silent:
                 position = waiting.pop()
             yield position
+
+    @property
+    def said(self) -> Said:
+        """What is said of the structure now."""
+        return self.marks[self.place].said if self.path else ""
 
     def between(self, position: int) -> list[int]:
         """The positions whose changes of the mask lie between the present one and `position`, the nearest first."""

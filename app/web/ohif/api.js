@@ -41,14 +41,32 @@ export class Api {
   next = strategy => this.#json('POST', 'next', { strategy, dicomweb: true });
   release = id => this.#json('POST', `cases/${part(id)}/release`);
 
-  openSession = (caseId, model) => this.#json('POST', 'sessions', { case_id: caseId, model });
+  openSession = (caseId, model, structure) =>
+    this.#json('POST', 'sessions', { case_id: caseId, model, structure });
   closeSession = id => this.#json('DELETE', `sessions/${part(id)}`);
 
   /** Each gives `{region, voxels}`: the changed box and a byte 0/1 for each of its voxels; region null if nothing is
-   * new. `start` takes a mask from `{model}` or `{label_id}`, one `structure` of it. `undo` also says whether there was anything to undo. */
-  prompts = async (id, prompts) => unpacked(await this.#json('POST', `sessions/${part(id)}/prompts`, { prompts }));
-  start = async (id, source) => unpacked(await this.#json('POST', `sessions/${part(id)}/start`, source));
-  undo = async id => unpacked(await this.#json('POST', `sessions/${part(id)}/undo`));
+   * new; and `said` of the structure, and how many steps can be undone and made again. Steps of one `batch` are undone
+   * together. `start` takes a mask from `{model}` or `{label_id}`, one `structure` of it. `undo` and `redo` also say whether
+   * there was anything to undo (`undone`), or to make again (`redone`). */
+  prompts = (id, prompts, batch) => this.#step(id, 'prompts', { prompts, batch });
+  start = (id, source) => this.#step(id, 'start', source);
+  edit = (id, box) => this.#step(id, 'edit', box);
+  say = (id, said) => this.#step(id, 'say', said);
+  undo = id => this.#step(id, 'undo');
+  redo = id => this.#step(id, 'redo');
+
+  /** Flush every step so far to the server's disk. */
+  flush = id => this.#json('POST', `sessions/${part(id)}/flush`);
+
+  /** The caller's own unfinished sessions of a case, `{used, parts}`; null if there are none. */
+  draft = caseId => this.#json('POST', `cases/${part(caseId)}/draft`);
+
+  /** A byte 0/1 for each voxel of the whole volume. */
+  async sessionMask(id) {
+    const answer = await this.#fetched('GET', `sessions/${part(id)}/mask`);
+    return new Uint8Array(await answer.arrayBuffer());
+  }
 
   /** Whole volumes in (k, j, i): `{labels: {name: number}, voxels}`. */
   async segment(caseId, model) {
@@ -65,7 +83,7 @@ export class Api {
    * for. */
   async submit(caseId, voxels, { structures, absent, comment, model }) {
     const form = new FormData();
-    form.append('meta', JSON.stringify({ structures, absent, comment, model, tag: 'final' }));
+    form.append('meta', JSON.stringify({ structures, absent, comment, model, tag: 'final', ends_draft: true }));
     form.append('voxels', new Blob([await gzip(voxels)], { type: 'application/gzip' }), 'voxels.gz');
     return this.#json('POST', `cases/${part(caseId)}/labels`, form);
   }
@@ -82,7 +100,16 @@ export class Api {
     return () => source.close();
   }
 
+  async #step(id, name, body) {
+    return unpacked(await this.#json('POST', `sessions/${part(id)}/${name}`, body));
+  }
+
   async #json(method, path, body) {
+    const answer = await this.#fetched(method, path, body);
+    return answer.status === NOTHING || answer.headers.get('content-length') === '0' ? null : answer.json();
+  }
+
+  async #fetched(method, path, body) {
     const form = body instanceof FormData;
     const headers = { 'X-Segloop-Client': 'OHIF' };
     const person = this.person();
@@ -101,7 +128,7 @@ export class Api {
     if (!answer.ok) {
       throw new ApiError(advice(answer.status, await detail(answer), answer.headers.get('retry-after')), answer.status);
     }
-    return answer.status === NOTHING || answer.headers.get('content-length') === '0' ? null : answer.json();
+    return answer;
   }
 }
 

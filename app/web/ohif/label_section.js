@@ -31,7 +31,7 @@ export class LabelSection {
     this.structures = new RadioGroup('Structure', number => labelling.setStructure(number));
     this.meaning = new RadioGroup('What prompts mean', include => labelling.setInclude(include));
     this.meanings = MEANINGS.map(one => ({ ...one, properties: meaningProperties(one.text, keyOf('flip')) }));
-    this.models = select('model', value => labelling.setModel(value));
+    this.models = select('model', value => labelling.setModel(value), { 'aria-describedby': 'segloop-model-about' });
     this.starts = select('start-source', value => this.#wish(value), { id: 'segloop-start' });
     this.start = button('start', 'Start', () => labelling.startFrom(this.#wished()));
     this.automatic = select('automatic', value => labelling.setAutomatic(value));
@@ -39,6 +39,8 @@ export class LabelSection {
       button(tool, NAMES[tool] ?? named(tool), () => labelling.choose(tool), { key: keyOf(tool) })
     );
     this.undo = button('undo', 'Undo', () => labelling.undo(), { key: keyOf('undo') });
+    this.redo = button('redo', 'Redo', () => labelling.redo(), { key: keyOf('redo') });
+    this.about = el('small', { id: 'segloop-model-about', 'data-segloop': 'model-about' });
     this.segment = button('segment', 'Auto-segment', () => labelling.segment(), { key: keyOf('segment') });
     this.accept = button('accept', 'Accept all', () => labelling.acceptGuesses());
     this.states = new Map();
@@ -47,6 +49,7 @@ export class LabelSection {
       'Label',
       this.structures.node,
       field('Model that takes prompts', this.models),
+      this.about,
       el(
         'div',
         { class: 'segloop-row segloop-beside' },
@@ -56,7 +59,7 @@ export class LabelSection {
       ),
       row(...this.tools),
       this.meaning.node,
-      row(this.undo),
+      row(this.undo, this.redo),
       field('Model that segments by itself', this.automatic),
       row(this.segment, this.accept)
     );
@@ -77,7 +80,9 @@ export class LabelSection {
       this.tools[n].setAttribute('aria-pressed', String(labelling.tool === tool));
       this.tools[n].disabled = !opened || (PROMPTS.includes(tool) && !models.takes(tool));
     });
-    this.undo.disabled = !opened;
+    this.undo.disabled = !opened || !labelling.draft.undoable;
+    this.redo.disabled = !opened || !labelling.draft.redoable;
+    setText(this.about, models.chosen?.description ?? '');
     this.segment.disabled = !opened || !models.automatic.length;
     this.accept.hidden = !labelling.guesses.length;
   }

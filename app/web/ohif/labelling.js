@@ -1,9 +1,9 @@
 // The case that is open, and what an annotator does with it: prompt, undo, segment, load a version, submit.
 
 import { nameOf, readCase } from './cases.js';
+import { Draft } from './draft.js';
 import { readAll, withoutGaps } from './masks.js';
 import { Models } from './models.js';
-import { PromptSessions } from './prompt_sessions.js';
 import { madeByModel, startsFrom } from './starts.js';
 import { promptOf } from './stroke_prompts.js';
 import { ABSENT, StructureStates, leftOut, needSomething } from './structure_states.js';
@@ -29,17 +29,25 @@ export class Labelling {
     this.wanted = 'look';
     this.unsaved = false;
     this.states = new StructureStates();
-    this.sessions = new PromptSessions(api);
     this.mask = new WorkingMask(viewer, {
-      changedByHand: concerns => {
-        this.sessions.changedByHand(concerns);
-        this.#touched(concerns);
+      changedByHand: numbers => {
+        this.#touched(number => numbers.has(number));
         this.#now({ unsaved: true });
+        this.#save();
       },
       emptied: () => {
-        this.sessions.emptied();
+        if (this.draft.undoable) {
+          this.draft.restart();
+        }
         this.#touched(() => true);
       },
+    });
+    this.draft = new Draft(api, {
+      mask: this.mask,
+      tasks,
+      work: () => this.opened && this.#work(),
+      heard: (number, said) => this.states.heard(this.#nameOf(number), said),
+      changed,
     });
   }
 
@@ -66,24 +74,43 @@ export class Labelling {
       this.structures = numbered(this.names);
       this.structure = Math.min(this.structure, this.structures.length) || 1;
       await this.#readHistory();
+      const resumed = await this.#resume();
       // OHIF begins every study with brightness and contrast on the first mouse button.
       this.choose(this.wanted);
       const { warnings } = this.opened.info;
-      return warnings.length ? `Open, but: ${warnings.join('; ')}` : `Ready: ${nameOf(this.opened.info, 'no patient ID')}.`;
+      const ready = `Ready: ${nameOf(this.opened.info, 'no patient ID')}.${resumed}`;
+      return warnings.length ? `Open, but: ${warnings.join('; ')}${resumed}` : ready;
     });
   }
 
   #leave() {
+    const { unsaved } = this;
     this.opened = null;
     this.history = [];
     this.unsaved = false;
     this.states.forget();
-    this.#closeSessions();
+    // Queued, because a pending response may still open a session.
+    this.tasks.add('', async () => this.draft.leave(unsaved));
   }
 
-  /** Queued, because a pending response may still open one. */
-  #closeSessions() {
-    this.tasks.add('', async () => this.sessions.closeAll());
+  /** Show what was drawn on the case and not submitted; gives what to say of it. */
+  async #resume() {
+    const draft = await this.draft.find(this.opened.id);
+    if (!draft) {
+      return '';
+    }
+    const labelmap = await this.#labelmap();
+    const masks = await this.draft.resume(draft, name => this.mask.segmentOf(labelmap, name));
+    this.structures = labelmap.segments();
+    const shown = new Uint8Array(this.mask.known.length);
+    for (const [number, voxels] of masks) {
+      voxels.forEach((value, n) => value && (shown[n] = number));
+    }
+    this.mask.replace(labelmap, shown, this.structures.map(({ number, name }) => [number, name]), true);
+    this.states.filled = this.mask.filled(labelmap);
+    this.models.prompted = draft.parts[0].model;
+    this.unsaved = true;
+    return ` Your draft of ${new Date(draft.used).toLocaleString()} goes on here.`;
   }
 
   /** Someone has stored a label. */
@@ -152,23 +179,34 @@ export class Labelling {
   toggleState(number) {
     const structure = this.structures.find(one => one.number === number);
     if (this.opened && structure && this.states.toggle(structure)) {
+      this.draft.say(number, this.states.saidOf(structure));
       this.#now({ unsaved: true });
+      this.#save();
     }
   }
 
   /** Somebody has looked at everything that a model made. */
   acceptGuesses() {
+    this.guesses.forEach(({ number }) => this.draft.say(number, ''));
     this.states.accept();
     this.#now({ unsaved: true });
+    this.#save();
+  }
+
+  /** Have what was drawn sent. */
+  #save() {
+    this.draft.saving.drawn();
+    this.tasks.add('', () => this.draft.send());
   }
 
   /** Somebody changed the voxels of the segments that `concerns` names. */
   #touched(concerns) {
-    this.states.changed(this.mask.filled(), this.structures, concerns);
+    const labelmap = this.opened && this.viewer.labelmapOf(this.opened.id);
+    this.states.changed(this.mask.filled(labelmap), this.structures, concerns);
   }
 
   setModel(name) {
-    this.#closeSessions();
+    this.tasks.add('', async () => this.draft.restart());
     this.models.prompted = name;
     this.changed();
     this.#ready();
@@ -185,14 +223,19 @@ export class Labelling {
   #ready() {
     this.tasks.add('', async () => {
       if (this.opened && this.models.takes(this.tool)) {
-        await this.sessions.of(this.structure, this.#work(this.viewer.labelmapOf(this.opened.series)));
+        await this.draft.sessions.of(this.structure, this.#work());
       }
     });
   }
 
-  #work(labelmap) {
+  #work() {
     this.#needCase();
-    return { caseId: this.opened.id, model: this.models.chosen, labelmap };
+    const labelmap = this.viewer.labelmapOf(this.opened.id);
+    return { caseId: this.opened.id, model: this.models.chosen, labelmap, nameOf: number => this.#nameOf(number) };
+  }
+
+  #nameOf(number) {
+    return this.structures.find(one => one.number === number)?.name ?? `Segment ${number}`;
   }
 
   /** A prompt was drawn on the images. */
@@ -206,10 +249,8 @@ export class Labelling {
         }
         const begun = performance.now();
         const labelmap = await this.#labelmap();
-        this.mask.lookForEdits(labelmap);
-        const change = await this.sessions.send(structure, prompt, this.#work(labelmap));
-        this.#needStill(labelmap);
-        this.#paint(labelmap, change, structure);
+        await this.draft.send();
+        const change = await this.draft.prompt(structure, prompt, this.#painting(labelmap, structure));
         const seconds = ((performance.now() - begun) / 1000).toFixed(1);
         return change.region ? `Answered in ${seconds} s.` : `The model changed nothing (${seconds} s).`;
       } finally {
@@ -218,12 +259,13 @@ export class Labelling {
     });
   }
 
-  #paint(labelmap, change, structure) {
+  #painting = (labelmap, structure) => change => {
+    this.#needStill(labelmap);
     if (this.mask.paint(labelmap, change, structure)) {
       this.unsaved = true;
       this.#touched(number => number === structure);
     }
-  }
+  };
 
   #promptOf(stroke) {
     this.#needCase();
@@ -277,11 +319,10 @@ export class Labelling {
     this.tasks.add(`Starting from ${text}…`, async () => {
       const labelmap = await this.#labelmap();
       const { name } = this.structures.find(({ number }) => number === structure);
-      this.mask.lookForEdits(labelmap);
+      await this.draft.send();
       const wanted = structures.length === 1 ? structures[0] : name;
-      const change = await this.sessions.start(structure, { ...source, structure: wanted }, this.#work(labelmap));
-      this.#needStill(labelmap);
-      this.#paint(labelmap, change, structure);
+      const painting = this.#painting(labelmap, structure);
+      const change = await this.draft.start(structure, { ...source, structure: wanted }, guessed, painting);
       this.states.taken(name, guessed);
       return change.region ? `This is ${wanted} from ${text}. Correct it with prompts.` : `Nothing new: ${text}.`;
     });
@@ -293,18 +334,21 @@ export class Labelling {
     return Boolean(labelmap) && readAll(labelmap.slices, labelmap.shape).includes(structure);
   }
 
+  /** Take the last step back: a prompt, a stroke of the brush, a start, or what was said of a structure. */
   undo() {
-    const { structure } = this;
-    this.tasks.add('Undoing…', async () => {
-      if (!this.sessions.has(structure)) {
-        return 'There is no prompt to take back. Ctrl+Z takes back a stroke of the brush.';
-      }
+    this.#move('Undoing…', paint => this.draft.undo(paint), 'Taken back.', 'Nothing more can be taken back.');
+  }
+
+  redo() {
+    this.#move('Redoing…', paint => this.draft.redo(paint), 'Made again.', 'Nothing was taken back.');
+  }
+
+  #move(doing, move, done, nothing) {
+    this.tasks.add(doing, async () => {
       const labelmap = await this.#labelmap();
-      this.mask.lookForEdits(labelmap);
-      const change = await this.sessions.undo(structure, this.#work(labelmap));
-      this.#needStill(labelmap);
-      this.#paint(labelmap, change, structure);
-      return change.undone ? 'Taken back.' : 'Nothing more can be taken back.';
+      await this.draft.send();
+      const moved = await move((change, structure) => this.#painting(labelmap, structure)(change));
+      return moved ? done : nothing;
     });
   }
 
@@ -320,7 +364,7 @@ export class Labelling {
       const { labels, voxels } = await this.api.segment(this.opened.id, model);
       this.#needStill(labelmap);
       const pairs = Object.entries(labels).map(([name, number]) => [number, name]);
-      this.#replace(labelmap, voxels, pairs, { guessed: true, absent: [] });
+      await this.#replace(labelmap, voxels, pairs, { guessed: true, absent: [] });
       return `${model} is done. Correct or accept what it made, then submit.`;
     });
   }
@@ -334,7 +378,7 @@ export class Labelling {
       const labelmap = await this.#labelmap();
       const { structures, voxels } = await this.api.labelVoxels(label.id);
       this.#needStill(labelmap);
-      this.#replace(
+      await this.#replace(
         labelmap,
         voxels,
         structures.map((name, n) => [n + 1, name]),
@@ -353,17 +397,21 @@ export class Labelling {
     return !this.unsaved || this.tasks.sureAbout(what, warning);
   }
 
-  #replace(labelmap, voxels, pairs, said) {
+  async #replace(labelmap, voxels, pairs, said) {
+    await this.draft.send();
     this.mask.replace(labelmap, voxels, pairs);
     this.structures = labelmap.segments();
-    this.states.changed(this.mask.filled(), this.structures, () => true);
+    this.#touched(() => true);
     this.states.replaced(this.structures, said);
+    this.structures.forEach(one => this.states.saidOf(one) && this.draft.say(one.number, this.states.saidOf(one)));
+    await this.draft.send();
+    this.unsaved = true;
   }
 
   submit(comment) {
     return this.tasks.add('Submitting…', async () => {
       const labelmap = await this.#labelmap();
-      this.mask.lookForEdits(labelmap);
+      await this.draft.send();
       // Segments may have been removed in OHIF's own table.
       const said = this.states.said(this.structures);
       const { segmented, absent, guesses } = said;
@@ -379,7 +427,7 @@ export class Labelling {
         structures: segmented.map(({ name }) => name),
         absent: absent.map(({ name }) => name),
         comment,
-        model: this.sessions.any ? this.models.prompted : '',
+        model: this.draft.sessions.any ? this.models.prompted : '',
       });
       this.unsaved = false;
       await this.#readHistory();

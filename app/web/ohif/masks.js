@@ -98,20 +98,67 @@ export function readAll(slices, shape) {
 /** The slices of a whole volume. */
 export const slicesOf = (voxels, shape) => k => voxels.subarray(k * shape[1] * shape[2], (k + 1) * shape[1] * shape[2]);
 
-/** The numbers of the segments that have other voxels in `slices` than in the whole volume `known`. */
+/** Where segments have other voxels in `slices` than in the whole volume `known`: a map from their numbers to the box
+ * `{low, high}` of what changed. */
 export function differences(slices, shape, known) {
-  const numbers = new Set();
+  const boxes = new Map();
   const before = slicesOf(known, shape);
   for (let k = 0; k < shape[0]; k += 1) {
     const [was, is] = [before(k), slices(k)];
     for (let n = 0; n < is.length; n += 1) {
       if (is[n] !== was[n]) {
-        numbers.add(is[n]).add(was[n]);
+        const at = [k, Math.floor(n / shape[2]), n % shape[2]];
+        extend(boxes, is[n], at);
+        extend(boxes, was[n], at);
       }
     }
   }
-  numbers.delete(0);
-  return numbers;
+  boxes.delete(0);
+  return boxes;
+}
+
+function extend(boxes, number, at) {
+  const box = boxes.get(number);
+  if (!box) {
+    boxes.set(number, { low: [...at], high: at.map(x => x + 1) });
+    return;
+  }
+  for (let axis = 0; axis < 3; axis += 1) {
+    box.low[axis] = Math.min(box.low[axis], at[axis]);
+    box.high[axis] = Math.max(box.high[axis], at[axis] + 1);
+  }
+}
+
+/** The box of what is set in a whole volume; null if nothing is. */
+export function boxAround(voxels, shape) {
+  const boxes = new Map();
+  const row = shape[2];
+  for (let n = 0; n < voxels.length; n += 1) {
+    if (voxels[n]) {
+      extend(boxes, 1, [Math.floor(n / (shape[1] * row)), Math.floor(n / row) % shape[1], n % row]);
+    }
+  }
+  return boxes.get(1) ?? null;
+}
+
+/** The voxels of a box of a whole volume. */
+export function inBox(voxels, shape, box) {
+  return boxOf(slicesOf(voxels, shape), shape, box, value => value);
+}
+
+/** A byte for each voxel of a box: `of(value)` of what is in the slices. */
+export function boxOf(slices, shape, { low, high }, of) {
+  const found = new Uint8Array((high[0] - low[0]) * (high[1] - low[1]) * (high[2] - low[2]));
+  let write = 0;
+  for (let k = low[0]; k < high[0]; k += 1) {
+    const slice = slices(k);
+    for (let j = low[1]; j < high[1]; j += 1) {
+      for (let i = low[2]; i < high[2]; i += 1, write += 1) {
+        found[write] = of(slice[j * shape[2] + i]);
+      }
+    }
+  }
+  return found;
 }
 
 /** The numbers of the segments that have voxels. */

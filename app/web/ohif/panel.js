@@ -63,6 +63,7 @@ export class Panel {
       structure: () => labelling.nextStructure(),
       mark: () => labelling.toggleState(labelling.structure),
       undo: () => labelling.undo(),
+      redo: () => labelling.redo(),
       segment: () => labelling.segment(),
       submit: () => this.submit.submit(),
       next: () => worklist.next(),

@@ -1,16 +1,17 @@
-// Prompt sessions at the server, one for each structure that is being labelled. A session knows one segment, as far as
-// prompts made it; when someone has used a brush since (`edited`), the mask as it is now goes along with the next prompt.
+// Prompt sessions at the server, one for each structure that is being labelled.
 
 import { packed } from './api.js';
-import { only, readAll } from './masks.js';
+import { boxAround, inBox, only, readAll } from './masks.js';
 
 const GONE = 404;
 
-/** `work` below is `{caseId, model, labelmap}`: the model as the server describes it, and the label map over the case,
- * null if there is none yet. */
+/** `work` below is `{caseId, model, labelmap, nameOf}`: the model as the server describes it, the label map over the case
+ * (null if there is none yet), and the name of a structure by its number. */
 export class PromptSessions {
-  constructor(api) {
+  /** `lost(structure)` is called when the server has forgotten a session. */
+  constructor(api, lost) {
     this.api = api;
+    this.lost = lost;
     this.byStructure = new Map();
   }
 
@@ -28,89 +29,99 @@ export class PromptSessions {
     return ours ? `Segmenting: ${done} ${most === null ? '' : `of at most ${most} `}patches done…` : '';
   }
 
+  /** Leave them as they are at the server. */
+  forget() {
+    this.byStructure.clear();
+  }
+
   closeAll() {
     for (const { id } of this.byStructure.values()) {
       this.api.closeSession(id).catch(() => {});
     }
-    this.byStructure.clear();
+    this.forget();
   }
 
-  /** The label map was changed by other means than prompts. */
-  changedByHand(concerns) {
-    for (const [structure, session] of this.byStructure) {
-      session.edited ||= concerns(structure);
-    }
+  /** Go on with a session that the server has. */
+  resume(structure, { id, name }) {
+    this.byStructure.set(structure, { id, name });
   }
 
-  /** The label map was replaced by an empty one. */
-  emptied() {
-    for (const session of this.byStructure.values()) {
-      session.edited ||= session.prompted;
-    }
-  }
-
-  /** The session of a structure, opened if there is none. */
-  async of(structure, { caseId, model, labelmap }) {
+  /** The session of a structure. A new one is told of the voxels that are in the label map already. */
+  async of(structure, { caseId, model, labelmap, nameOf }) {
     const known = this.byStructure.get(structure);
     if (known) {
       return known;
     }
-    const { id, name } = await this.api.openSession(caseId, model.name);
-    const edited = labelmap ? drawn(labelmap, structure).includes(1) : false;
-    const session = { id, name, edited, prompted: false };
+    const { id, name } = await this.api.openSession(caseId, model.name, nameOf(structure));
+    const session = { id, name };
+    const voxels = labelmap && only(readAll(labelmap.slices, labelmap.shape), structure);
+    const box = voxels && boxAround(voxels, labelmap.shape);
+    if (box) {
+      await this.api.edit(id, { ...box, voxels: packed(inBox(voxels, labelmap.shape, box)) });
+    }
     this.byStructure.set(structure, session);
     return session;
   }
 
-  /** Send a prompt, and before it what a brush has changed since the last one; gives what changed. */
-  send(structure, prompt, work) {
-    return this.#ask(structure, work, (session, brushed) => this.api.prompts(session.id, [...brushed, prompt]));
+  /** Each of these asks the session of a structure, opening it if need be, and gives what changed. */
+  send(structure, prompt, work, batch) {
+    return this.#ask(structure, work, ({ id }) => this.api.prompts(id, [prompt], batch));
   }
 
-  /** Start from a mask that the server has or makes, `{model}` or `{label_id}`; gives what changed. */
-  start(structure, source, work) {
-    return this.#ask(structure, work, async (session, brushed) => {
-      if (brushed.length) {
-        await this.api.prompts(session.id, brushed);
+  /** `source` is a mask that the server has or makes: `{model}` or `{label_id}`. */
+  start(structure, source, work, batch) {
+    return this.#ask(structure, work, ({ id }) => this.api.start(id, { ...source, batch }));
+  }
+
+  /** `box` is `{low, high, voxels}`, a byte for each voxel in it. */
+  edit(structure, { low, high, voxels }, work, batch, shown = false) {
+    return this.#ask(structure, work, ({ id }) => this.api.edit(id, { low, high, voxels: packed(voxels), batch, shown }));
+  }
+
+  say(structure, said, work, batch) {
+    return this.#ask(structure, work, ({ id }) => this.api.say(id, { said, batch }));
+  }
+
+  /** The same for a session that there is. */
+  undo = structure => this.#move(structure, id => this.api.undo(id));
+  redo = structure => this.#move(structure, id => this.api.redo(id));
+
+  /** Have every step of these sessions on the server's disk. */
+  async flush(structures) {
+    for (const structure of structures) {
+      const session = this.byStructure.get(structure);
+      if (session) {
+        await this.api.flush(session.id);
       }
-      return this.api.start(session.id, source);
-    });
+    }
+  }
+
+  async #move(structure, ask) {
+    try {
+      return await ask(this.byStructure.get(structure).id);
+    } catch (error) {
+      if (error.status === GONE) {
+        this.#forgetOne(structure);
+      }
+      throw error;
+    }
   }
 
   async #ask(structure, work, request) {
-    const ask = async () => {
-      const session = await this.of(structure, work);
-      const change = await request(session, edits(session, structure, work));
-      Object.assign(session, { edited: false, prompted: true });
-      return change;
-    };
-    return ask().catch(error => {
-      if (error.status !== GONE) {
+    try {
+      return await request(await this.of(structure, work));
+    } catch (error) {
+      if (error.status !== GONE || !this.has(structure)) {
         throw error;
       }
       // The server has forgotten the session, to make room or because it is a new one. What it made is still here.
-      this.byStructure.delete(structure);
-      return ask();
-    });
-  }
-
-  /** Undo the last prompt and return the change. Brush strokes since then count as one step. */
-  async undo(structure, work) {
-    const session = this.byStructure.get(structure);
-    const brushed = edits(session, structure, work);
-    if (brushed.length) {
-      await this.api.prompts(session.id, brushed);
-      session.edited = false;
+      this.#forgetOne(structure);
+      return request(await this.of(structure, work));
     }
-    return this.api.undo(session.id);
+  }
+
+  #forgetOne(structure) {
+    this.byStructure.delete(structure);
+    this.lost(structure);
   }
 }
-
-function edits(session, structure, { model, labelmap }) {
-  if (!session.edited || !model.accepts.includes('mask')) {
-    return [];
-  }
-  return [{ type: 'mask', voxels: packed(drawn(labelmap, structure)) }];
-}
-
-const drawn = (labelmap, structure) => only(readAll(labelmap.slices, labelmap.shape), structure);

@@ -36,7 +36,7 @@ export class SessionController {
       progress: progress => progress && worklist.progressed(progress),
       job: job => training.progressed(job),
       label: label => labelling.stored(label),
-      patches: patches => this.tasks.tell(labelling.sessions.progress(patches)),
+      patches: patches => this.tasks.tell(labelling.draft.sessions.progress(patches)),
     });
     this.viewer.listen({
       shown: shown => labelling.shown(shown),

@@ -12,21 +12,25 @@ export const SHORTCUTS = [
   ['x', 'flip', 'Include or exclude'],
   ['k', 'structure', 'Next structure'],
   ['m', 'mark', 'Mark the structure as absent, or accept what a model made'],
-  ['u', 'undo', 'Take the last prompt back'],
+  ['u', 'undo', 'Take the last step back (also Ctrl+Z)'],
+  ['Shift+U', 'redo', 'Make it again (also Ctrl+Y)'],
   ['g', 'segment', 'Segment automatically'],
   ['Shift+S', 'submit', 'Submit'],
   ['Shift+N', 'next', 'Next case'],
 ];
 
+// What everybody knows, and OHIF has for the strokes of its brushes, which are steps of ours.
+const WITH_CONTROL = { z: 'undo', y: 'redo', 'Shift+Z': 'redo' };
+
 /** The action of a key press, or null. */
 export function actionOf({ key, shiftKey, ctrlKey, altKey, metaKey, target, repeat }) {
-  if (
-    ctrlKey ||
-    altKey ||
-    metaKey ||
-    repeat ||
-    target?.closest?.('input, textarea, select, [contenteditable="true"], [role="dialog"]')
-  ) {
+  if (altKey || target?.closest?.('input, textarea, select, [contenteditable="true"], [role="dialog"]')) {
+    return null;
+  }
+  if (ctrlKey || metaKey) {
+    return WITH_CONTROL[shiftKey ? `Shift+${key.toUpperCase()}` : key.toLowerCase()] ?? null;
+  }
+  if (repeat) {
     return null;
   }
   const pressed = shiftKey ? `Shift+${key.toUpperCase()}` : key.toLowerCase();

@@ -65,6 +65,26 @@ export class StructureStates {
     }
   }
 
+  /** What a session is told of a structure: `absent`, `guessed`, or "" for what its voxels say. */
+  saidOf(structure) {
+    const state = this.of(structure);
+    return state === GUESSED || state === ABSENT ? state : '';
+  }
+
+  /** What a session says of a structure. */
+  heard(name, said) {
+    for (const [known, state] of [
+      [this.guesses, GUESSED],
+      [this.absent, ABSENT],
+    ]) {
+      if (said === state) {
+        known.add(name);
+      } else {
+        known.delete(name);
+      }
+    }
+  }
+
   /** The structures by what is said of them. */
   said(structures) {
     const by = state => structures.filter(one => this.of(one) === state);

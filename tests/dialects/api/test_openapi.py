@@ -25,10 +25,16 @@ GET /sessions/{session_id}
 POST /sessions/{session_id}/prompts
 POST /sessions/{session_id}/start
 POST /sessions/{session_id}/undo
+POST /sessions/{session_id}/redo
 POST /sessions/{session_id}/reset
+POST /sessions/{session_id}/say
 GET /sessions/{session_id}/mask
 DELETE /sessions/{session_id}
+POST /sessions/{session_id}/edit
+POST /sessions/{session_id}/flush
 POST /sessions/{session_id}/label
+GET /drafts
+POST /cases/{case_id}/draft
 POST /cases/{case_id}/segment
 POST /exports
 GET /exports/{export_id}

@@ -116,6 +116,21 @@ def test_every_step_is_undone_and_made_again(site: Site) -> None:
     assert redo["undoable"] == 3
 
 
+def test_a_batch_is_one_step_and_what_is_said_lasts_until_the_voxels_change(site: Site) -> None:
+    session = opened_session(site)
+    assert post(site, f"/sessions/{session}/say", {"said": "absent"})["said"] == "absent"
+    brush = {"low": [1, 2, 3], "high": [2, 3, 4], "voxels": bits(np.ones((1, 1, 1), bool)), "batch": "b1"}
+    assert post(site, f"/sessions/{session}/edit", brush)["said"] == ""
+    cut = {**brush, "voxels": bits(np.zeros((1, 1, 1), bool)), "shown": True}
+    assert post(site, f"/sessions/{session}/edit", cut)["undoable"] == 2
+    assert post(site, f"/sessions/{session}/say", {"said": "guessed", "batch": "b1"})["undoable"] == 2
+    undone = post(site, f"/sessions/{session}/undo")
+    assert (undone["said"], undone["undoable"], undone["redoable"]) == ("absent", 1, 1)
+    assert not mask(site, session).any()
+    redone = post(site, f"/sessions/{session}/redo")
+    assert (redone["said"], redone["undoable"], redone["redoable"]) == ("guessed", 2, 0)
+
+
 def test_a_change_by_hand_that_does_not_fit_is_refused(site: Site) -> None:
     session = opened_session(site)
     for brush, told in (

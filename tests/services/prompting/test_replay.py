@@ -14,8 +14,8 @@ from app.models.device import Device
 from app.models.fake import FakeInteractive
 from app.models.nninteractive.model import NnInteractive
 from app.services.prompting.log import SessionRecord, Step, Viewer
+from app.services.prompting.performing import perform
 from app.services.prompting.restore import steps_to_replay, version_after
-from app.services.prompting.session import perform
 from tests.models.folders import tiny_nninteractive
 from tests.models.volumes import ball_mask, ball_volume
 
