@@ -9,7 +9,7 @@ import { StepOrder, newBatch } from './step_order.js';
 const GUESSED = 'guessed';
 
 export class Draft {
-  /** `work()` gives `{caseId, model, labelmap, nameOf}` (see `PromptSessions`), `labelmap` null before there is one;
+  /** `work()` gives what `PromptSessions` needs and the `labelmap`, null before there is one;
    * `heard(structure, said)` is called with what the server says of a structure. */
   constructor(api, { mask, tasks, work, heard, changed }) {
     this.api = api;
@@ -125,18 +125,20 @@ export class Draft {
     return this.api.draft(caseId);
   }
 
-  /** Go on with a draft: `numberOf(name)` gives the segment of a structure. Gives the masks by segment, to be shown. */
-  async resume({ parts }, numberOf) {
-    const masks = new Map();
+  /** Go on with a draft and show it in the label map. */
+  async resume({ parts }, labelmap) {
+    const shown = new Uint8Array(this.mask.known.length);
+    const trails = [];
     for (const part of parts) {
-      const structure = numberOf(part.structure);
-      masks.set(structure, await this.api.sessionMask(part.id));
+      const structure = this.mask.segmentOf(labelmap, part.structure);
+      const voxels = await this.api.sessionMask(part.id);
+      voxels.forEach((value, n) => value && (shown[n] = structure));
       this.sessions.resume(structure, part);
-      this.heard(structure, part.said);
+      trails.push([structure, part]);
     }
-    this.order.restore(parts.map(part => [numberOf(part.structure), part]));
+    this.mask.replace(labelmap, shown, labelmap.segments().map(({ number, name }) => [number, name]), true);
+    this.order.restore(trails);
     this.saving.restored();
-    return masks;
   }
 
   async #answered(structure, paint, request) {

@@ -29,14 +29,14 @@ export class LabelSection {
     this.labelling = labelling;
     this.viewer = viewer;
     this.structures = new RadioGroup('Structure', number => labelling.setStructure(number));
-    this.meaning = new RadioGroup('What prompts mean', include => labelling.setInclude(include));
+    this.meaning = new RadioGroup('What prompts mean', include => labelling.tools.setInclude(include));
     this.meanings = MEANINGS.map(one => ({ ...one, properties: meaningProperties(one.text, keyOf('flip')) }));
     this.models = select('model', value => labelling.setModel(value), { 'aria-describedby': 'segloop-model-about' });
     this.starts = select('start-source', value => this.#wish(value), { id: 'segloop-start' });
     this.start = button('start', 'Start', () => labelling.startFrom(this.#wished()));
     this.automatic = select('automatic', value => labelling.setAutomatic(value));
     this.tools = TOOLS.map(tool =>
-      button(tool, NAMES[tool] ?? named(tool), () => labelling.choose(tool), { key: keyOf(tool) })
+      button(tool, NAMES[tool] ?? named(tool), () => labelling.tools.choose(tool), { key: keyOf(tool) })
     );
     this.undo = button('undo', 'Undo', () => labelling.undo(), { key: keyOf('undo') });
     this.redo = button('redo', 'Redo', () => labelling.redo(), { key: keyOf('redo') });
@@ -69,7 +69,7 @@ export class LabelSection {
     const { labelling } = this;
     const { models, opened } = labelling;
     this.#showStructures();
-    this.meaning.show(this.meanings, labelling.include);
+    this.meaning.show(this.meanings, labelling.tools.include);
     setOptions(this.models, pairs(models.interactive), models.prompted);
     const starts = opened ? labelling.starts : [];
     const choices = starts.map(({ key, text }) => [key, text]);
@@ -77,7 +77,7 @@ export class LabelSection {
     this.start.disabled = !starts.length;
     setOptions(this.automatic, pairs(models.automatic), models.segmenting);
     TOOLS.forEach((tool, n) => {
-      this.tools[n].setAttribute('aria-pressed', String(labelling.tool === tool));
+      this.tools[n].setAttribute('aria-pressed', String(labelling.tools.tool === tool));
       this.tools[n].disabled = !opened || (PROMPTS.includes(tool) && !models.takes(tool));
     });
     this.undo.disabled = !opened || !labelling.draft.undoable;

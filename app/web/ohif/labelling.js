@@ -7,9 +7,8 @@ import { Models } from './models.js';
 import { madeByModel, startsFrom } from './starts.js';
 import { promptOf } from './stroke_prompts.js';
 import { ABSENT, StructureStates, leftOut, needSomething } from './structure_states.js';
+import { Tools } from './tools.js';
 import { WorkingMask } from './working_mask.js';
-
-const BRUSHES = new Set(['brush', 'eraser']);
 
 export class Labelling {
   /** `changed()` is called when there is something else to show. */
@@ -24,11 +23,13 @@ export class Labelling {
     this.history = [];
     this.structures = [];
     this.structure = 1;
-    this.include = true;
-    this.tool = 'look';
-    this.wanted = 'look';
     this.unsaved = false;
     this.states = new StructureStates();
+    this.tools = new Tools(viewer, tasks, {
+      labelmap: () => this.#labelmap(),
+      chosen: () => this.#ready(),
+      changed,
+    });
     this.mask = new WorkingMask(viewer, {
       changedByHand: numbers => {
         this.#touched(number => numbers.has(number));
@@ -75,11 +76,10 @@ export class Labelling {
       this.structure = Math.min(this.structure, this.structures.length) || 1;
       await this.#readHistory();
       const resumed = await this.#resume();
-      // OHIF begins every study with brightness and contrast on the first mouse button.
-      this.choose(this.wanted);
+      this.tools.chooseAgain();
       const { warnings } = this.opened.info;
-      const ready = `Ready: ${nameOf(this.opened.info, 'no patient ID')}.${resumed}`;
-      return warnings.length ? `Open, but: ${warnings.join('; ')}${resumed}` : ready;
+      const ready = `Ready: ${nameOf(this.opened.info, 'no patient ID')}.`;
+      return (warnings.length ? `Open, but: ${warnings.join('; ')}` : ready) + resumed;
     });
   }
 
@@ -100,14 +100,10 @@ export class Labelling {
       return '';
     }
     const labelmap = await this.#labelmap();
-    const masks = await this.draft.resume(draft, name => this.mask.segmentOf(labelmap, name));
+    await this.draft.resume(draft, labelmap);
     this.structures = labelmap.segments();
-    const shown = new Uint8Array(this.mask.known.length);
-    for (const [number, voxels] of masks) {
-      voxels.forEach((value, n) => value && (shown[n] = number));
-    }
-    this.mask.replace(labelmap, shown, this.structures.map(({ number, name }) => [number, name]), true);
-    this.states.filled = this.mask.filled(labelmap);
+    this.#touched(() => true);
+    draft.parts.forEach(({ structure, said }) => this.states.heard(structure, said));
     this.models.prompted = draft.parts[0].model;
     this.unsaved = true;
     return ` Your draft of ${new Date(draft.used).toLocaleString()} goes on here.`;
@@ -126,34 +122,7 @@ export class Labelling {
     }
   }
 
-  // Tools
-
-  choose(tool) {
-    if (BRUSHES.has(tool)) {
-      // OHIF's brush draws into a segment; there has to be one.
-      this.tasks.add('', async () => {
-        await this.#labelmap();
-        this.viewer.use(tool);
-      });
-    } else {
-      this.viewer.use(tool);
-      this.#ready();
-    }
-    this.wanted = tool;
-    this.#now({ tool });
-  }
-
-  /** OHIF gave the first mouse button to another tool. */
-  took(tool) {
-    if (tool !== this.tool) {
-      this.#now({ tool });
-    }
-  }
-
-  setInclude(include) {
-    this.viewer.pen.include = include;
-    this.#now({ include });
-  }
+  // Structures and models
 
   setStructure(number) {
     this.#now({ structure: number });
@@ -222,7 +191,7 @@ export class Labelling {
   /** Open the session before the first prompt: a model may need a moment to look at the image. */
   #ready() {
     this.tasks.add('', async () => {
-      if (this.opened && this.models.takes(this.tool)) {
+      if (this.opened && this.models.takes(this.tools.tool)) {
         await this.draft.sessions.of(this.structure, this.#work());
       }
     });
@@ -230,13 +199,13 @@ export class Labelling {
 
   #work() {
     this.#needCase();
-    const labelmap = this.viewer.labelmapOf(this.opened.id);
-    return { caseId: this.opened.id, model: this.models.chosen, labelmap, nameOf: number => this.#nameOf(number) };
+    const { id, grid } = this.opened;
+    const labelmap = this.viewer.labelmapOf(id);
+    const known = labelmap && this.mask.known;
+    return { caseId: id, model: this.models.chosen, shape: grid.shape, labelmap, known, nameOf: this.#nameOf };
   }
 
-  #nameOf(number) {
-    return this.structures.find(one => one.number === number)?.name ?? `Segment ${number}`;
-  }
+  #nameOf = number => this.structures.find(one => one.number === number)?.name ?? `Segment ${number}`;
 
   /** A prompt was drawn on the images. */
   drawn(stroke) {
@@ -347,8 +316,7 @@ export class Labelling {
     this.tasks.add(doing, async () => {
       const labelmap = await this.#labelmap();
       await this.draft.send();
-      const moved = await move((change, structure) => this.#painting(labelmap, structure)(change));
-      return moved ? done : nothing;
+      return (await move((change, structure) => this.#painting(labelmap, structure)(change))) ? done : nothing;
     });
   }
 

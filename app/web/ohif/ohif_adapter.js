@@ -85,6 +85,7 @@ export class Viewer {
     this.pen = new PromptPen();
     this.ours = 0;
     this.labelmap = null;
+    this.pressed = false;
   }
 
   /** Start telling: `shown(series)` when another series is in the active viewport (null for none), `edited()` when
@@ -97,6 +98,9 @@ export class Viewer {
       brushAt: node => this.#viewportAt(node, Object.values(BRUSHES)) !== null,
       drawing: viewport => this.#drawing(viewport),
     });
+    // Somebody holds the mouse button: a stroke isn't at its end.
+    document.addEventListener('mousedown', () => (this.pressed = true), true);
+    document.addEventListener('mouseup', () => (this.pressed = false), true);
     const { viewportGridService: grid, cornerstoneViewportService: viewports } = this.services;
     let last;
     const look = () => {

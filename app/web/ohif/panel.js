@@ -59,7 +59,7 @@ export class Panel {
       return false;
     }
     const actions = {
-      flip: () => labelling.setInclude(!labelling.include),
+      flip: () => labelling.tools.setInclude(!labelling.tools.include),
       structure: () => labelling.nextStructure(),
       mark: () => labelling.toggleState(labelling.structure),
       undo: () => labelling.undo(),
@@ -68,7 +68,7 @@ export class Panel {
       submit: () => this.submit.submit(),
       next: () => worklist.next(),
     };
-    (TOOLS.includes(action) ? () => labelling.choose(action) : actions[action])();
+    (TOOLS.includes(action) ? () => labelling.tools.choose(action) : actions[action])();
     return true;
   }
 

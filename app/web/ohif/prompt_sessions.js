@@ -1,12 +1,12 @@
 // Prompt sessions at the server, one for each structure that is being labelled.
 
 import { packed } from './api.js';
-import { boxAround, inBox, only, readAll } from './masks.js';
+import { boxAround, inBox, only } from './masks.js';
 
 const GONE = 404;
 
-/** `work` below is `{caseId, model, labelmap, nameOf}`: the model as the server describes it, the label map over the case
- * (null if there is none yet), and the name of a structure by its number. */
+/** `work` below is `{caseId, model, shape, known, nameOf}`: the model as the server describes it, the whole volume of segment
+ * numbers as of the steps that were sent (null if there is none yet), and the name of a structure by its number. */
 export class PromptSessions {
   /** `lost(structure)` is called when the server has forgotten a session. */
   constructor(api, lost) {
@@ -46,18 +46,18 @@ export class PromptSessions {
     this.byStructure.set(structure, { id, name });
   }
 
-  /** The session of a structure. A new one is told of the voxels that are in the label map already. */
-  async of(structure, { caseId, model, labelmap, nameOf }) {
+  /** The session of a structure. A new one is told of the voxels that there are already. */
+  async of(structure, { caseId, model, shape, known: drawn, nameOf }) {
     const known = this.byStructure.get(structure);
     if (known) {
       return known;
     }
     const { id, name } = await this.api.openSession(caseId, model.name, nameOf(structure));
     const session = { id, name };
-    const voxels = labelmap && only(readAll(labelmap.slices, labelmap.shape), structure);
-    const box = voxels && boxAround(voxels, labelmap.shape);
+    const voxels = drawn && only(drawn, structure);
+    const box = voxels && boxAround(voxels, shape);
     if (box) {
-      await this.api.edit(id, { ...box, voxels: packed(inBox(voxels, labelmap.shape, box)) });
+      await this.api.edit(id, { ...box, voxels: packed(inBox(voxels, shape, box)) });
     }
     this.byStructure.set(structure, session);
     return session;

@@ -42,7 +42,7 @@ export class SessionController {
       shown: shown => labelling.shown(shown),
       edited: () => labelling.edited(),
       drawn: stroke => labelling.drawn(stroke),
-      took: tool => labelling.took(tool),
+      took: tool => labelling.tools.took(tool),
     });
   }
 }

@@ -42,6 +42,10 @@ export class WorkingMask {
     this.touched = true;
     clearTimeout(this.looking);
     this.looking = setTimeout(() => {
+      if (this.viewer.pressed) {
+        this.edited(current); // in the middle of a stroke
+        return;
+      }
       const labelmap = current();
       const boxes = labelmap && this.changes(labelmap);
       if (boxes?.size) {

@@ -63,7 +63,6 @@ export class Worklist {
     if (!one.series_uid) {
       return `Next is ${one.id} (${reason}), which OHIF can't show. Skip it.`;
     }
-    this.labelling.unsaved = false;
     this.viewer.open(one);
     return `Next case: ${reason}`;
   }
