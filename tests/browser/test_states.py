@@ -78,14 +78,14 @@ def test_only_what_is_marked_is_absent(small: Visit) -> None:
     np.testing.assert_array_equal(small.submitted[-1], expected)
     np.testing.assert_array_equal(small.site.stored(NAME)["liver"], expected)
 
-    # Voxels say that it is there; without them nothing is said.
+    # Voxels say that it is there; without them it is as before.
     page.locator('[data-structure="left kidney"]').click()
     small.go_to_slice(NAME, 10)
     small.click(NAME, (10, 10, 10))
     assert shown(small) == ["segmented", "not examined", "segmented"]
     page.keyboard.press("u")
     small.until("Taken back")
-    assert shown(small) == ["segmented", "not examined", "not examined"]
+    assert shown(small) == ["segmented", "not examined", "absent"], "as it was said before"
 
     page.get_by_role("button", name=re.compile("^Load version 1")).click()
     small.until("Press once more")

@@ -2,6 +2,7 @@
 
 import { button, el, field, row, section, select, setOptions, setText } from './dom.js';
 import { RadioGroup } from './radio_group.js';
+import { FAILED, NOTHING, SAVED, SAVING } from './saving.js';
 import { ABSENT, GUESSED, NOT_EXAMINED, SEGMENTED } from './structure_states.js';
 
 const PROMPTS = ['point', 'box', 'scribble', 'lasso'];
@@ -19,6 +20,14 @@ const STATES = {
   [GUESSED]: { text: 'accept', hint: 'A model made it, and nobody has looked at it: accept it' },
   [ABSENT]: { text: 'absent', hint: 'Somebody looked for it, and it is not there: take that back' },
   [NOT_EXAMINED]: { text: 'not examined', hint: 'Mark it as absent: looked for, and not there' },
+};
+
+// What is said of the draft.
+const SAID = {
+  [NOTHING]: '',
+  [SAVING]: 'Saving…',
+  [SAVED]: 'Saved. It is found again until it is submitted.',
+  [FAILED]: 'Not saved: the server does not answer. This page tries again.',
 };
 
 const named = text => text.charAt(0).toUpperCase() + text.slice(1);
@@ -40,6 +49,7 @@ export class LabelSection {
     );
     this.undo = button('undo', 'Undo', () => labelling.undo(), { key: keyOf('undo') });
     this.redo = button('redo', 'Redo', () => labelling.redo(), { key: keyOf('redo') });
+    this.saved = el('small', { 'data-segloop': 'saved', role: 'status' });
     this.about = el('small', { id: 'segloop-model-about', 'data-segloop': 'model-about' });
     this.segment = button('segment', 'Auto-segment', () => labelling.segment(), { key: keyOf('segment') });
     this.accept = button('accept', 'Accept all', () => labelling.acceptGuesses());
@@ -60,6 +70,7 @@ export class LabelSection {
       row(...this.tools),
       this.meaning.node,
       row(this.undo, this.redo),
+      this.saved,
       field('Model that segments by itself', this.automatic),
       row(this.segment, this.accept)
     );
@@ -83,6 +94,9 @@ export class LabelSection {
     this.undo.disabled = !opened || !labelling.draft.undoable;
     this.redo.disabled = !opened || !labelling.draft.redoable;
     setText(this.about, models.chosen?.description ?? '');
+    const { state } = labelling.draft.saving;
+    setText(this.saved, SAID[state]);
+    this.saved.dataset.state = state;
     this.segment.disabled = !opened || !models.automatic.length;
     this.accept.hidden = !labelling.guesses.length;
   }
@@ -122,7 +136,7 @@ export class LabelSection {
 
   #showState(structure) {
     const { number, name } = structure;
-    const state = this.labelling.stateOf(structure);
+    const state = this.labelling.states.of(structure);
     const { text, hint } = STATES[state];
     const node = this.#stateButton(number, name);
     setText(node, text);

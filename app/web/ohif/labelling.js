@@ -33,7 +33,6 @@ export class Labelling {
     this.mask = new WorkingMask(viewer, {
       changedByHand: numbers => {
         this.#touched(number => numbers.has(number));
-        this.#now({ unsaved: true });
         this.#save();
       },
       emptied: () => {
@@ -46,9 +45,9 @@ export class Labelling {
     this.draft = new Draft(api, {
       mask: this.mask,
       tasks,
+      changed,
       work: () => this.opened && this.#work(),
       heard: (number, said) => this.states.heard(this.#nameOf(number), said),
-      changed,
     });
   }
 
@@ -135,11 +134,6 @@ export class Labelling {
     this.setStructure(numbers[(numbers.indexOf(this.structure) + 1) % numbers.length]);
   }
 
-  /** What is said of a structure: `SEGMENTED`, `GUESSED`, `ABSENT` or `NOT_EXAMINED`. */
-  stateOf(structure) {
-    return this.states.of(structure);
-  }
-
   get guesses() {
     return this.states.said(this.structures).guesses;
   }
@@ -149,7 +143,6 @@ export class Labelling {
     const structure = this.structures.find(one => one.number === number);
     if (this.opened && structure && this.states.toggle(structure)) {
       this.draft.say(number, this.states.saidOf(structure));
-      this.#now({ unsaved: true });
       this.#save();
     }
   }
@@ -158,19 +151,19 @@ export class Labelling {
   acceptGuesses() {
     this.guesses.forEach(({ number }) => this.draft.say(number, ''));
     this.states.accept();
-    this.#now({ unsaved: true });
     this.#save();
   }
 
   /** Have what was drawn sent. */
   #save() {
+    this.unsaved = true;
     this.draft.saving.drawn();
     this.tasks.add('', () => this.draft.send());
   }
 
   /** Somebody changed the voxels of the segments that `concerns` names. */
   #touched(concerns) {
-    const labelmap = this.opened && this.viewer.labelmapOf(this.opened.id);
+    const labelmap = this.opened && this.viewer.labelmapOf(this.opened.series);
     this.states.changed(this.mask.filled(labelmap), this.structures, concerns);
   }
 
@@ -199,8 +192,8 @@ export class Labelling {
 
   #work() {
     this.#needCase();
-    const { id, grid } = this.opened;
-    const labelmap = this.viewer.labelmapOf(id);
+    const { id, series, grid } = this.opened;
+    const labelmap = this.viewer.labelmapOf(series);
     const known = labelmap && this.mask.known;
     return { caseId: id, model: this.models.chosen, shape: grid.shape, labelmap, known, nameOf: this.#nameOf };
   }
@@ -282,7 +275,7 @@ export class Labelling {
   /** A model's mask of the chosen structure, or a stored version's, becomes that of its session: prompts correct it. */
   startFrom({ key, text, source, structures, guessed }) {
     const { structure } = this;
-    if (this.#labelled(structure) && !this.#mayReplace(`start ${key} ${structure}`)) {
+    if (this.states.filled.has(structure) && !this.#mayReplace(`start ${key} ${structure}`)) {
       return;
     }
     this.tasks.add(`Starting from ${text}…`, async () => {
@@ -295,12 +288,6 @@ export class Labelling {
       this.states.taken(name, guessed);
       return change.region ? `This is ${wanted} from ${text}. Correct it with prompts.` : `Nothing new: ${text}.`;
     });
-  }
-
-  /** Whether anything on the screen belongs to a structure. */
-  #labelled(structure) {
-    const labelmap = this.opened && this.viewer.labelmapOf(this.opened.series);
-    return Boolean(labelmap) && readAll(labelmap.slices, labelmap.shape).includes(structure);
   }
 
   /** Take the last step back: a prompt, a stroke of the brush, a start, or what was said of a structure. */
