@@ -74,14 +74,14 @@ class LabelMeta(BaseModel):
     """The metadata of submitted voxels. `structures` are in the order of their numbers, as a list or separated by
     commas; they may be left out if the project has only one. `absent` are those that the annotator looked for and that
     aren't there; all others without voxels are not examined. Without it, the setting `labels.unmarked` says what they
-    are. `ends_draft`: the caller's draft of the case is what is submitted here, so it is one no longer."""
+    are. `sessions` are the ids of those in which this was drawn: they are a draft no longer."""
 
     structures: list[str] | str = ""
     absent: list[str] | str | None = None
     comment: str = ""
     tag: Tag = FINAL
     model: str = ""
-    ends_draft: bool = False
+    sessions: list[str] = []
 
     def names(self) -> list[str]:
         return _listed(self.structures)
@@ -198,8 +198,7 @@ def _submit(services: Services, case_id: str, packed: bytes | bytearray, meta: L
     mask = Mask.single(voxels, _names(meta, int(voxels.max())), geometry)
     submission = Submission(asking.who, asking.client, meta.tag, meta.model, comment=meta.comment)
     label = services.labels.submit_mask(case_id, mask, submission, meta.marked_absent())
-    if meta.ends_draft:
-        services.drafts.end(case_id, asking.who, label.id)
+    services.drafts.end(meta.sessions, label.id)
     return shapes_of(services, [label])[0]
 
 

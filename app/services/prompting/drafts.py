@@ -33,25 +33,26 @@ class DraftService:
     prompting: PromptService
     keep_seconds: float
 
-    def listed(self) -> list[Draft]:
-        """Every draft, last used first."""
+    def listed(self, case_id: str = "", who: str = "") -> list[Draft]:
+        """Every draft, last used first; only those of a case or of a person if given."""
         log = self.prompting.log
         found: dict[tuple[str, str], dict[str, SessionRecord]] = {}
         for record in log.all():  # last opened first: of several for one structure, that one counts
-            if record.structure and self._unfinished(record):
+            asked = case_id in ("", record.case_id) and who in ("", record.viewer.who)
+            if asked and record.structure and self._unfinished(record):
                 found.setdefault((record.case_id, record.viewer.who), {}).setdefault(record.structure, record)
         drafts = [self._draft(list(parts.values())) for parts in found.values()]
         return sorted(drafts, key=lambda draft: draft.used, reverse=True)
 
     def of(self, case_id: str, who: str) -> Draft | None:
         """A person's draft of a case; None if there is none."""
-        return next((one for one in self.listed() if (one.case_id, one.who) == (case_id, who)), None)
+        return next(iter(self.listed(case_id, who)), None)
 
-    def end(self, case_id: str, who: str, label_id: int) -> None:
-        """A person has submitted what they drew: it is a label now, until they go on."""
-        draft = self.of(case_id, who)
-        for record in draft.parts if draft is not None else ():
-            self.prompting.log.mark_submitted(record.id, label_id)
+    def end(self, session_ids: Sequence[str], label_id: int) -> None:
+        """Somebody has submitted what they drew in these sessions: it is a label now, until they go on."""
+        for session_id in session_ids:
+            if self.prompting.log.find(session_id) is not None:
+                self.prompting.log.mark_submitted(session_id, label_id)
 
     def _unfinished(self, record: SessionRecord) -> bool:
         log = self.prompting.log

@@ -80,10 +80,10 @@ export class Api {
   }
 
   /** Store a label version: a byte per voxel in (k, j, i), n for the n-th of `structures`; those `absent` were looked
-   * for. */
-  async submit(caseId, voxels, { structures, absent, comment, model }) {
+   * for. `sessions` are the ids of those in which it was drawn. */
+  async submit(caseId, voxels, { structures, absent, comment, model, sessions }) {
     const form = new FormData();
-    form.append('meta', JSON.stringify({ structures, absent, comment, model, tag: 'final', ends_draft: true }));
+    form.append('meta', JSON.stringify({ structures, absent, comment, model, tag: 'final', sessions }));
     form.append('voxels', new Blob([await gzip(voxels)], { type: 'application/gzip' }), 'voxels.gz');
     return this.#json('POST', `cases/${part(caseId)}/labels`, form);
   }

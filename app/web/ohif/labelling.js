@@ -382,6 +382,7 @@ export class Labelling {
         structures: segmented.map(({ name }) => name),
         absent: absent.map(({ name }) => name),
         comment,
+        sessions: this.draft.sessions.ids,
         model: this.draft.sessions.any ? this.models.prompted : '',
       });
       this.unsaved = false;

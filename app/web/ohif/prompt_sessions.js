@@ -19,6 +19,10 @@ export class PromptSessions {
     return this.byStructure.size > 0;
   }
 
+  get ids() {
+    return [...this.byStructure.values()].map(({ id }) => id);
+  }
+
   has(structure) {
     return this.byStructure.has(structure);
   }

@@ -76,11 +76,12 @@ def test_sessions_without_steps_or_structure_and_closed_ones_are_none(fresh: Sit
 def test_submitting_ends_a_draft_until_one_goes_on(fresh: Site) -> None:
     session = opened(fresh, "liver")
     prompt(fresh, session, POINT)
-    form = {"meta": json.dumps({"structures": ["liver"], "ends_draft": True})}
+    form = {"meta": json.dumps({"structures": ["liver"]})}
     files = {"voxels": ("voxels.gz", gzip.compress(mask(fresh, session).tobytes()), "application/gzip")}
-    answer = fresh.client.post(f"{API}/cases/{CASE}/labels", data=form, files=files, headers=BO)
+    answer = fresh.client.post(f"{API}/cases/{CASE}/labels", data=form, files=files, headers=ANA)
     assert answer.status_code == 201
-    assert len(get(fresh, "/drafts")) == 1, "it is not Bo's"
+    assert len(get(fresh, "/drafts")) == 1, "nothing says that this was it"
+    form = {"meta": json.dumps({"structures": ["liver"], "sessions": [session, "nonsense"]})}
     answer = fresh.client.post(f"{API}/cases/{CASE}/labels", data=form, files=files, headers=ANA)
     assert answer.status_code == 201, answer.text
     assert get(fresh, "/drafts") == []
