@@ -60,9 +60,10 @@ def test_starting_from_a_model_and_from_a_version(visit: Visit) -> None:
     start.click()
     visit.until("This is spleen from bands")
     np.testing.assert_array_equal(mask(page), bands)
-    # Liver was corrected; the spleen is as the model made it.
+    # The correction of the liver was taken back: both are as the model made them.
     visit.panel("submit").click()
-    visit.until("nobody has looked at what a model made: spleen.")
+    visit.until("nobody has looked at it")
+    visit.panel("state-liver").click()
     visit.panel("state-spleen").click()
     visit.panel("submit").click()
     visit.until("Stored as version 1")
