@@ -266,7 +266,7 @@ def labels_export(
     overlaps: Annotated[
         str, typer.Option(help="where a file holds one structure a voxel: refuse the case, or the later one (order)")
     ] = "refuse",
-    modality: Annotated[str, typer.Option(help="of images whose files don't say it, such as CT")] = "",
+    modality: Annotated[str, typer.Option(help="of NIfTI, NRRD and MHA files, such as CT")] = "",
     bids_suffix: Annotated[str, typer.Option(help="of MR images, such as T1w; else their descriptions say it")] = "",
     server: Annotated[str, typer.Option("--server", help="ask this server instead of opening a workspace")] = "",
     token: Token = None,

@@ -20,6 +20,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -210,16 +211,20 @@ class Device:
         if task.priority is Priority.PROMPT:
             self._touch(time.time() + LONGEST_PROMPT)
         self._running.append(task.priority)
+        failed: BaseException | None = None
+        result = None
         try:
             result = self._with_one_retry(task.work)
         except BaseException as error:
-            task.future.set_exception(error)
+            failed = error
+        self._running.pop()
+        # Before the caller is told: what it looks at then says that its prompt is over.
+        if task.priority is Priority.PROMPT:
+            self._touch(time.time())
+        if failed is not None:
+            task.future.set_exception(failed)
         else:
             task.future.set_result(result)
-        finally:
-            self._running.pop()
-            if task.priority is Priority.PROMPT:
-                self._touch(time.time())
 
     def _with_one_retry(self, work: Callable[[], T]) -> T:
         try:
@@ -241,10 +246,10 @@ class Device:
 
     def _touch(self, when: float) -> None:
         if self._touched is not None:
-            if not self._touched.exists():
+            with suppress(OSError):  # on a full disk jobs notice nothing, and prompts go on
                 self._touched.parent.mkdir(parents=True, exist_ok=True)
                 self._touched.touch()
-            os.utime(self._touched, (when, when))
+                os.utime(self._touched, (when, when))
 
 
 def since_prompt(touched: Path) -> float | None:

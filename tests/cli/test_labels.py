@@ -61,7 +61,7 @@ def test_export(tmp_path: Path, options: list[str]) -> None:
     ended = segloop("export", out, "--format", "nnunet", *options)
     assert ended.returncode == 0, ended.stderr
     assert "2 cases" in ended.stdout
-    assert "--modality CT" in ended.stdout
+    assert json.loads((out / "dataset.json").read_text())["channel_names"] == {"0": "MR"}, "told by its intensities"
     voxels, _ = itk.read(out / "labelsTr/one.nii.gz")
     np.testing.assert_array_equal(voxels, np.eye(8)[None].repeat(4, 0))
     ended = segloop("export", out, "--format", "nnunet", "--modality", "CT", *options)

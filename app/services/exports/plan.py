@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
-from app.core.case import CaseRow
+from app.core.case import Case, CaseRow
 from app.core.label import FINAL, Label, StructureState
 from app.core.mask import Code
 from app.dicom.codes import codes_of
@@ -25,8 +25,8 @@ structure wins."""
 class ExportOptions:
     """What is exported: the newest label of each case under `tag`, in one of `app.services.exports.FORMATS`.
 
-    `structures` are those that are exported, in the order of their values; all if empty. `modality` is that of images
-    whose files don't say it, such as NIfTI files. `bids_suffix` is the BIDS suffix of MR images, such as "T1w"; if
+    `structures` are those that are exported, in the order of their values; all if empty. `modality` is that of
+    volume files, instead of what their intensities suggest. `bids_suffix` is the BIDS suffix of MR images, such as "T1w"; if
     empty, each series' description has to say it.
     """
 
@@ -109,7 +109,7 @@ def plan_of(project: Project, options: ExportOptions) -> Plan:
             label=labels[row.case.id],
             patient=sha256(row.case.patient_key.encode()).hexdigest()[:12],
             validation=is_validation(row.case.patient_key, fold) or row.case.patient_key in reserved,
-            modality=row.case.modality or options.modality,
+            modality=_modality(row.case, options),
             states={name: labels[row.case.id].states.get(name, "not_examined") for name in names},
         )
         for row in rows.values()
@@ -142,3 +142,10 @@ def _structure(name: str, value: int, cases: Sequence[ExportCase]) -> Structure:
     segment = next(segment for label in newest_first for segment in label.segments if segment.name == name)
     category, kind = codes_of(segment)
     return Structure(name, value, category, kind, segment.color)
+
+
+def _modality(case: Case, options: ExportOptions) -> str:
+    """What a DICOM series says of itself; of a volume file, whose own is a guess, what the options say first."""
+    if case.kind == "file":
+        return options.modality or case.modality
+    return case.modality or options.modality
