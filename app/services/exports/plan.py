@@ -26,8 +26,8 @@ class ExportOptions:
     """What is exported: the newest label of each case under `tag`, in one of `app.services.exports.FORMATS`.
 
     `structures` are those that are exported, in the order of their values; all if empty. `modality` is that of
-    volume files, instead of what their intensities suggest. `bids_suffix` is the BIDS suffix of MR images, such as "T1w"; if
-    empty, each series' description has to say it.
+    volume files, instead of what their intensities suggest. `bids_suffix` is the BIDS suffix of MR images, such as
+    "T1w"; if empty, each series' description has to say it.
     """
 
     format: str
