@@ -47,10 +47,16 @@ class PromptSession:
         return self._apply(self._connection.post(Change, f"{self._path}/start", body))
 
     def undo(self) -> bool:
-        """Take the last prompt back; False if there is none that can be."""
+        """Take the last step back, a prompt, start or reset; False if there is none that can be."""
         change = self._connection.post(Change, f"{self._path}/undo")
         self._apply(change)
         return change.undone
+
+    def redo(self) -> bool:
+        """Make the step again that was undone last; False if there is none."""
+        change = self._connection.post(Change, f"{self._path}/redo")
+        self._apply(change)
+        return change.redone
 
     def reset(self) -> None:
         """Forget the prompts and empty the mask."""

@@ -122,6 +122,7 @@ class Change(_Answer):
     region: ChangedRegion | None
     voxels: str | None
     undone: bool = True
+    redone: bool = True
 
 
 class LabelVersion(_Answer):
