@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.client.connection import Connection, Refused, segment
-from app.client.shapes import Change, OpenedSession, SubmittedLabel
+from app.client.shapes import Change, OpenedSession, Redone, SubmittedLabel, Undone
 from app.client.voxels import encoded, unpacked
 from app.core.prompt import Prompt, Region
 
@@ -48,13 +48,13 @@ class PromptSession:
 
     def undo(self) -> bool:
         """Take the last step back, a prompt, start or reset; False if there is none that can be."""
-        change = self._connection.post(Change, f"{self._path}/undo")
+        change = self._connection.post(Undone, f"{self._path}/undo")
         self._apply(change)
         return change.undone
 
     def redo(self) -> bool:
         """Make the step again that was undone last; False if there is none."""
-        change = self._connection.post(Change, f"{self._path}/redo")
+        change = self._connection.post(Redone, f"{self._path}/redo")
         self._apply(change)
         return change.redone
 

@@ -121,8 +121,14 @@ class ChangedRegion(_Answer):
 class Change(_Answer):
     region: ChangedRegion | None
     voxels: str | None
-    undone: bool = True
-    redone: bool = True
+
+
+class Undone(Change):
+    undone: bool
+
+
+class Redone(Change):
+    redone: bool
 
 
 class LabelVersion(_Answer):

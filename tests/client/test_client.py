@@ -191,7 +191,9 @@ SHAPES = {
     "JobShape": shapes.Job,
     "VersionShape": shapes.Version,
     "ExportShape": shapes.Export,
-    "UndoShape": shapes.Change,
+    "ChangeShape": shapes.Change,
+    "UndoShape": shapes.Undone,
+    "RedoShape": shapes.Redone,
 }
 
 
