@@ -23,10 +23,7 @@ DECAY = 0.98
 POINT_RADIUS = 4
 
 LICENSE_LINE = "Apache-2.0 (starter model, trained on synthetic images only; not for patients)"
-DESCRIPTION = (
-    "Starter model: click, scribble, draw a box or a lasso around any structure. It is small and was trained on made-up"
-    " images only; official nnInteractive weights do better."
-)
+DESCRIPTION = "Starter model: small, trained on made-up images only. Official nnInteractive weights do better."
 
 
 def plans() -> dict[str, Any]:
