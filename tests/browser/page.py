@@ -209,6 +209,7 @@ def visiting(browser: Browser, site: Site, name: str, **context: Any) -> Iterato
             yield visit
         finally:
             visit.picture("end")
+            one.page.close()  # before what it may be saving is gone
             prompting = site.services.prompting
             for record in prompting.log.all():  # else the next visit would go on with this one's draft
                 prompting.forget(record.id, record.owner)

@@ -99,7 +99,4 @@ def test_two_and_three_fingers_are_the_viewers(tablet: Visit) -> None:
     hand.drag(*(((x + side, y), (x + side, y + 90)) for side in (-30, 0, 30)))
     page.wait_for_timeout(300)
     assert page.evaluate(_SEEN)["image"] != closer["image"]
-    # None of it was a prompt.
-    assert visit.panel("undo").is_enabled()
-    visit.panel("undo").tap()
-    visit.until("Nothing more can be taken back")
+    assert not visit.panel("undo").is_enabled(), "none of it was a prompt"
